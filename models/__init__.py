@@ -1,0 +1,1 @@
+"""What a model is: bundle format, networks, objectives, recipes, training, export, evaluation."""

@@ -1,0 +1,234 @@
+"""Folders of bundles: finds, ranks and watches them; a snapshot never changes, so take one a request and keep to it."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import watchfiles
+
+from models.bundle import archive
+from models.bundle.archive import Bundle, BundleError
+from models.bundle.manifest import MANIFEST_FILE
+
+_RESCAN_MS = 1000
+_TRIES = 3
+
+_log = logging.getLogger(__name__)
+
+Stamp = tuple[tuple[int, ...], ...]
+
+
+class StoreError(ValueError):
+    """A store that cannot be opened."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A folder that looks like a bundle but is not served."""
+
+    folder: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the store holds at one moment: bundles by rank, newest version first within a name, and what is refused."""
+
+    bundles: tuple[Bundle, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+    def get(self, ref: str) -> Bundle | None:
+        """The bundle called `name` (the first-ranked folder's newest) or exactly `name@version`."""
+        return next((bundle for bundle in self.bundles if ref in (bundle.name, bundle.ref)), None)
+
+    def knowing(self, name: str) -> tuple[Bundle, ...]:
+        """The bundles that have a domain of this name or alias, by rank."""
+        return tuple(bundle for bundle in self.bundles if bundle.manifest.find(name))
+
+    def domains(self) -> dict[str, tuple[Bundle, ...]]:
+        """Every domain's name, sorted, and the bundles that have it, by rank."""
+        names = {domain.name for bundle in self.bundles for domain in bundle.manifest.domains}
+        return {name: self.knowing(name) for name in sorted(names)}
+
+
+@dataclass(frozen=True)
+class _Found:
+    stamp: Stamp
+    bundle: Bundle
+
+
+class Store:
+    """Folders of bundles in rank order; safe to use from any thread. Close it if it is watched."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        """Scan the folders. Raises StoreError if one is missing; a bad bundle is only refused."""
+        for folder in folders:
+            if not folder.is_dir():
+                raise StoreError(f"there is no store folder {str(folder)!r}; create it or leave it out")
+        self._folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
+        self._found: dict[Path, _Found] = {}
+        self._snapshot = Snapshot()
+        self._scanning = threading.Lock()
+        self._stop = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def snapshot(self) -> Snapshot:
+        """The latest scan; costs nothing."""
+        return self._snapshot
+
+    def refresh(self) -> Snapshot:
+        """Scan again; a bundle none of whose files' size, time or inode changed is not hashed again."""
+        with self._scanning:
+            found: dict[Path, _Found] = {}
+            refused: list[Refused] = []
+            for folder in self._folders:
+                self._scan(folder, found, refused)
+            self._found = found
+            self._snapshot = _ranked(self._folders, found, refused)
+            return self._snapshot
+
+    def watch(self, on_change: Callable[[Snapshot], None] | None = None) -> None:
+        """Refresh in a daemon thread upon every change, and call `on_change` there with each new snapshot.
+
+        Where the file system reports nothing (network mounts), changes are found within about a second.
+        """
+        if self._watcher is not None:
+            raise StoreError("the store is being watched already; close it first")
+        self._stop.clear()
+        arguments = (self._snapshot, on_change)
+        self._watcher = threading.Thread(target=self._follow, args=arguments, name="store", daemon=True)
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Stop watching; the last snapshot stays. May be called twice, but not from `on_change`."""
+        self._stop.set()
+        if self._watcher is not None:
+            self._watcher.join()
+            self._watcher = None
+
+    def _scan(self, folder: Path, found: dict[Path, _Found], refused: list[Refused]) -> None:
+        try:
+            places = {_place(entry) for entry in folder.iterdir()} - {None}
+        except OSError as error:
+            refused.append(Refused(folder.name, f"the store folder cannot be read: {error.strerror}"))
+            return
+        # What was served is looked for by name too: a listing made while a writer renames may lack it.
+        places |= {path for path in self._found if path.parent == folder}
+        for path in sorted(place for place in places if place is not None):
+            try:
+                bundle = self._look(path)
+            except BundleError as error:
+                refused.append(Refused(path.name, str(error)))
+            except Exception as error:
+                # Whatever is wrong with one bundle, the others are served.
+                _log.exception("bundle %s could not be read", path.name)
+                refused.append(Refused(path.name, f"{path.name}: unexpected {type(error).__name__}"))
+            else:
+                if bundle is not None:
+                    found[path] = bundle
+
+    def _look(self, path: Path) -> _Found | None:
+        former = self._found.get(path)
+        if former is not None and _unchanged(former):
+            return former
+        if archive.recover(path):
+            _log.warning("%s: put back what an interrupted replacement had left aside", path.name)
+        for _ in range(_TRIES):
+            identity = archive.identity(path)
+            try:
+                return _load(path)
+            except BundleError:
+                if former is not None and archive.aside(path).exists():
+                    return former  # a writer is between its two renames
+                if archive.identity(path) != identity:
+                    continue  # a writer finished meanwhile
+                if not (path / MANIFEST_FILE).exists():
+                    return None
+                raise
+        return former
+
+    def _follow(self, known: Snapshot, on_change: Callable[[Snapshot], None] | None) -> None:
+        for _ in self._changes():
+            try:
+                former, known = known, self.refresh()
+                if known != former and on_change is not None:
+                    on_change(known)
+            except Exception:
+                _log.exception("a change of the store was not followed; the next one is")
+
+    def _changes(self) -> Iterator[None]:
+        # A time-out counts as a change: it covers what happened before the watch stood, and mounts without events.
+        try:
+            for _ in watchfiles.watch(
+                *self._folders,
+                watch_filter=None,
+                stop_event=self._stop,
+                rust_timeout=_RESCAN_MS,
+                yield_on_timeout=True,
+                raise_interrupt=False,
+                ignore_permission_denied=True,
+            ):
+                yield
+        except (OSError, RuntimeError):
+            _log.warning("the system reports no file events; the store is scanned every second instead", exc_info=True)
+        while not self._stop.wait(_RESCAN_MS / 1000):
+            yield
+
+
+def _place(entry: Path) -> Path | None:
+    if entry.name.startswith(archive.ASIDE_PREFIX):
+        return entry.with_name(entry.name.removeprefix(archive.ASIDE_PREFIX))
+    return None if entry.name.startswith(".") else entry
+
+
+def _load(path: Path) -> _Found:
+    # The stamp is older than the hashes: what changes in between is hashed again next time, never missed.
+    stamp = _stamp(archive.read(path, verify=False))
+    return _Found(stamp, archive.read(path))
+
+
+def _stamp(bundle: Bundle) -> Stamp:
+    stats = [(bundle.folder / file).stat() for file in (MANIFEST_FILE, *bundle.manifest.files)]
+    return tuple((found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino) for found in stats)
+
+
+def _unchanged(found: _Found) -> bool:
+    try:
+        return _stamp(found.bundle) == found.stamp
+    except OSError:
+        return False
+
+
+def _ranked(folders: Sequence[Path], found: dict[Path, _Found], refused: Sequence[Refused]) -> Snapshot:
+    served: dict[str, Bundle] = {}
+    shadowed: list[Refused] = []
+    for folder in folders:
+        for bundle in _in_order([entry.bundle for path, entry in sorted(found.items()) if path.parent == folder]):
+            if bundle.ref in served:
+                reason = f"{bundle.ref} is there already, in a folder of higher rank"
+                shadowed.append(Refused(bundle.folder.name, reason))
+            else:
+                served[bundle.ref] = bundle
+    return Snapshot(tuple(served.values()), (*refused, *shadowed))
+
+
+def _in_order(bundles: Sequence[Bundle]) -> Iterator[Bundle]:
+    # A name ranks where its first folder does; its versions follow one another there, the newest first.
+    for name in dict.fromkeys(bundle.name for bundle in bundles):
+        versions = [bundle for bundle in bundles if bundle.name == name]
+        yield from sorted(versions, key=lambda bundle: _version_key(bundle.version), reverse=True)
+
+
+def _version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    parts = version.split(".")
+    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from models.bundle.manifest import Picture
+from models.bundle.pixels import crop_box, shrink, to_pixels, to_tensor
+
+RANGES = [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-2.1, 2.64)]
+EVERY_LEVEL = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+
+
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+@pytest.mark.parametrize("span", RANGES)
+def test_pixels_survive_the_way_to_the_tensor_and_back(span: tuple[float, float], channels: str) -> None:
+    """Every level of every channel comes back as it was, in any range and channel order."""
+    picture = Picture.model_validate({"size": 16, "range": span, "channels": channels})
+    pixels = EVERY_LEVEL.copy()
+    pixels[..., 1] = pixels[..., 1][:, ::-1]
+    pixels[..., 2] //= 2
+    np.testing.assert_array_equal(to_pixels(to_tensor(pixels, picture), picture), pixels)
+
+
+@given(hnp.arrays(np.uint8, st.tuples(*[st.integers(1, 4)] * 3, st.just(3))))
+def test_any_shape_survives(pixels: np.ndarray) -> None:
+    """Batches of any shape, square or not, come back bit for bit."""
+    picture = Picture(size=4, channels="bgr")
+    np.testing.assert_array_equal(to_pixels(to_tensor(pixels, picture), picture), pixels)
+
+
+@pytest.mark.parametrize("span", RANGES)
+def test_black_and_white_are_the_ends_of_the_range(span: tuple[float, float]) -> None:
+    """Level 0 is exactly the range's low end and level 255 its high end, as float32."""
+    tensor = to_tensor(np.array([[[[0, 255, 0]]]], np.uint8), Picture(size=1, range=span))
+    assert tensor.dtype == np.float32
+    assert tensor[0, 0, 0, 0] == np.float32(span[0])
+    assert tensor[0, 1, 0, 0] == pytest.approx(span[1], rel=1e-6)
+
+
+def test_channels_are_planes_in_the_order_that_the_picture_names() -> None:
+    """RGB pixels become [n,3,h,w] planes, red first for rgb and blue first for bgr."""
+    pixels = np.zeros((2, 5, 7, 3), np.uint8)
+    pixels[..., 0] = 255
+    rgb = to_tensor(pixels, Picture(size=1))
+    bgr = to_tensor(pixels, Picture(size=1, channels="bgr"))
+    assert rgb.shape == bgr.shape == (2, 3, 5, 7)
+    assert rgb[:, 0].min() == 1
+    assert rgb[:, 1:].max() == -1
+    assert bgr[:, 2].min() == 1
+    assert bgr[:, :2].max() == -1
+
+
+def test_tensors_are_rounded_half_up_and_clipped() -> None:
+    """Halves go up, and what lies outside of the range, infinities too, becomes black or white."""
+    values = np.array([0.5, 1.49, 1.5, -3.0, 256.0, np.inf, -np.inf, 254.5], np.float32).reshape(1, 1, 1, 8)
+    tensor = values.repeat(3, axis=1)
+    pixels = to_pixels(tensor, Picture(size=1, range=(0, 255)))
+    assert pixels[0, 0, :, 0].tolist() == [1, 1, 2, 0, 255, 255, 0, 255]
+
+
+def test_conversion_leaves_its_input_alone() -> None:
+    """Neither direction writes into what it was given."""
+    tensor = np.full((1, 3, 2, 2), 0.25, np.float32)
+    to_pixels(tensor, Picture(size=2))
+    assert (tensor == 0.25).all()
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000), st.sampled_from(["centre", "face"]))
+def test_the_centre_crop_is_the_largest_centred_square(width: int, height: int, crop: str) -> None:
+    """The box is square, as large as the shorter side, inside the picture, off the centre by half a pixel at most."""
+    left, top, right, bottom = crop_box((width, height), crop)
+    assert right - left == bottom - top == min(width, height)
+    assert left >= 0
+    assert top >= 0
+    assert abs(left + right - width) <= 1
+    assert abs(top + bottom - height) <= 1
+
+
+def test_no_crop_is_the_whole_picture() -> None:
+    """With `none` all of a picture of any aspect is resized to the square."""
+    assert crop_box((7, 3), "none") == (0, 0, 7, 3)
+    halves = Image.new("RGB", (40, 10), "red")
+    halves.paste("blue", (20, 0, 40, 10))
+    small = shrink(halves, Picture(size=8, crop="none"))
+    assert small.shape == (8, 8, 3)
+    assert small[:, 0].tolist() == [[255, 0, 0]] * 8
+    assert small[:, -1].tolist() == [[0, 0, 255]] * 8
+
+
+def test_a_picture_of_the_networks_size_is_not_resampled() -> None:
+    """Shrinking to the same size gives the same pixels."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    np.testing.assert_array_equal(shrink(Image.fromarray(pixels), Picture(size=32)), pixels)
+
+
+def test_nothing_outside_of_the_box_has_influence() -> None:
+    """Two pictures that agree inside the box, and nowhere else, shrink to the same pixels."""
+    inside = np.random.default_rng(1).integers(0, 256, (90, 90, 3), np.uint8)
+    results = []
+    for surrounding in ("black", "white"):
+        image = Image.new("RGB", (150, 120), surrounding)
+        image.paste(Image.fromarray(inside), (30, 20))
+        results.append(shrink(image, Picture(size=16), (30, 20, 120, 110)))
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic", "lanczos"])
+def test_shrinking_is_antialiased(resize: str) -> None:
+    """A fine checkerboard becomes an even grey, whatever the filter, also where it shrinks many-fold."""
+    board = np.indices((256, 256)).sum(axis=0) % 2 * np.uint8(255)
+    image = Image.fromarray(np.repeat(board[..., None], 3, axis=2).astype(np.uint8))
+    small = shrink(image, Picture.model_validate({"size": 16, "resize": resize}))
+    assert abs(small.astype(int) - 127.5).max() < 4
+
+
+def test_only_rgb_is_shrunk() -> None:
+    """An image in another mode is refused by name, instead of being converted silently."""
+    with pytest.raises(ValueError, match="mode RGBA"):
+        shrink(Image.new("RGBA", (4, 4)), Picture(size=2))
