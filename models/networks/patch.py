@@ -1,0 +1,51 @@
+"""PatchGAN discriminators (Isola et al., CVPR 2017, section 6.1.2), keys as in the official PyTorch code.
+
+`layers` sets the receptive field: 1 layer sees 16 pixels, 3 see 70, 5 see 286; the pixel discriminator sees 1.
+"""
+
+from torch import Tensor, nn
+
+from models.networks.norms import Norm, norm
+
+
+class PatchDiscriminator(nn.Module):
+    """Scores overlapping patches; raw scores, no sigmoid."""
+
+    def __init__(self, inputs: int = 3, width: int = 64, layers: int = 3, kind: Norm = "instance") -> None:
+        super().__init__()
+        bias = kind == "instance"
+        widths = [width * min(2**i, 8) for i in range(layers + 1)]
+        model: list[nn.Module] = [nn.Conv2d(inputs, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2, True)]
+        for i in range(1, layers + 1):
+            stride = 2 if i < layers else 1
+            model += [
+                nn.Conv2d(widths[i - 1], widths[i], 4, stride=stride, padding=1, bias=bias),
+                norm(kind, widths[i]),
+                nn.LeakyReLU(0.2, True),
+            ]
+        model.append(nn.Conv2d(widths[-1], 1, 4, stride=1, padding=1))
+        self.model = nn.Sequential(*model)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels n x inputs x h x w in [-1, 1] to scores n x 1 x h' x w' (256 with 3 layers gives 30)."""
+        return self.model(pixels)  # type: ignore[no-any-return]
+
+
+class PixelDiscriminator(nn.Module):
+    """Scores every pixel alone by 1x1 convolutions."""
+
+    def __init__(self, inputs: int = 3, width: int = 64, kind: Norm = "instance") -> None:
+        super().__init__()
+        bias = kind == "instance"
+        self.net = nn.Sequential(
+            nn.Conv2d(inputs, width, 1),
+            nn.LeakyReLU(0.2, True),
+            nn.Conv2d(width, width * 2, 1, bias=bias),
+            norm(kind, width * 2),
+            nn.LeakyReLU(0.2, True),
+            nn.Conv2d(width * 2, 1, 1, bias=bias),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels n x inputs x h x w in [-1, 1] to scores n x 1 x h x w."""
+        return self.net(pixels)  # type: ignore[no-any-return]

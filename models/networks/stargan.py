@@ -1,0 +1,97 @@
+"""StarGAN's generator and critic (Choi et al., CVPR 2018, tables 4 and 5), layer for layer as the official code.
+
+State-dict keys equal those of the official checkpoints, except that the instance norms carry no running
+statistics: the official test path never reads them, so train() and eval() are the same here.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+def _norm(channels: int) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(channels, affine=True)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with instance norm; the input is added and no ReLU follows the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            _norm(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            _norm(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features n x c x h x w to features of the same shape."""
+        return x + self.main(x)  # type: ignore[no-any-return]
+
+
+class Generator(nn.Module):
+    """Translates pictures to the domains of a label vector.
+
+    Padding is by zeros throughout: reflected label planes would be constant, and instance norm would remove them.
+
+    With `residual` it paints the change alone, out = x + 2 G(x) within [-1, 1] (Shen and Liu, Learning Residual Images
+    for Face Attribute Manipulation, CVPR 2017, section 3). The published network paints the whole picture, and must
+    first learn to bring back the colours that its instance norms take away.
+    """
+
+    def __init__(self, labels: int, width: int = 64, blocks: int = 6, residual: bool = False) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [
+            nn.Conv2d(3 + labels, width, 7, padding=3, bias=False),
+            _norm(width),
+            nn.ReLU(inplace=True),
+        ]
+        for channels in (width, width * 2):
+            layers += [
+                nn.Conv2d(channels, channels * 2, 4, stride=2, padding=1, bias=False),
+                _norm(channels * 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [ResidualBlock(width * 4) for _ in range(blocks)]
+        for channels in (width * 4, width * 2):
+            layers += [
+                nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False),
+                _norm(channels // 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.Conv2d(width, 3, 7, padding=3, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
+        self.residual = residual
+
+    def forward(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Pixels n x 3 x h x w in [-1, 1] and labels n x c in [0, 1] to pixels of the same shape.
+
+        Sides come out rounded down to a multiple of 4.
+        """
+        planes = labels[:, :, None, None].expand(-1, -1, pixels.shape[2], pixels.shape[3])
+        made: Tensor = self.main(torch.cat([pixels, planes], dim=1))
+        return (pixels + 2 * made).clamp(-1, 1) if self.residual else made
+
+
+class Critic(nn.Module):
+    """Scores patches as real or made (no sigmoid, no norm) and classifies the picture's domains."""
+
+    def __init__(self, labels: int, size: int = 128, width: int = 64, layers: int = 6) -> None:
+        super().__init__()
+        if size % 2**layers:
+            raise ValueError(f"size {size} is no multiple of {2**layers}: take fewer critic layers than {layers}")
+        channels = [3, *(width * 2**i for i in range(layers))]
+        trunk: list[nn.Module] = []
+        for before, after in pairwise(channels):
+            trunk += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.01)]
+        self.main = nn.Sequential(*trunk)
+        self.conv1 = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels[-1], labels, size // 2**layers, bias=False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels n x 3 x size x size in [-1, 1] to patch scores n x 1 x p x p and domain logits n x c."""
+        features = self.main(pixels)
+        return self.conv1(features), self.conv2(features).flatten(1)

@@ -1,0 +1,126 @@
+"""The networks have the published layers: parameter counts, shapes, keys."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.networks.patch import PatchDiscriminator, PixelDiscriminator
+from models.networks.resnet import ResNet
+from models.networks.stargan import Critic, Generator
+from models.networks.unet import UNet
+
+PUBLISHED: list[tuple[str, nn.Module, int]] = [
+    ("StarGAN G, 5 labels", Generator(5), 8_430_528),
+    ("StarGAN G, 8 labels", Generator(8), 8_439_936),
+    ("StarGAN G, 15 labels", Generator(15), 8_461_888),
+    ("StarGAN D, 128 px, 5 labels", Critic(5), 44_762_048),
+    ("StarGAN D, 128 px, 8 labels", Critic(8), 44_786_624),
+    ("StarGAN D, 128 px, 13 labels", Critic(13), 44_827_584),
+    ("StarGAN D, 256 px, 5 labels", Critic(5, 256), 44_884_928),
+    ("StarGAN D, 256 px, 13 labels", Critic(13, 256), 45_147_072),
+    ("ResNet 9, instance", ResNet(), 11_378_179),
+    ("ResNet 9, batch", ResNet(kind="batch"), 11_383_427),
+    ("ResNet 6, instance", ResNet(blocks=6), 7_837_699),
+    ("ResNet 6, batch", ResNet(blocks=6, kind="batch"), 7_841_411),
+    ("U-Net 256, batch", UNet(), 54_413_955),
+    ("U-Net 256, instance", UNet(kind="instance"), 54_409_603),
+    ("U-Net 128, batch", UNet(levels=7), 41_828_995),
+    ("U-Net 128, instance", UNet(levels=7, kind="instance"), 41_825_667),
+    ("PatchGAN 70, 3 channels, instance", PatchDiscriminator(), 2_764_737),
+    ("PatchGAN 70, 3 channels, batch", PatchDiscriminator(kind="batch"), 2_765_633),
+    ("PatchGAN 70, 6 channels, batch", PatchDiscriminator(6, kind="batch"), 2_768_705),
+    ("PatchGAN 70, 6 channels, instance", PatchDiscriminator(6), 2_767_809),
+    ("pixel, 6 channels, batch", PixelDiscriminator(6, kind="batch"), 9_024),
+    ("pixel, 3 channels, instance", PixelDiscriminator(), 8_705),
+]
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("network", "count"), [row[1:] for row in PUBLISHED], ids=[row[0] for row in PUBLISHED])
+def test_parameter_count_is_the_published_one(network: nn.Module, count: int) -> None:
+    """Every network has exactly as many parameters as the official code's."""
+    assert parameters(network) == count
+
+
+@pytest.mark.parametrize(
+    ("network", "entries"),
+    [(ResNet(), 48), (ResNet(kind="batch"), 140), (UNet(), 82), (UNet(kind="instance"), 32), (UNet(levels=7), 70)],
+    ids=["resnet-in", "resnet-bn", "unet256-bn", "unet256-in", "unet128-bn"],
+)
+def test_state_dict_has_the_published_entries(network: nn.Module, entries: int) -> None:
+    """A state dict has as many entries as an official checkpoint of the same network."""
+    assert len(network.state_dict()) == entries
+
+
+def test_dropout_moves_the_second_convolution_of_a_residual_block() -> None:
+    """Dropout shifts conv_block.5 to conv_block.6, as it does in official checkpoints."""
+    assert "model.10.conv_block.5.weight" in ResNet().state_dict()
+    assert "model.10.conv_block.6.weight" in ResNet(dropout=True).state_dict()
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (3, 70), (5, 286)], ids=["patch 16", "patch 70", "patch 286"])
+def test_a_patch_score_sees_exactly_its_receptive_field(layers: int, field: int) -> None:
+    """The gradient of one score reaches `field` x `field` pixels, no more and no fewer."""
+    size = max(128, 2 * field)
+    pixels = torch.rand(1, 3, size, size, requires_grad=True)
+    # Batch norm in eval mode: instance norm would join all pixels through its statistics.
+    scores = PatchDiscriminator(layers=layers, width=8, kind="batch").eval()(pixels)
+    middle = scores.shape[2] // 2
+    (gradient,) = torch.autograd.grad(scores[0, 0, middle, middle], pixels)
+    rows = gradient.abs().sum((0, 1, 3)).nonzero()
+    assert int(rows.max() - rows.min()) + 1 == field
+
+
+def translate(network: nn.Module, height: int, width: int) -> Tensor:
+    with torch.no_grad():
+        result: Tensor = network(torch.rand(1, 3, height, width) * 2 - 1)
+    return result
+
+
+@pytest.mark.parametrize(("height", "width", "expected"), [(64, 48, (64, 48)), (62, 66, (60, 64))])
+def test_stargan_rounds_sides_down_to_four(height: int, width: int, expected: tuple[int, int]) -> None:
+    """The generator's output sides are the input's, rounded down to a multiple of 4."""
+    with torch.no_grad():
+        made = Generator(2, width=8, blocks=1)(torch.rand(1, 3, height, width), torch.zeros(1, 2))
+    assert made.shape[2:] == expected
+
+
+@pytest.mark.parametrize(("height", "width", "expected"), [(63, 66, (64, 68)), (5, 5, (8, 8))])
+def test_resnet_rounds_sides_up_to_four(height: int, width: int, expected: tuple[int, int]) -> None:
+    """The ResNet's output sides are the input's, rounded up to a multiple of 4."""
+    assert translate(ResNet(width=8, blocks=6), height, width).shape[2:] == expected
+
+
+def test_unet_keeps_multiples_of_its_depth_and_refuses_others() -> None:
+    """A U-Net of 7 levels takes sides of 128 and fails on 160, as the official one does."""
+    network = UNet(levels=7, width=8, dropout=False)
+    assert translate(network, 128, 256).shape == (1, 3, 128, 256)
+    with pytest.raises(RuntimeError, match="size"):
+        translate(network, 160, 160)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [ResNet(width=8, blocks=6), UNet(levels=7, width=8), PatchDiscriminator(width=8), PixelDiscriminator(width=8)],
+    ids=["resnet", "unet", "patch", "pixel"],
+)
+def test_every_parameter_receives_a_gradient(network: nn.Module) -> None:
+    """Backward reaches every parameter with finite numbers."""
+    network.zero_grad()
+    network(torch.rand(2, 3, 128, 128)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_critic_sizes_that_do_not_halve_evenly_are_refused() -> None:
+    """A critic whose layers don't divide the picture says so."""
+    with pytest.raises(ValueError, match="take fewer critic layers"):
+        Critic(2, size=96, layers=6)
+
+
+def test_critic_scores_patches_and_classifies() -> None:
+    """At 128 px the published critic gives 2 x 2 patch scores and a logit for each label."""
+    score, logits = Critic(5, width=8)(torch.rand(3, 3, 128, 128))
+    assert (score.shape, logits.shape) == ((3, 1, 2, 2), (3, 5))
