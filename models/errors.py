@@ -1,0 +1,41 @@
+"""What can go wrong on the training side, each with one clear line for people; programming errors stay assertions.
+
+ModelError ─┬─ OptionsError     an option, a config file or a folder that was named does not fit
+            ├─ DataError        a data set is missing, empty or broken
+            ├─ CheckpointError  a checkpoint is missing, broken or of another recipe
+            ├─ ExportError      an exported graph does not agree with the network
+            └─ Diverged         a loss is no longer a number
+"""
+
+
+class ModelError(Exception):
+    """Any of the errors above; its text is one line that names the value, the limit and the remedy."""
+
+
+class OptionsError(ModelError, ValueError):
+    """An option, a config file or a folder that was named does not fit."""
+
+
+class DataError(ModelError):
+    """A data set is missing, empty or broken."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is missing, broken or of another recipe."""
+
+
+class ExportError(ModelError):
+    """An exported graph does not agree with the network that it was made from."""
+
+
+class Diverged(ModelError):
+    """A loss term is no longer finite; step and phase say when, term says which."""
+
+    def __init__(self, step: int, phase: str, term: str, value: float) -> None:
+        super().__init__(
+            f"training diverged at step {step}, phase {phase}: term {term} is {value}; "
+            "lower the learning rate or the term's weight, then resume from the last checkpoint"
+        )
+        self.step = step
+        self.phase = phase
+        self.term = term

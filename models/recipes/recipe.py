@@ -1,0 +1,134 @@
+"""What a recipe is: one GAN system, said in networks, phases and terms, so that the loop need not know which.
+
+The loop asks nothing else of a recipe. Hard cases are carried by the same few words: a critic that moves more often
+is a phase with `every`; a picture pool, BEGAN's k or a decaying weight is `state`; clipping after a step is `after`;
+many critics, many generators or three players are more networks and more phases; a frozen first stage is a network
+that no phase trains; averaged weights are the loop's option for the networks that `averaged` names.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models.bundle.manifest import Manifest
+from models.data.data import Data, Description
+
+Batch = dict[str, Tensor]
+"""What a reader yields for one step; every tensor has the batch first. The recipe says which names it expects."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One player's turn: the networks that it moves, on every how many steps it comes, and from which step on."""
+
+    name: str
+    trains: tuple[str, ...]
+    every: int = 1
+    start: int = 0
+
+    def due(self, step: int) -> bool:
+        """Whether it comes at this step, counted from 0: the last of every `every` steps."""
+        return step >= self.start and (step + 1) % self.every == 0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A network as it is served: called with (pixels, labels) when `labels` counts columns, else with (pixels)."""
+
+    module: nn.Module
+    output: Literal["translated", "logits"]
+    labels: int = 0
+
+
+class Options(BaseModel):
+    """What every training can be told; recipes add their own fields and defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    steps: int = Field(200_000, gt=0)
+    """Steps of the loop; a step is one batch shown to every phase that is due."""
+    batch: int = Field(16, gt=0)
+    """Pictures a step."""
+    size: int = Field(128, ge=16)
+    """Side of the network's pictures, pixels."""
+    seed: int = Field(0, ge=0)
+    """Seeds weights, order, flips and noise; the same seed gives the same training."""
+    flip: bool = True
+    """Whether half of the pictures are mirrored."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of the networks, in Lightning's words; weights stay in 32 bits."""
+    compile: bool = False
+    """Whether torch.compile builds the networks' kernels; minutes at the start, and slower on most CPUs."""
+    average: float = Field(0.0, ge=0, lt=1)
+    """Decay a step of the exponentially averaged generator that is shown and exported; 0 exports the last weights."""
+    log_every: int = Field(10, gt=0)
+    """Steps between two lines of metrics."""
+    sample_every: int = Field(1000, gt=0)
+    """Steps between two grids of sample pictures."""
+    save_every: int = Field(1000, gt=0)
+    """Steps between two checkpoints."""
+    checkpoints: int = Field(2, gt=0)
+    """Checkpoints that are kept, newest first."""
+
+
+class Recipe(ABC):
+    """One GAN system. Subclasses build `networks` and `phases` from their options and the data's description."""
+
+    name: ClassVar[str]
+    options_type: ClassVar[type[Options]]
+    averaged: ClassVar[tuple[str, ...]] = ()
+
+    networks: dict[str, nn.Module]
+    phases: tuple[Phase, ...]
+
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Any, options: Any, part: Literal["train", "test"]) -> Data:
+        """The data of `folder` as this recipe wants it; DataError when they are not there."""
+
+    @classmethod
+    @abstractmethod
+    def create(cls, options: Any, data: Description) -> Self:
+        """The recipe with fresh weights, drawn from torch's global generator."""
+
+    @abstractmethod
+    def optimizer(self, phase: str) -> Optimizer:
+        """A new optimiser over the parameters that the phase trains."""
+
+    def rate(self, step: int) -> float:
+        """What multiplies every learning rate at this step; a pure function, so that a resumed run agrees."""
+        return 1.0
+
+    @abstractmethod
+    def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Weighted scalars; their sum is minimised and their names are logged.
+
+        All phases of one step begin from the same random state: what two of them draw first, they share.
+        """
+
+    def after(self, phase: str) -> None:  # noqa: B027 - most recipes have nothing to do here
+        """Whatever follows an optimiser's step: clip weights, move a scalar state."""
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain data beside the networks that a resumed run needs."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most recipes have no state
+        """Takes back what `state` gave."""
+
+    @abstractmethod
+    def samples(self, batch: Batch) -> Tensor:
+        """Pictures rows x columns x 3 x h x w in [-1, 1] to look at, the input in the first column."""
+
+    @abstractmethod
+    def exported(self) -> dict[str, Exported]:
+        """The graphs of the bundle, in inference mode."""
+
+    @abstractmethod
+    def manifest(self, name: str, data: Description) -> Manifest:
+        """What the bundle says of itself; files, metrics and training facts are filled in by the export."""

@@ -1,0 +1,142 @@
+"""The labelled reader takes CelebA's layout and says in one line what does not fit."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.data import COLUMNS, DOMAINS, labelled_folder
+
+from models.bundle.manifest import Picture
+from models.data.labelled import Labelled, parse_domains, read
+from models.errors import DataError
+
+PICTURE = Picture(size=16, multiple=4, crop="centre", resize="bilinear")
+
+
+def read_part(folder: Path, domains: str = "", part: str = "train") -> Labelled:
+    return read(folder, domains, PICTURE, part, flip=False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count_line", [True, False])
+def test_attribute_file_is_read_with_and_without_its_count_line(tmp_path: Path, count_line: bool) -> None:
+    """CelebA's official file begins with a count, many copies do not; both give the same labels."""
+    data = read_part(labelled_folder(tmp_path / "set", count_line=count_line))
+    assert [d.name for d in data.description.domains] == list(COLUMNS)
+    assert data.labels[:2].tolist() == [[1, 0, 0], [0, 1, 1]]
+
+
+def test_partition_file_parts_training_from_test(tmp_path: Path) -> None:
+    """The published partition says which pictures are held out."""
+    folder = labelled_folder(tmp_path / "set")
+    assert (len(read_part(folder)), len(read_part(folder, part="test"))) == (36, 4)
+
+
+def test_without_a_partition_a_tenth_is_held_out_and_nothing_is_in_both(tmp_path: Path) -> None:
+    """The official code's shuffle holds pictures out where no partition is published."""
+    folder = labelled_folder(tmp_path / "set")
+    (folder / "list_eval_partition.txt").unlink()
+    train, test = read_part(folder), read_part(folder, part="test")
+    assert len(test) == 4
+    assert len({*train.paths, *test.paths}) == 40
+
+
+def test_pictures_may_lie_in_img_align_celeba(tmp_path: Path) -> None:
+    """The folder's name in the official archive is found as well."""
+    folder = labelled_folder(tmp_path / "set")
+    (folder / "images").rename(folder / "img_align_celeba")
+    assert read_part(folder).paths[0].parent.name == "img_align_celeba"
+
+
+def test_chosen_columns_make_the_label_order(tmp_path: Path) -> None:
+    """`domains` picks columns and their order, whatever the file's."""
+    data = read_part(labelled_folder(tmp_path / "set"), "bright,Red")
+    assert [d.name for d in data.description.domains] == ["bright", "red"]
+    assert data.labels[1].tolist() == [1, 0]
+
+
+def test_domain_expression_gives_groups() -> None:
+    """`|` parts domains that exclude each other; a comma parts what is independent."""
+    domains = parse_domains("hair=Black_Hair|Blond_Hair,Smiling")
+    assert [(d.name, d.group, d.column) for d in domains] == [
+        ("black-hair", "hair", 0),
+        ("blond-hair", "hair", 1),
+        ("smiling", None, 2),
+    ]
+
+
+def test_own_domains_file_is_the_default(tmp_path: Path) -> None:
+    """A set's domains.txt says its groups."""
+    data = read_part(labelled_folder(tmp_path / "set"))
+    assert data.description.domains == parse_domains(DOMAINS)
+
+
+def test_pictures_are_cropped_to_the_centre_square(tmp_path: Path) -> None:
+    """A wide picture loses its sides, not its proportions."""
+    folder = labelled_folder(tmp_path / "set")
+    wide = np.zeros((16, 48, 3), np.uint8)
+    wide[:, 16:32] = 200
+    Image.fromarray(wide).save(folder / "images" / "000001.png")
+    assert (read_part(folder).picture(0) == 200).all()
+
+
+def test_flips_are_drawn_from_the_generator_given(tmp_path: Path) -> None:
+    """The same generator gives the same flip, and both ways occur."""
+    data = read(labelled_folder(tmp_path / "set"), "", PICTURE, "train", flip=True)
+    shown = [data.example(0, np.random.default_rng(seed))["pixels"] for seed in range(8)]
+    again = [data.example(0, np.random.default_rng(seed))["pixels"] for seed in range(8)]
+    assert all((one == other).all() for one, other in zip(shown, again, strict=True))
+    assert len({picture.tobytes() for picture in shown}) == 2
+
+
+def spoil(folder: Path, how: str) -> None:
+    attributes = folder / "list_attr_toy.txt"
+    if how == "no attribute file":
+        attributes.unlink()
+    elif how == "empty":
+        attributes.write_text("0\nred green bright\n")
+    elif how == "short line":
+        attributes.write_text(attributes.read_text() + "000041.png 1\n")
+    elif how == "missing picture":
+        (folder / "images" / "000005.png").unlink()
+    elif how == "constant":
+        rows = attributes.read_text().replace(" -1\n", " 1\n")
+        attributes.write_text(rows)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("no attribute file", "has no attribute file"),
+        ("empty", "lists no pictures"),
+        ("short line", "line 43: expected a file name and 3 values"),
+        ("missing picture", "1 of 36 listed pictures are not in .*000005.png"),
+        ("constant", "the same in every training picture.*bright"),
+    ],
+)
+def test_a_broken_set_is_refused_with_the_reason(tmp_path: Path, how: str, message: str) -> None:
+    """Whatever is wrong is said before any time is spent, with the file, line or name."""
+    folder = labelled_folder(tmp_path / "set")
+    spoil(folder, how)
+    with pytest.raises(DataError, match=message):
+        read_part(folder)
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """The folder that is not there stands in the message."""
+    with pytest.raises(DataError, match=r"there is no data folder .*nowhere"):
+        read_part(tmp_path / "nowhere")
+
+
+def test_an_unknown_attribute_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    """A domain without a column is refused, and the columns are listed."""
+    with pytest.raises(DataError, match="no attribute column blue; the file has red, green, bright"):
+        read_part(labelled_folder(tmp_path / "set"), "blue")
+
+
+def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:
+    """A file that is no picture stops with its path."""
+    folder = labelled_folder(tmp_path / "set")
+    (folder / "images" / "000001.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"000001\.png is no picture"):
+        read_part(folder).picture(0)

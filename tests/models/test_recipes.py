@@ -1,0 +1,106 @@
+"""What every recipe must do, tested with one body over the table of recipes."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from support.training import trained, trainer
+from torch import Tensor, nn
+
+from models.recipes import RECIPES
+
+# Losses of two steps from seed 0 on one thread. They may only change together with a reason for it.
+STORED: dict[str, dict[str, float]] = {
+    "stargan": {
+        "critic/adversarial": 0.0123133,
+        "critic/classification": 2.0779822,
+        "critic/penalty": 7.452405,
+        "generator/adversarial": -0.0048932,
+        "generator/classification": 2.0787323,
+        "generator/reconstruction": 7.7383165,
+        "generator/identity": 0.1437631,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_each_phase_moves_exactly_the_networks_that_it_claims(recipe: str, labelled_set: Path, tmp_path: Path) -> None:
+    """One turn of a phase changes every network it trains and no other."""
+    made = trainer(recipe, labelled_set, tmp_path / "run", 4)
+    for phase in made.recipe.phases:
+        before = {name: weights(network) for name, network in made.plain.items()}
+        made.turn(phase, made.sample_batch)
+        moved = {
+            name
+            for name, network in made.plain.items()
+            if any(not torch.equal(a, b) for a, b in zip(before[name], weights(network), strict=True))
+        }
+        assert moved == set(phase.trains)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_parameter_of_a_phase_receives_a_gradient(recipe: str, labelled_set: Path, tmp_path: Path) -> None:
+    """No layer that a phase trains is left out of its loss."""
+    made = trainer(recipe, labelled_set, tmp_path / "run", 4)
+    for phase in made.recipe.phases:
+        made.turn(phase, made.sample_batch)
+        parameters = [parameter for name in phase.trains for parameter in made.plain[name].parameters()]
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_losses_are_finite_and_as_stored(recipe: str, labelled_set: Path, tmp_path: Path) -> None:
+    """A seeded run's first losses are the stored ones, so that no refactoring moves a number unnoticed."""
+    trained(recipe, labelled_set, tmp_path / "run", 2)
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    losses = {name: value for name, value in last.items() if "/" in name}
+    assert all(math.isfinite(value) for value in losses.values())
+    assert losses == pytest.approx(STORED[recipe], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(recipe: str, labelled_set: Path, tmp_path: Path) -> None:
+    """Six steps equal three steps, a new process's state, and three more: weights, averages and optimisers."""
+    trained(recipe, labelled_set, tmp_path / "whole", 6)
+    parts = trained(recipe, labelled_set, tmp_path / "parts", 6, "save_every=3")
+    parts.run.checkpoints.joinpath("00000006.ckpt").unlink()
+    trained(recipe, labelled_set, tmp_path / "parts", 6, resume=True)
+    one, other = (flat(torch.load(tmp_path / name / "checkpoints/00000006.ckpt")) for name in ("whole", "parts"))
+    assert one.keys() == other.keys()
+    assert all(equal(value, other[key]) for key, value in one.items())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_trained_run_opens_with_the_weights_that_are_shown(recipe: str, labelled_set: Path, tmp_path: Path) -> None:
+    """`trained` gives the averaged weights of the networks that are averaged, and the others as they are."""
+    made = trained(recipe, labelled_set, tmp_path / "run", 3)
+    opened, step = made.run.trained()
+    assert step == 3
+    for name, network in opened.networks.items():
+        expected = made.averages.copies.get(name, made.plain[name])
+        assert all(torch.equal(a, b) for a, b in zip(weights(network), weights(expected), strict=True))
+
+
+def flat(state: object, prefix: str = "") -> dict[str, object]:
+    """A nested checkpoint as one dictionary of leaves."""
+    if isinstance(state, dict):
+        return {k: v for key, value in state.items() for k, v in flat(value, f"{prefix}/{key}").items()}
+    if isinstance(state, list):
+        return flat(dict(enumerate(state)), prefix)
+    return {prefix: state}
+
+
+def equal(a: object, b: object) -> bool:
+    """Equality to the bit."""
+    return torch.equal(a, b) if isinstance(a, Tensor) and isinstance(b, Tensor) else a == b
