@@ -1,0 +1,322 @@
+"""Merges single items into batches for one device; what leaves together is decided when the device is free, not before.
+
+One thread runs the batches, one after the other. It sleeps on a condition and is woken by what arrives: nothing polls.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Reason = Literal["size", "idle", "wait", "close"]
+"""Why a batch left: it was full; the device was free; its oldest item had waited long enough; the batcher closes."""
+
+
+class Full(Exception):
+    """The queue holds as many rows as it may; nothing was queued.
+
+    depth: rows taken in and not done yet. rate: rows done per second of work, None before the first batch is done.
+    """
+
+    def __init__(self, depth: int, rate: float | None, max_queue: int) -> None:
+        super().__init__(f"{depth} rows are under way, and at most {max_queue} may wait: come back later")
+        self.depth = depth
+        self.rate = rate
+
+
+class Expired(Exception):
+    """The deadline passed while the item waited; it was not run."""
+
+
+class Closed(Exception):
+    """The batcher is closed: it takes no more items, and those it was told not to finish end with this."""
+
+
+class Miscounted(Exception):
+    """`run` gave another number of results than it was given items."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch after it ran, as the observer is told of it."""
+
+    items: int
+    rows: int
+    reason: Reason
+    waited_s: float
+    """What the oldest item waited in the queue, seconds."""
+    took_s: float
+    """From the start of the run until the last item was answered, seconds."""
+    failed: int
+    """Items that were answered with an error."""
+
+
+class Batcher(Generic[Item, Result]):
+    """Queues items and runs them in batches in a thread of its own, from the first line on until `close()`.
+
+    run: items to as many results in the same order. Where it raises, or miscounts, its items are run once more, one by
+        one, so that a bad item fails alone.
+    key: only items with equal keys share a batch. The oldest item's key leads, and the order of arrival is kept.
+    max_batch: rows in one batch; an item that weighs more runs alone.
+    max_queue: rows that may wait; beyond that `submit` raises Full. An empty queue takes an item of any weight.
+    max_wait: seconds, from the arrival of the oldest item, that a free device may be held back for more. With 0 it
+        takes what there is; batches then grow only while the device is busy.
+    weight: rows of an item, 1 or more.
+    observe: is told of every batch, in the batcher's thread, after its items were answered.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        key: Callable[[Item], Hashable],
+        max_batch: int,
+        max_queue: int,
+        max_wait: float = 0.0,
+        weight: Callable[[Item], int] = lambda item: 1,
+        observe: Callable[[Batch], None] = lambda batch: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if max_batch < 1 or max_queue < 1 or max_wait < 0:
+            raise ValueError(f"{max_batch=}, {max_queue=}, {max_wait=}: the least are 1, 1 and 0")
+        self._run, self._key, self._weight, self._observe, self._clock = run, key, weight, observe, clock
+        self._max_batch, self._max_queue, self._max_wait = max_batch, max_queue, max_wait
+        self._changed = threading.Condition()
+        self._line: _Line[Item, Result] = _Line()
+        self._running = 0
+        self._rate = _Rate()
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="batcher", daemon=True)
+        self._thread.start()
+
+    def submit(self, item: Item, deadline: float | None = None) -> Future[Result]:
+        """Queues an item and returns at once; cancelling the future before its batch starts takes the item out.
+
+        deadline: on time.monotonic's scale. An item that is still waiting then is not run and ends with Expired, which
+        is noticed when the next batch is formed: who needs to know on time waits with a timeout of its own and cancels.
+        Raises Full or Closed.
+        """
+        entry = _Entry[Item, Result](item, self._key(item), self._weight(item), self._clock(), deadline)
+        if entry.rows < 1:
+            raise ValueError(f"an item of {entry.rows} rows can't be queued: the least is 1")
+        with self._changed:
+            if self._closed:
+                raise Closed("the batcher is closed and takes no more items")
+            dead = [] if self._has_room(entry) else self._line.pull_dead(entry.arrived)
+            refusal = None if self._has_room(entry) else Full(self.depth, self.rate, self._max_queue)
+            if refusal is None:
+                self._line.push(entry)
+                self._changed.notify()
+        for gone in dead:
+            gone.bury()
+        if refusal is not None:
+            raise refusal
+        return entry.future
+
+    @property
+    def depth(self) -> int:
+        """Rows taken in and not done yet, waiting and running."""
+        with self._changed:
+            return self._line.rows + self._running
+
+    @property
+    def rate(self) -> float | None:
+        """Rows done per second of work, averaged over the last batches; None before the first is done."""
+        with self._changed:
+            return self._rate.per_second
+
+    def close(self, *, drain: bool = True) -> None:
+        """Takes no more items, finishes what waits (or, without drain, ends it with Closed) and joins the thread.
+
+        What runs already is finished in any case. Closing twice does nothing more.
+        """
+        with self._changed:
+            self._closed = True
+            left = [] if drain else self._line.pull_all()
+            self._changed.notify()
+        for entry in left:
+            entry.fail(Closed("the batcher was closed before this item's turn"))
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _has_room(self, entry: "_Entry[Item, Result]") -> bool:
+        return self._line.rows == 0 or self._line.rows + entry.rows <= self._max_queue
+
+    def _loop(self) -> None:
+        while True:
+            with self._changed:
+                dead, batch, reason = self._await_batch()
+                self._running = sum(entry.rows for entry in batch)
+            for entry in dead:
+                entry.bury()
+            if batch:
+                self._serve(batch, reason)
+            elif not dead:
+                return
+
+    def _await_batch(self) -> "tuple[list[_Entry[Item, Result]], list[_Entry[Item, Result]], Reason]":
+        """What is to be dropped and what is to be run, as soon as there is either; neither: closed and empty."""
+        while True:
+            if dead := self._line.pull_dead(self._clock()):
+                return dead, [], "close"
+            if not self._line.rows:
+                if self._closed:
+                    return [], [], "close"
+                self._changed.wait()
+                continue
+            batch, full = self._line.head(self._max_batch)
+            held_back = batch[0].arrived + self._max_wait - self._clock()
+            if full or self._closed or held_back <= 0:
+                self._line.pull(batch)
+                return [], batch, self._reason(full)
+            self._changed.wait(held_back)
+
+    def _reason(self, full: bool) -> Reason:
+        if full:
+            return "size"
+        if self._closed:
+            return "close"
+        return "wait" if self._max_wait else "idle"
+
+    def _serve(self, batch: "list[_Entry[Item, Result]]", reason: Reason) -> None:
+        """Runs a batch, answers each of its items, and tells the rate and the observer."""
+        started = self._clock()
+        live = [entry for entry in batch if entry.future.set_running_or_notify_cancel()]
+        failed = self._answer(live) if live else 0
+        took = self._clock() - started
+        rows = sum(entry.rows for entry in live)
+        with self._changed:
+            self._running = 0
+            self._rate.add(rows, took)
+        if live:
+            self._tell(Batch(len(live), rows, reason, started - live[0].arrived, took, failed))
+
+    def _answer(self, live: "list[_Entry[Item, Result]]") -> int:
+        """Runs items as one, or one by one where that fails; how many failed for good."""
+        error = self._attempt(live)
+        if error is None:
+            return 0
+        if len(live) == 1:
+            live[0].future.set_exception(error)
+            return 1
+        logger.warning("a batch of %d items failed (%s); they are run one by one", len(live), error, exc_info=error)
+        return sum(self._answer_alone(entry) for entry in live)
+
+    def _answer_alone(self, entry: "_Entry[Item, Result]") -> bool:
+        """Whether the item failed, by itself or because its time is up by now."""
+        error = entry.expiry() if entry.is_late(self._clock()) else self._attempt([entry])
+        if error is not None:
+            entry.future.set_exception(error)
+        return error is not None
+
+    def _attempt(self, live: "list[_Entry[Item, Result]]") -> BaseException | None:
+        """Runs items as one and answers them all; the error, with none answered, where that fails."""
+        try:
+            results = self._run([entry.item for entry in live])
+            if len(results) != len(live):
+                raise Miscounted(f"run() gave {len(results)} results for {len(live)} items")
+        except BaseException as error:  # even SystemExit: a thread that dies here would leave every item unanswered
+            return error
+        for entry, result in zip(live, results, strict=True):
+            entry.future.set_result(result)
+        return None
+
+    def _tell(self, batch: Batch) -> None:
+        try:
+            self._observe(batch)
+        except Exception:  # a broken gauge must not stop the device
+            logger.exception("the observer of batches failed")
+
+
+@dataclass(eq=False, slots=True)
+class _Entry(Generic[Item, Result]):
+    item: Item
+    key: Hashable
+    rows: int
+    arrived: float
+    deadline: float | None
+    future: Future[Result] = field(default_factory=Future)
+
+    def is_late(self, now: float) -> bool:
+        return self.deadline is not None and now >= self.deadline
+
+    def is_dead(self, now: float) -> bool:
+        return self.future.cancelled() or self.is_late(now)
+
+    def expiry(self) -> Expired:
+        return Expired("the deadline passed while the item waited; it was not run")
+
+    def bury(self) -> None:
+        """Ends an item that is not run: as cancelled, or as expired."""
+        self.fail(self.expiry())
+
+    def fail(self, error: Exception) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class _Line(Generic[Item, Result]):
+    """The waiting entries in order of arrival; not thread-safe by itself."""
+
+    def __init__(self) -> None:
+        self._entries: deque[_Entry[Item, Result]] = deque()
+        self.rows = 0
+
+    def push(self, entry: _Entry[Item, Result]) -> None:
+        self._entries.append(entry)
+        self.rows += entry.rows
+
+    def head(self, most: int) -> tuple[list[_Entry[Item, Result]], bool]:
+        """The oldest entry and those that may run with it, up to `most` rows, and whether no more would fit."""
+        batch: list[_Entry[Item, Result]] = []
+        rows = 0
+        for entry in self._entries:
+            if entry.key != self._entries[0].key:
+                continue
+            if batch and rows + entry.rows > most:
+                return batch, True
+            batch.append(entry)
+            rows += entry.rows
+        return batch, rows >= most
+
+    def pull(self, gone: list[_Entry[Item, Result]]) -> None:
+        names = {id(entry) for entry in gone}
+        self._entries = deque(entry for entry in self._entries if id(entry) not in names)
+        self.rows -= sum(entry.rows for entry in gone)
+
+    def pull_dead(self, now: float) -> list[_Entry[Item, Result]]:
+        dead = [entry for entry in self._entries if entry.is_dead(now)]
+        if dead:
+            self.pull(dead)
+        return dead
+
+    def pull_all(self) -> list[_Entry[Item, Result]]:
+        left = list(self._entries)
+        self.pull(left)
+        return left
+
+
+class _Rate:
+    """Rows per second of work: each averaged exponentially, then divided, so that long batches count for more."""
+
+    _NEWEST = 0.2
+
+    def __init__(self) -> None:
+        self._rows = 0.0
+        self._seconds = 0.0
+
+    def add(self, rows: int, seconds: float) -> None:
+        self._rows += self._NEWEST * (rows - self._rows)
+        self._seconds += self._NEWEST * (seconds - self._seconds)
+
+    @property
+    def per_second(self) -> float | None:
+        return self._rows / self._seconds if self._seconds > 0 and self._rows > 0 else None
