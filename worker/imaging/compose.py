@@ -1,0 +1,135 @@
+"""The network's change carried over to a picture's own pixels, and the contact sheet; what did not change stays."""
+
+from collections.abc import Iterator, Sequence
+from math import ceil, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from models.bundle.pixels import Box
+
+Floats = NDArray[np.float32]
+
+
+def carry(
+    original: Image.Image, box: Box, before: NDArray[np.uint8], after: NDArray[np.uint8], strength: float
+) -> Image.Image:
+    """The change from `before` to `after` (uint8 [s,s,3], what the network saw of `box` and made of it), at full size.
+
+    With U enlarging to the box, the result is original + strength * U(after - before). Where that change is strong,
+    the original's own detail, original - U(before), gives way, or traces of the old would lie over the new. Sides of
+    the box inside the picture are feathered. `strength` is 0..2: 0 changes nothing; 1 gives `after` itself where the
+    box is the whole picture and of the network's size; more goes on in the same direction.
+
+    A pixel stays to the bit if the network changed nothing within two of its own pixels. Returns RGB, of the original's
+    size; the original itself if nothing changed at all.
+    """
+    change = after.astype(np.float32) - before.astype(np.float32)
+    if strength == 0 or not change.any():
+        return original
+    size = (box[2] - box[0], box[3] - box[1])
+    change_planes, before_planes = _planes(change), _planes(before.astype(np.float32))
+    give_way = _planes(_give_way(change)[..., None] * np.float32(min(strength, 1.0)))
+    across, down = _feather(box[0], box[2], original.width), _feather(box[1], box[3], original.height)
+    result = original.copy()
+    for top, bottom in _strips(size):
+        place = (box[0], box[1] + top, box[2], box[1] + bottom)
+        pixels = np.asarray(original.crop(place)).astype(np.float32)
+        detail = pixels - _enlarged(before_planes, size, top, bottom, Image.Resampling.BICUBIC)
+        move = _enlarged(change_planes, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
+        # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
+        move -= detail * _enlarged(give_way, size, top, bottom, Image.Resampling.BILINEAR)
+        pixels += move * (down[top:bottom, None] * across)[..., None]
+        result.paste(Image.fromarray(_to_bytes(pixels)), place)
+    return result
+
+
+def sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """A contact sheet of labelled RGB pictures, in rows from the top left; cells are as large as the largest."""
+    width = max(picture.width for _, picture in pictures)
+    height = max(picture.height for _, picture in pictures)
+    text = max(_SMALLEST_TEXT, round(width * 0.075))
+    gap, caption = max(6, width // 16), round(text * 1.9)
+    columns = _columns(len(pictures), width + gap, height + gap + caption)
+    rows = ceil(len(pictures) / columns)
+    size = (gap + columns * (width + gap), gap + rows * (height + caption) + (rows - 1) * (gap // 2) + gap // 2)
+    page = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(page)
+    for place, (label, picture) in enumerate(pictures):
+        row, column = divmod(place, columns)
+        left, top = gap + column * (width + gap), gap + row * (height + caption + gap // 2)
+        page.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
+        at = (left + width / 2, top + height + caption * 0.5)
+        draw.text(at, label, fill=_INK if place else _FIRST_INK, font=_font(draw, label, width, text), anchor="mm")
+    return page
+
+
+_WEAK, _STRONG = 4.0, 40.0  # levels of change between which the original's detail gives way
+_FEATHER = 0.04  # of the box's side
+_STRIP = 1 << 19  # pixels worked on at once
+_SMALLEST_TEXT = 9
+_PAPER, _INK, _FIRST_INK = (250, 250, 251), (52, 56, 66), (142, 148, 160)
+
+
+def _planes(values: Floats) -> list[Image.Image]:
+    """The channels of [s,s,c] as float images: bytes would round twice, and clip what bicubic overshoots."""
+    return [Image.fromarray(np.ascontiguousarray(values[..., channel])) for channel in range(values.shape[-1])]
+
+
+def _give_way(change: Floats) -> Floats:
+    """How far the original's detail gives way, 0..1 [s,s]: by the strongest channel's change, averaged over 3 x 3."""
+    height, width = change.shape[:2]
+    strongest = np.pad(np.abs(change).max(axis=-1), 1, mode="edge")
+    around = [strongest[y : y + height, x : x + width] for y in range(3) for x in range(3)]
+    mean: Floats = np.mean(around, axis=0, dtype=np.float32)
+    return _smoothstep((mean - _WEAK) / (_STRONG - _WEAK))
+
+
+def _smoothstep(x: Floats) -> Floats:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def _feather(start: int, end: int, length: int) -> Floats:
+    """The share of the change along one side of the box, 0..1 [end - start]: 1 but near ends inside the picture."""
+    share = np.ones(end - start, np.float32)
+    margin = round(_FEATHER * (end - start))
+    ramp = _smoothstep((np.arange(margin, dtype=np.float32) + np.float32(0.5)) / np.float32(max(margin, 1)))
+    if start > 0:
+        share[:margin] *= ramp
+    if end < length:
+        share[end - start - margin :] *= ramp[::-1]
+    return share
+
+
+def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    width, height = size
+    rows = max(1, _STRIP // width)
+    return ((top, min(top + rows, height)) for top in range(0, height, rows))
+
+
+def _enlarged(
+    planes: Sequence[Image.Image], size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling
+) -> Floats:
+    """The rows top to bottom of the planes resized to `size`, float32 [rows,width,planes]."""
+    scale = planes[0].height / size[1]
+    source = (0.0, top * scale, float(planes[0].width), min(bottom * scale, float(planes[0].height)))
+    return np.stack([np.asarray(plane.resize((size[0], bottom - top), resample, box=source)) for plane in planes], -1)
+
+
+def _to_bytes(pixels: Floats) -> NDArray[np.uint8]:
+    pixels += np.float32(0.5)
+    return np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
+
+
+def _columns(count: int, width: int, height: int) -> int:
+    # The number of columns that brings the page closest to 4 : 3, and no column left empty.
+    wanted = min(count, max(1, round(sqrt(count * height / width * 4 / 3))))
+    return ceil(count / ceil(count / wanted))
+
+
+def _font(draw: ImageDraw.ImageDraw, label: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    font = ImageFont.load_default(size)
+    length = draw.textlength(label, font=font)
+    return font if length <= width else ImageFont.load_default(max(_SMALLEST_TEXT, int(size * width / length)))

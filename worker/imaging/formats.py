@@ -1,0 +1,114 @@
+"""The picture formats, a row each; a format is known by its first bytes, never by a file name or a sender's word."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from PIL import features
+
+
+@dataclass(frozen=True)
+class Format:
+    """What is read here, and how it is written where `writes`."""
+
+    name: str
+    """As in `format=`."""
+    pillow: str
+    """Pillow's name of the plugin."""
+    media_type: str
+    extensions: tuple[str, ...]
+    """With the dot; the first is the one to write."""
+    writes: bool
+    alpha: bool
+    """Whether it can hold transparency."""
+    lossy: bool
+    """Whether `quality` means anything."""
+    longest: int
+    """The longest side that can be written, in pixels."""
+    starts: Callable[[bytes], bool] = field(repr=False, compare=False)
+    """Whether these first bytes are this format's."""
+
+
+def sniff(data: bytes) -> Format | None:
+    """The format whose signature the bytes bear; None if they are not a picture that is read here."""
+    head = data[:_HEAD]
+    return next((format for format in FORMATS if format.starts(head)), None)
+
+
+def by_name(name: str) -> Format | None:
+    """The format of that name (`jpeg`), or of an extension without its dot (`jpg`), in any case."""
+    name = name.strip().lower()
+    return next((format for format in FORMATS if name == format.name), None) or by_extension(f".{name}")
+
+
+def by_media_type(media_type: str) -> Format | None:
+    """The format of a media type (`image/jpeg`), parameters after `;` ignored, in any case."""
+    bare = media_type.partition(";")[0].strip().lower()
+    bare = _OTHER_MEDIA_TYPES.get(bare, bare)
+    return next((format for format in FORMATS if bare == format.media_type), None)
+
+
+def by_extension(extension: str) -> Format | None:
+    """The format of a file extension (`.jpg`), in any case."""
+    return next((format for format in FORMATS if extension.strip().lower() in format.extensions), None)
+
+
+def _jpeg(head: bytes) -> bool:
+    return head.startswith(b"\xff\xd8\xff")
+
+
+def _png(head: bytes) -> bool:
+    return head.startswith(b"\x89PNG")
+
+
+def _webp(head: bytes) -> bool:
+    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+def _avif(head: bytes) -> bool:
+    # HEIC shares the container and often the major brand mif1; only the list of brands tells them apart.
+    if head[4:8] != b"ftyp":
+        return False
+    brands = head[8 : min(int.from_bytes(head[:4]), len(head))]
+    major = brands[:4]
+    return major in (b"avif", b"avis") or (major in (b"mif1", b"msf1") and (b"avif" in brands or b"avis" in brands))
+
+
+def _gif(head: bytes) -> bool:
+    return head.startswith((b"GIF87a", b"GIF89a"))
+
+
+def _bmp(head: bytes) -> bool:
+    # "BM" alone starts many a text: the length of the header that follows must be one that exists.
+    return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+
+
+def _tiff(head: bytes) -> bool:
+    return head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
+
+
+_HEAD = 256
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+_OTHER_MEDIA_TYPES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "image/apng": "image/png",
+    "image/x-ms-bmp": "image/bmp",
+    "image/x-bmp": "image/bmp",
+    "image/tif": "image/tiff",
+}
+
+JPEG = Format("jpeg", "JPEG", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), True, False, True, 65_500, _jpeg)
+PNG = Format("png", "PNG", "image/png", (".png", ".apng"), True, True, False, 1_000_000, _png)
+WEBP = Format("webp", "WEBP", "image/webp", (".webp",), True, True, True, 16_383, _webp)
+AVIF = Format("avif", "AVIF", "image/avif", (".avif",), True, True, True, 65_535, _avif)
+GIF = Format("gif", "GIF", "image/gif", (".gif",), False, True, False, 65_535, _gif)
+BMP = Format("bmp", "BMP", "image/bmp", (".bmp", ".dib"), False, False, False, 32_767, _bmp)
+TIFF = Format("tiff", "TIFF", "image/tiff", (".tif", ".tiff"), False, True, False, 65_535, _tiff)
+
+FORMATS: tuple[Format, ...] = tuple(
+    format
+    for format in (JPEG, PNG, WEBP, AVIF, GIF, BMP, TIFF)
+    if format.pillow not in ("WEBP", "AVIF") or features.check(format.name)
+)
+"""All formats that this installation reads; webp and avif only where Pillow was built with them."""
