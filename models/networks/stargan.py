@@ -37,12 +37,12 @@ class Generator(nn.Module):
 
     Padding is by zeros throughout: reflected label planes would be constant, and instance norm would remove them.
 
-    With `residual` it paints the change alone, out = x + 2 G(x) within [-1, 1] (Shen and Liu, Learning Residual Images
-    for Face Attribute Manipulation, CVPR 2017, section 3). The published network paints the whole picture, and must
-    first learn to bring back the colours that its instance norms take away.
+    With `mask` a head of its own says for each pixel how much of it is painted anew, out = m G(x) + (1 - m) x (Pumarola
+    et al., GANimation, ECCV 2018, eq. 1). The published network has none, paints the whole picture, and must first
+    learn to bring back the colours that its instance norms take away.
     """
 
-    def __init__(self, labels: int, width: int = 64, blocks: int = 6, residual: bool = False) -> None:
+    def __init__(self, labels: int, width: int = 64, blocks: int = 6, mask: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = [
             nn.Conv2d(3 + labels, width, 7, padding=3, bias=False),
@@ -64,7 +64,10 @@ class Generator(nn.Module):
             ]
         layers += [nn.Conv2d(width, 3, 7, padding=3, bias=False), nn.Tanh()]
         self.main = nn.Sequential(*layers)
-        self.residual = residual
+        self.mask = nn.Conv2d(width, 1, 7, padding=3) if mask else None
+        if self.mask is not None and self.mask.bias is not None:
+            # Open at first: a mask that closes before the critic knows the domains has little gradient to open again.
+            nn.init.constant_(self.mask.bias, 2.0)
 
     def forward(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Pixels n x 3 x h x w in [-1, 1] and labels n x c in [0, 1] to pixels of the same shape.
@@ -72,8 +75,12 @@ class Generator(nn.Module):
         Sides come out rounded down to a multiple of 4.
         """
         planes = labels[:, :, None, None].expand(-1, -1, pixels.shape[2], pixels.shape[3])
-        made: Tensor = self.main(torch.cat([pixels, planes], dim=1))
-        return (pixels + 2 * made).clamp(-1, 1) if self.residual else made
+        features: Tensor = self.main[:-2](torch.cat([pixels, planes], dim=1))
+        made: Tensor = self.main[-2:](features)
+        if self.mask is None:
+            return made
+        share = torch.sigmoid(self.mask(features))
+        return share * made + (1 - share) * pixels
 
 
 class Critic(nn.Module):

@@ -9,8 +9,8 @@ Where the official code differs from the paper and is followed: classification i
 critic step, and the generator moves on every fifth. Its decay ends at 0.999 of the rate by a slip; `decay=official`
 keeps that, `linear` (the default) falls to zero as the paper says.
 
-Own additions, off by default: `residual` has the generator paint only the change. `warmup` trains the critic alone
-first, since a residual generator that hears of reconstruction before it hears of domains settles on changing nothing.
+Own additions, off by default: `mask` gives the generator GANimation's mask, which lets pixels through. `warmup` trains
+the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
 extra pass.
@@ -43,8 +43,8 @@ class StarGANOptions(Options):
     """Channels of the generator's first layer."""
     blocks: int = Field(6, ge=1)
     """Residual blocks of the generator."""
-    residual: bool = False
-    """Whether the generator paints only the change, added to the picture; in the paper it paints the whole picture."""
+    mask: bool = False
+    """Whether the generator has GANimation's mask, which lets pixels through; in the paper it paints the whole picture."""
     critic_width: int = Field(64, ge=4)
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)
@@ -85,7 +85,7 @@ class StarGAN(Recipe):
         self.domains = domains
         labels = len(domains)
         self.groups = _group_numbers(domains)
-        self.generator = Generator(labels, options.width, options.blocks, options.residual)
+        self.generator = Generator(labels, options.width, options.blocks, options.mask)
         self.critic = Critic(labels, options.size, options.critic_width, options.critic_layers)
         self.networks = {"generator": self.generator, "critic": self.critic}
         self.phases = (

@@ -1,7 +1,10 @@
 """StarGAN's own choices: targets, schedule, options."""
 
+from typing import cast
+
 import torch
 from support.data import DOMAINS
+from torch import Tensor
 
 from models.bundle.manifest import Picture
 from models.data.data import Description
@@ -68,17 +71,17 @@ def test_published_defaults() -> None:
     assert published == (
         options.size, options.batch, options.steps, options.width, options.blocks, options.generator_every,
         options.rate, options.classification, options.reconstruction, options.penalty,
-        options.residual, options.warmup, options.keep, options.identity,
+        options.mask, options.warmup, options.keep, options.identity,
     )  # fmt: skip
 
 
-def test_residual_generator_adds_its_change_to_the_picture() -> None:
-    """Without a change the picture comes back to the bit; with one, twice the tanh is added and clipped to [-1, 1]."""
-    generator = recipe(residual=True).generator
+def test_a_closed_mask_lets_the_picture_through() -> None:
+    """With the mask shut the picture comes back to the bit; wide open, the painted one comes out."""
+    generator = recipe(mask=True).generator
+    assert generator.mask is not None
     pixels = torch.rand(2, 3, 32, 32) * 2 - 1
-    last = generator.main[-2]
-    torch.nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+    torch.nn.init.constant_(cast(Tensor, generator.mask.bias), -200.0)
     assert torch.equal(generator(pixels, LABELS[:2]), pixels)
-    torch.nn.init.ones_(last.weight)  # type: ignore[arg-type]
-    change = 2 * generator.main(torch.cat([pixels, LABELS[:2, :, None, None].expand(-1, -1, 32, 32)], dim=1))
-    assert torch.equal(generator(pixels, LABELS[:2]), (pixels + change).clamp(-1, 1))
+    torch.nn.init.constant_(cast(Tensor, generator.mask.bias), 200.0)
+    painted = generator.main(torch.cat([pixels, LABELS[:2, :, None, None].expand(-1, -1, 32, 32)], dim=1))
+    assert torch.equal(generator(pixels, LABELS[:2]), painted)
