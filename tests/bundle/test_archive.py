@@ -1,3 +1,5 @@
+"""Bundles on disk: written whole or not at all, and refused with the reason when anything does not fit."""
+
 import fcntl
 import json
 import os

@@ -1,3 +1,5 @@
+"""Domain expressions: what is understood, what is refused, and which bundles carry a request out."""
+
 import difflib
 import math
 from pathlib import Path

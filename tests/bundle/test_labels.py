@@ -1,3 +1,5 @@
+"""From terms and a picture's own labels to the label vector; no label ever leaves [0, 1]."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""What a manifest may say, and the published schema."""
+
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Picture to tensor and back: crops, resizing, ranges, channels, rounding."""
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,3 +1,5 @@
+"""A store ranks, finds, watches and refuses bundles, and one bad bundle costs the others nothing."""
+
 import fcntl
 import os
 import queue
