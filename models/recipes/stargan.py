@@ -44,7 +44,7 @@ class StarGANOptions(Options):
     blocks: int = Field(6, ge=1)
     """Residual blocks of the generator."""
     mask: bool = False
-    """Whether the generator has GANimation's mask, which lets pixels through; in the paper it paints the whole picture."""
+    """Whether the generator has GANimation's mask, which lets pixels through; in the paper it paints everything."""
     critic_width: int = Field(64, ge=4)
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)

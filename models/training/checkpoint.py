@@ -40,5 +40,5 @@ def load(path: Path) -> dict[str, Any]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is no checkpoint that can be read: {reason}") from error
     if not isinstance(content, dict) or not {"recipe", "step", "networks"} <= content.keys():
-        raise CheckpointError(f"{path} is no checkpoint of a training here; `recast import` takes those of other code")
+        raise CheckpointError(f"{path} is no checkpoint of `recast train`")
     return content
