@@ -1,0 +1,80 @@
+"""Puts the service together from the parts it is handed; nothing is global, and whoever built the parts closes them."""
+
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from starlette.staticfiles import StaticFiles
+
+from models.bundle.store import Store
+from service import problems, security
+from service.envelope import BodyLimit, Envelope
+from service.routes import models, operations, page, translate
+from service.settings import ServiceSettings
+from service.uploads import MULTIPART_OVERHEAD
+from worker.pipeline import Pipeline
+from worker.translator import Translator
+
+DESCRIPTION = """A picture and the names of target domains go in, the translated picture comes out.
+
+`domains` is a comma-separated list of `[-]name[:strength]`: `blond` asks for a domain, `-smiling` for its absence,
+`blond:0.5` for half of the change, and `*` for a contact sheet of everything that the model can do.
+
+Every error is `application/problem+json` (RFC 9457) with a stable `code`, and the `request_id` that the log has."""
+_TAGS = [
+    {"name": "translate", "description": "Pictures in, pictures out."},
+    {"name": "models", "description": "What can be asked for."},
+    {"name": "operations", "description": "For whoever runs it."},
+]
+
+
+class Service(FastAPI):
+    """FastAPI whose description knows our problems."""
+
+    def openapi(self) -> dict[str, Any]:
+        """OpenAPI 3.1; made once, then kept by the framework."""
+        made = self.openapi_schema is not None
+        schema = super().openapi()
+        if not made:
+            problems.describe(schema)
+        return schema
+
+
+def create_app(settings: ServiceSettings, pipeline: Pipeline, store: Store, translator: Translator) -> FastAPI:
+    """The ASGI application over these parts; it neither starts nor closes any of them."""
+    app = Service(
+        title="Recast",
+        summary="Image-to-image translation with GANs.",
+        description=DESCRIPTION,
+        version="1",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=_TAGS,
+        openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.settings = settings
+    app.state.pipeline = pipeline
+    app.state.store = store
+    app.state.translator = translator
+    app.state.guard = security.Guard(settings)
+    problems.install(app)
+    _add_routes(app, settings)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, paths={"/translate": settings.max_bytes + MULTIPART_OVERHEAD})
+    app.add_middleware(Envelope)
+    return app
+
+
+def _add_routes(app: FastAPI, settings: ServiceSettings) -> None:
+    always = problems.responses("internal-error")
+    app.include_router(page.router)
+    app.mount("/page", StaticFiles(directory=page.FOLDER))
+    if settings.docs:
+        app.include_router(page.docs)
+    door = security.with_key if settings.keys else security.anybody
+    codes = [*(["unauthorized"] if settings.keys else []), *(["rate-limited"] if settings.rate else [])]
+    for router in (translate.router, models.router):
+        app.include_router(router, dependencies=[Depends(door)], responses=always | problems.responses(*codes))
+    app.include_router(operations.router, responses=always)

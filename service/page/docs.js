@@ -1,0 +1,110 @@
+// Shows openapi.json for reading: every call, what it takes and answers, and the table of errors that `type` links to.
+
+start();
+
+async function start() {
+  const host = document.getElementById("description");
+  const response = await fetch("openapi.json").catch(() => null);
+  if (!response?.ok) {
+    host.textContent = "The description could not be loaded; is the service running?";
+    return;
+  }
+  const api = await response.json();
+  const calls = Object.entries(api.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, call]) => ({ path, method: method.toUpperCase(), ...call })),
+  );
+  host.replaceChildren(lead(api), ...calls.map(section), errors(api));
+  document.getElementById("contents").replaceChildren(...calls.map(entry), link("#errors", "Errors"));
+  // The browser looked for the fragment before there was anything to find.
+  if (location.hash) location.replace(location.hash);
+}
+
+function lead(api) {
+  return made("div", { className: "lead" }, ...api.info.description.split("\n\n").map((text) => made("p", {}, ...prose(text))));
+}
+
+function entry(call) {
+  return link(`#${call.operationId}`, `${call.method} ${call.path}`);
+}
+
+function section(call) {
+  const parts = [
+    made("h2", {}, made("span", { className: "method" }, call.method), call.path),
+    ...(call.description ?? "").split("\n\n").map((text) => made("p", {}, ...prose(text))),
+  ];
+  if (call.parameters) parts.push(made("h3", {}, "Parameters"), parameters(call.parameters));
+  if (call.requestBody) parts.push(made("h3", {}, "Body"), made("p", {}, ...prose(`${call.requestBody.description} ${mediaTypes(call.requestBody)}`)));
+  if (call.path === "/translate") parts.push(made("h3", {}, "For example"), made("pre", {}, made("code", {}, example())));
+  parts.push(made("h3", {}, "Answers"), answers(call.responses));
+  return made("section", { id: call.operationId }, ...parts);
+}
+
+function parameters(list) {
+  const rows = list.map((each) => [
+    code(each.name),
+    each.required ? "required" : "default" in each.schema && each.schema.default !== null ? code(String(each.schema.default)) : "",
+    prose(allowed(each.schema)),
+    prose(each.description ?? each.schema.description ?? ""),
+  ]);
+  return table(["name", "default", "allowed", "meaning"], rows);
+}
+
+function allowed(schema) {
+  const options = (schema.anyOf ?? [schema]).filter((option) => option.type !== "null");
+  return options.map((option) => {
+    if (option.enum) return option.enum.map((value) => `\`${value}\``).join(", ");
+    if ("minimum" in option || "maximum" in option) return `${option.minimum ?? "…"} to ${option.maximum ?? "…"}`;
+    return option.type === "array" ? "repeatable" : option.type;
+  }).join(" or ");
+}
+
+function answers(responses) {
+  const rows = Object.entries(responses).map(([status, response]) => [
+    code(status),
+    prose(response.description),
+    prose(mediaTypes(response)),
+  ]);
+  return table(["status", "meaning", "type"], rows);
+}
+
+function errors(api) {
+  const rows = api.components.schemas.Problem["x-codes"].map((kind) =>
+    Object.assign([code(kind.code), String(kind.status), kind.title], { id: kind.code }),
+  );
+  const text = "Every error is a JSON object (RFC 9457). Programs go by `code`; `detail` says what is wrong this time, and what helps.";
+  return made("section", { id: "errors" }, made("h2", {}, "Errors"), made("p", {}, ...prose(text)), table(["code", "status", "meaning"], rows));
+}
+
+function mediaTypes(holder) {
+  return Object.keys(holder.content ?? {}).map((name) => `\`${name}\``).join(", ");
+}
+
+function example() {
+  return `curl --fail-with-body -F image=@portrait.jpg '${new URL("translate?domains=blond,smiling", document.baseURI).href}' -o blond.jpg`;
+}
+
+function table(head, rows) {
+  const lines = rows.map((cells) => made("tr", { id: cells.id ?? "" }, ...cells.map((cell) => made("td", {}, ...[cell].flat()))));
+  const top = made("tr", {}, ...head.map((name) => made("th", { scope: "col" }, name)));
+  return made("div", { className: "scroll" }, made("table", {}, made("thead", {}, top), made("tbody", {}, ...lines)));
+}
+
+/** Text with `code` in it, as nodes. */
+function prose(text) {
+  return text.split(/`([^`]*)`/).map((part, index) => (index % 2 ? code(part) : part));
+}
+
+function code(text) {
+  return made("code", {}, text);
+}
+
+function link(href, text) {
+  return made("a", { href }, text);
+}
+
+function made(tag, properties, ...content) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...content);
+  if (!node.id) node.removeAttribute("id");
+  return node;
+}

@@ -1,0 +1,107 @@
+"""The description of the API: valid, complete, and kept to by the service."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from support.services import settings
+
+from service.problems import KINDS
+
+Start = Callable[..., httpx.Client]
+
+CALLS = (
+    "post /translate",
+    "get /models",
+    "get /models/{name}",
+    "get /models/{name}/samples/{file}",
+    "get /domains",
+    "get /healthz",
+    "get /readyz",
+)
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="session")
+def description(client: httpx.Client) -> dict[str, Any]:
+    """What /openapi.json says."""
+    said: dict[str, Any] = client.get("/openapi.json").json()
+    return said
+
+
+@pytest.fixture(scope="session")
+def api(description: dict[str, Any]) -> schemathesis.BaseSchema:
+    """The same, to make requests from."""
+    return schemathesis.openapi.from_dict(description)
+
+
+def test_description_is_valid(description: dict[str, Any]) -> None:
+    """It is OpenAPI 3.1 to the letter."""
+    assert description["openapi"].startswith("3.1")
+    validate(description, cls=OpenAPIV31SpecValidator)
+
+
+def test_every_problem_code_is_described(description: dict[str, Any]) -> None:
+    """Programs find all codes in one place, and the framework's own errors nowhere."""
+    problem = description["components"]["schemas"]["Problem"]
+    assert problem["properties"]["code"]["enum"] == [kind.code for kind in KINDS]
+    assert "HTTPValidationError" not in str(description)
+
+
+def test_calls_and_parameters_are_the_contracts(description: dict[str, Any]) -> None:
+    """Paths, methods and the query of /translate are those that users rely on."""
+    calls = {f"{method} {path}" for path, methods in description["paths"].items() for method in methods}
+    assert calls >= set(CALLS)
+    translate = description["paths"]["/translate"]["post"]
+    parameters = {each["name"]: each["schema"].get("default") for each in translate["parameters"]}
+    assert parameters == {
+        "domains": None,
+        "model": None,
+        "strength": 1.0,
+        "region": "auto",
+        "size": "original",
+        "format": None,
+        "quality": 90,
+    }
+    assert set(translate["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
+
+
+def test_description_can_be_switched_off(serve: Start) -> None:
+    """Without docs, neither the description nor its page is there; the upload page is."""
+    client = serve(settings(docs=False))
+    assert [client.get(path).status_code for path in ("/docs", "/openapi.json", "/")] == [404, 404, 200]
+
+
+@pytest.mark.parametrize(
+    ("call", "mode"),
+    [
+        *((call, GenerationMode.POSITIVE) for call in CALLS),
+        # The only call that has parameters which can be wrong.
+        ("post /translate", GenerationMode.NEGATIVE),
+    ],
+)
+def test_nothing_that_is_sent_breaks_the_service(
+    client: httpx.Client, api: schemathesis.BaseSchema, call: str, mode: GenerationMode
+) -> None:
+    """Requests made up from the description, good and bad, get an answer that the description knows, and no 500."""
+    method, path = call.split()
+    operation = api[path][method]
+
+    @examples(max_examples=15, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(base_url=str(client.base_url), checks=CHECKS)
+
+    check()

@@ -1,0 +1,46 @@
+"""Health and readiness."""
+
+from collections.abc import Callable
+
+import httpx
+from support.services import Failing, close, running, settings
+
+from models.bundle.store import Store
+from service.app import create_app
+from worker.embedded import Embedded
+from worker.engine.library import Library
+from worker.errors import NotReady
+from worker.pipeline import Pipeline
+from worker.settings import EngineSettings
+
+Start = Callable[..., httpx.Client]
+
+
+def test_alive_says_nothing_of_models(serve: Start) -> None:
+    """The process is alive even while nothing can be translated."""
+    answer = serve(settings(), Failing(NotReady("the models are loading"))).get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+def test_not_ready_gives_the_reason(serve: Start) -> None:
+    """Until the translator is ready, 503 with its own words."""
+    answer = serve(settings(), Failing(NotReady("the models are loading"))).get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
+    assert answer.json()["detail"] == "the models are loading"
+
+
+def test_ready_once_the_bundles_are_loaded(store: Store) -> None:
+    """With the bundles loaded it is ready, and says how many there are."""
+    engine = EngineSettings(device="cpu", threads=1)
+    library = Library(store, engine)
+    translator = Embedded(library, engine)
+    for bundle in store.snapshot().bundles:
+        library.load(bundle).result()
+    pipeline = Pipeline(store, translator, settings().limits(), threads=1)
+    try:
+        with running(create_app(settings(), pipeline, store, translator)) as address:
+            answer = httpx.get(f"{address}/readyz", trust_env=False)
+    finally:
+        pipeline.close()
+        close(translator)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "models": 2})

@@ -1,0 +1,13 @@
+"""What the service may not load: it is handed a translator, so that it runs where no model could."""
+
+import subprocess
+import sys
+
+
+def test_service_loads_neither_engine_nor_frameworks() -> None:
+    """In a fresh process, importing the application leaves out torch, onnxruntime, onnx and the worker's engine."""
+    script = "import sys, service.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "worker.pipeline" in loaded
+    assert {"torch", "onnxruntime", "onnx", "worker.engine", "celery", "redis"}.isdisjoint(loaded)

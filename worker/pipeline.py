@@ -1,0 +1,275 @@
+"""One picture from bytes to bytes: plan, decode, run, compose, encode; it awaits the translator, and loads no model.
+
+The plan comes first because it costs nothing: a misspelt domain is refused before anything is decoded.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.bundle import domains
+from models.bundle.archive import Bundle
+from models.bundle.domains import DomainError, Plan, Step, Term, UnknownModel
+from models.bundle.pixels import Box, crop_box, shrink
+from models.bundle.store import Snapshot, Store
+from worker.errors import InvalidDomains, InvalidParameter, NotReady, TimedOut, UnknownDomain, UnknownModelError
+from worker.imaging import compose
+from worker.imaging.decode import decode
+from worker.imaging.encode import QUALITY, encode
+from worker.imaging.formats import PNG, Format
+from worker.pool import Pool
+from worker.settings import Limits
+from worker.translator import Translator
+
+T = TypeVar("T")
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+SHEET_CELL = 512
+"""The longest side of one picture of a contact sheet at size=original, in pixels."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; raises InvalidParameter for values that can never be carried out."""
+
+    domains: tuple[str, ...]
+    model: str | None = None
+    strength: float = 1.0
+    region: Literal["auto", "whole", "face"] = "auto"
+    """Faces are not found here: `face` is refused, and `auto` is the whole, even for a bundle that asks for faces."""
+    size: Literal["original", "model"] = "original"
+    format: Format | None = None
+    """None: as the upload where that can be written, else PNG."""
+    quality: int = 90
+
+    def __post_init__(self) -> None:
+        """Checks what does not depend on the picture or the models."""
+        _one_of("region", self.region, ("auto", "whole", "face"))
+        _one_of("size", self.size, ("original", "model"))
+        if self.region == "face":
+            raise InvalidParameter("region=face: finding faces is not installed here; ask for region=whole")
+        if self.quality not in QUALITY:
+            raise InvalidParameter(f"quality is {self.quality}; it must be from {QUALITY[0]} to {QUALITY[-1]}")
+        if self.format is not None and not self.format.writes:
+            raise InvalidParameter(f"format {self.format.name} is read but not written; choose another, such as png")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The translated picture, and how it came about."""
+
+    data: bytes
+    media_type: str
+    format: Format
+    model: str
+    """`name@version`, several joined by a comma."""
+    domains: dict[str, float]
+    """What was applied: every label of the models, by name, the strength taken in; empty if nothing was to be done."""
+    timings: dict[str, float]
+    """Milliseconds of decode, queue, infer, compose and encode."""
+
+
+class Pipeline:
+    """Translates pictures, many at a time, within one event loop."""
+
+    def __init__(self, store: Store, translator: Translator, limits: Limits, *, threads: int) -> None:
+        """`threads` for decoding, composing and encoding; 0: one for each core."""
+        self._store, self._translator, self._limits = store, translator, limits
+        self._pool = Pool(threads)
+
+    async def translate(self, data: bytes, request: Request, *, deadline: float) -> Answer:
+        """Translate one picture before `deadline`, a moment of time.monotonic(); raises RecastError of every kind.
+
+        When the deadline passes or the call is cancelled, what waits is dropped; only a function in a thread ends.
+        """
+        try:
+            if deadline <= time.monotonic():
+                raise TimeoutError
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self._translate(data, request, deadline)
+        except TimeoutError as error:
+            raise TimedOut("the picture was not done within the time allowed; the work is dropped") from error
+
+    def close(self) -> None:
+        """Cancels what waits for a thread; the store and the translator stay open."""
+        self._pool.close()
+
+    async def _translate(self, data: bytes, request: Request, deadline: float) -> Answer:
+        plan = _plan(request, self._store.snapshot())
+        work = _Work(self._translator, self._pool, request, deadline)
+        decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self._limits)))
+        canvas = _Canvas(decoded.image, decoded.alpha)
+        if plan.sheet:
+            canvas = await work.sheet(canvas, plan.steps[0].bundle)
+        else:
+            for step in plan.steps:
+                canvas = await work.step(canvas, step)
+        format = request.format or (decoded.format if decoded.format.writes else PNG)
+        encoding = partial(
+            encode,
+            canvas.image,
+            canvas.alpha,
+            format=format,
+            quality=request.quality,
+            icc=decoded.icc,
+            copyright=decoded.copyright,
+        )
+        encoded = await work.timed("encode", self._pool.run(encoding))
+        models = ",".join(dict.fromkeys(step.bundle.ref for step in plan.steps))
+        return Answer(encoded, format.media_type, format, models, work.applied, work.milliseconds())
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidParameter(f"{name} is {value!r}; choose {' or '.join(allowed)}")
+
+
+def _plan(request: Request, snapshot: Snapshot) -> Plan:
+    if not snapshot.bundles:
+        raise NotReady("there is no model yet to translate with")
+    try:
+        return domains.plan(request.domains, snapshot, model=request.model, strength=request.strength)
+    except UnknownModel as error:
+        raise UnknownModelError(str(error), known=error.known) from error
+    except DomainError as error:
+        if error.code == "unknown-domain":
+            raise UnknownDomain(error.message, known=error.known, nearest=error.nearest) from error
+        raise InvalidDomains(error.message) from error
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """The picture as it is so far."""
+
+    image: Image.Image
+    alpha: Image.Image | None
+
+    def reduced(self, box: Box, pixels: Pixels) -> "_Canvas":
+        """What the network sees of the box in place of the picture."""
+        image = Image.fromarray(pixels)
+        alpha = None if self.alpha is None else self.alpha.resize(image.size, Image.Resampling.BICUBIC, box=box)
+        return replace(self, image=image, alpha=alpha)
+
+
+@dataclass
+class _Work:
+    """One request under way: what it needs, what was applied so far and the seconds it took."""
+
+    translator: Translator
+    pool: Pool
+    request: Request
+    deadline: float
+    applied: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(
+        default_factory=lambda: dict.fromkeys(("decode", "queue", "infer", "compose", "encode"), 0.0)
+    )
+
+    async def step(self, canvas: _Canvas, step: Step) -> _Canvas:
+        """The picture after one step; a step without strength runs nothing."""
+        canvas, box, before = await self._focus(canvas, step.bundle)
+        if not any(term.strength for term in step.terms):
+            return canvas
+        own = await self._own(step.bundle, step.graph, before)
+        vector, strength = domains.labels(step, own)
+        after = await self._run(step.bundle, step.graph, before[None], vector[None])
+        self._note(step, own, vector, strength)
+        image = await self._compose(partial(compose.carry, canvas.image, box, before, after[0], strength))
+        return replace(canvas, image=image)
+
+    async def sheet(self, canvas: _Canvas, bundle: Bundle) -> _Canvas:
+        """The picture beside what each domain of the bundle makes of it; transparency is left out."""
+        canvas, box, before = await self._focus(canvas, bundle)
+        cell = canvas.image
+        if self.request.size == "original":
+            cell = await self._compose(partial(_cell, cell))
+            box = crop_box(cell.size, bundle.manifest.picture.crop)
+        steps = [
+            Step(bundle, domain.graph, (Term(domain.name, strength=self.request.strength),))
+            for domain in bundle.manifest.domains
+        ]
+        graphs = dict.fromkeys(step.graph for step in steps)
+        runs = [self._rows(before, [step for step in steps if step.graph == graph]) for graph in graphs]
+        made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
+        page = await self._compose(partial(_sheet, cell, box, before, made, self.request.strength))
+        return _Canvas(page, None)
+
+    async def timed(self, name: str, work: Awaitable[T]) -> T:
+        """The result of `work`, its duration added to the named timing."""
+        started = time.monotonic()
+        try:
+            return await work
+        finally:
+            self.seconds[name] += time.monotonic() - started
+
+    def milliseconds(self) -> dict[str, float]:
+        """The timings in milliseconds."""
+        return {name: round(seconds * 1000, 3) for name, seconds in self.seconds.items()}
+
+    async def _focus(self, canvas: _Canvas, bundle: Bundle) -> tuple[_Canvas, Box, Pixels]:
+        """The canvas to work on, the box of it that the network sees, and the network's view of that box."""
+        picture = bundle.manifest.picture
+        box = crop_box(canvas.image.size, picture.crop)
+        before = await self._compose(partial(shrink, canvas.image, picture, box))
+        if self.request.size == "original":
+            return canvas, box, before
+        canvas = canvas.reduced(box, before)
+        return canvas, (0, 0, *canvas.image.size), before
+
+    async def _own(self, bundle: Bundle, graph: str, before: Pixels) -> Floats:
+        """The picture's own label probabilities; zeros where nothing reads them, or the graph takes no labels."""
+        manifest = bundle.manifest
+        if manifest.classifier is None or not manifest.graphs[graph].labels:
+            return np.zeros(len(manifest.label_order), np.float32)
+        classifying = self.translator.classify(bundle, before[None], deadline=self.deadline)
+        probabilities: Floats = (await self.timed("infer", classifying))[0]
+        return probabilities
+
+    async def _run(self, bundle: Bundle, graph: str, pixels: Pixels, vectors: Floats) -> Pixels:
+        labels = vectors if bundle.manifest.graphs[graph].labels else None
+        done = await self.translator.translate(bundle, graph, pixels, labels, deadline=self.deadline)
+        self.seconds["queue"] += done.queue_s
+        self.seconds["infer"] += done.infer_s
+        return done.pixels
+
+    async def _rows(self, before: Pixels, steps: list[Step]) -> dict[str, Pixels]:
+        """What each step makes of the same picture, by the name of its only domain; all in one call."""
+        bundle, graph = steps[0].bundle, steps[0].graph
+        own = await self._own(bundle, graph, before)
+        vectors = np.stack([domains.labels(step, own)[0] for step in steps])
+        rows = await self._run(bundle, graph, np.repeat(before[None], len(steps), axis=0), vectors)
+        if bundle.manifest.graphs[graph].labels:
+            self.applied |= _by_name(bundle, domains.own_labels(bundle.manifest, own))
+        return {step.terms[0].name: pixels for step, pixels in zip(steps, rows, strict=True)}
+
+    def _note(self, step: Step, own: Floats, vector: Floats, strength: float) -> None:
+        if step.bundle.manifest.graphs[step.graph].labels:
+            start = domains.own_labels(step.bundle.manifest, own)
+            self.applied |= _by_name(step.bundle, start + strength * (vector[: len(start)] - start))
+        else:
+            self.applied |= {term.name: term.strength for term in step.terms}
+
+    async def _compose(self, function: Callable[[], T]) -> T:
+        return await self.timed("compose", self.pool.run(function))
+
+
+def _by_name(bundle: Bundle, vector: Floats) -> dict[str, float]:
+    return {name: round(float(value), 4) for name, value in zip(bundle.manifest.label_order, vector, strict=True)}
+
+
+def _cell(image: Image.Image) -> Image.Image:
+    cell = image.copy()
+    cell.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BICUBIC)
+    return cell
+
+
+def _sheet(cell: Image.Image, box: Box, before: Pixels, made: dict[str, Pixels], strength: float) -> Image.Image:
+    changed = [(name, compose.carry(cell, box, before, after, strength)) for name, after in made.items()]
+    return compose.sheet([("original", cell), *changed])
