@@ -1,0 +1,398 @@
+"""The command line: the only module that knows service, worker and models, and wires them together.
+
+Commands import what they need when they run, so that `recast --help` is quick and serving never needs torch.
+"""
+
+import asyncio
+import json
+import logging
+import runpy
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from models.bundle.store import Store
+    from models.training.loop import Progress as TrainingProgress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Translate pictures with GANs: serve them, train them, export them.",
+)
+_out = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+_PLAIN_EVERY_S = 30
+
+
+class Report(Protocol):
+    """Says how far a piece of work is."""
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` of the work named `what`."""
+
+
+Stores = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--store", help="A folder of bundles; may be repeated. The shipped bundles come last.", show_default=False
+    ),
+]
+
+
+class DataName(StrEnum):
+    """The data sets that the project can make by itself."""
+
+    avatars = "avatars"
+
+
+class Precision(StrEnum):
+    """Arithmetic of exported graphs."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+
+
+class Check(StrEnum):
+    """What `recast models` can do beside listing."""
+
+    verify = "verify"
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8000")] = None,
+    store: Stores = None,
+) -> None:
+    """Serve the bundles over HTTP; open the address in a browser."""
+    from service.settings import ServiceSettings
+
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    asyncio.run(_serve(ServiceSettings(**cast(Any, given)), _open_store(store)))
+
+
+@app.command()
+def translate(
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
+    domains: Annotated[str, typer.Option(help="What to ask for: blond,-smiling,hat:0.5 or * for a contact sheet.")],
+    model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default="chosen")] = None,
+    store: Stores = None,
+    strength: Annotated[float, typer.Option(help="Multiplies every strength, 0 to 2.")] = 1.0,
+    region: Annotated[str, typer.Option(help="auto, whole or face.")] = "auto",
+    size: Annotated[str, typer.Option(help="original or model.")] = "original",
+    format_: Annotated[
+        str | None, typer.Option("--format", help="jpeg, png, webp, avif.", show_default="as the input")
+    ] = None,
+    quality: Annotated[int, typer.Option(help="1 to 100, lossy formats.")] = 90,
+    out: Annotated[Path, typer.Option(help="A file for one picture, else a folder.")] = Path("translated"),
+) -> None:
+    """Translate files or folders here and now, without a server."""
+    from worker.files import errands, output_format, translate_files
+    from worker.pipeline import Request
+
+    form = output_format(format_)
+    request = Request((domains,), model, strength, cast(Any, region), cast(Any, size), form, quality)
+    todo = errands(inputs, out)
+    with _open_store(store) as opened, _progress() as report:
+        advance = partial(report, "translating", total=len(todo))
+        failures = asyncio.run(translate_files(todo, request, opened, advance))
+    for failure in failures:
+        _errors.print(f"{failure.source}: {failure.reason}", soft_wrap=True, markup=False)
+    _out.print(f"{len(todo) - len(failures)} of {len(todo)} pictures are in {out}", soft_wrap=True, markup=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="The GAN system: stargan.")],
+    data: Annotated[Path, typer.Option(help="The data folder.")],
+    out: Annotated[Path, typer.Option(help="The run folder.")],
+    config: Annotated[Path | None, typer.Option(help="Options in a TOML file.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An option, key=value; stronger than the file.")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run.")] = False,
+) -> None:
+    """Train a recipe; a run that was stopped goes on with --resume as if it had not been."""
+    from models.training.start import start
+
+    trainer = start(recipe, data, out, config, set_ or [], resume)
+    with _progress() as report:
+        trainer.train(lambda now: report("training", now.step, now.steps, _losses(now)))
+    _out.print(f"{out} is trained: {trainer.step} steps", soft_wrap=True, markup=False)
+
+
+@app.command()
+def evaluate(
+    subject: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder or a bundle folder.")],
+    data: Annotated[Path, typer.Option(help="The data folder; its training part trains the judge.")],
+    out: Annotated[Path | None, typer.Option(help="Where the report goes.", show_default="RUN/evaluation")] = None,
+    count: Annotated[int, typer.Option(help="Held-out pictures to measure on, at most.", min=2)] = 1000,
+) -> None:
+    """Measure a model on held-out pictures; writes report.html and metrics.json."""
+    from models.evaluation.evaluate import evaluate as measure
+    from models.evaluation.report import write_report
+    from models.evaluation.subject import open_subject
+
+    opened = open_subject(subject)
+    folder = out or (subject / "evaluation" if opened.step else Path("evaluation"))
+    with _progress() as report:
+        evaluation = measure(opened, data, count, report)
+    write_report(evaluation, folder)
+    for name, value in evaluation.metrics.items():
+        _out.print(f"{name}: {value:.4g}", soft_wrap=True, markup=False)
+    _out.print(f"the report is {folder / 'report.html'}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    to: Annotated[Path, typer.Option(help="STORE/NAME, the bundle to write.")],
+    precision: Annotated[Precision, typer.Option(help="Arithmetic of the graphs.")] = Precision.fp32,
+    version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
+    title: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
+    licence: Annotated[str, typer.Option(help="SPDX identifier or a sentence.")] = "not stated",
+    samples: Annotated[Path | None, typer.Option(help="Pictures for the page.", show_default="from the data")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the data lie now.", show_default="as trained")] = None,
+) -> None:
+    """Write a bundle, checked against PyTorch before it is written."""
+    from models.export import Facts
+    from models.export import export as write_bundle
+    from models.training.run import open_run
+
+    facts = Facts(version, title, licence, samples)
+    differences = write_bundle(open_run(run), to, precision.value, facts, data)
+    for name, difference in differences.items():
+        _out.print(f"{name}: {difference:.3g}{' dB' if name.endswith('fp16') else ''}", soft_wrap=True, markup=False)
+    _out.print(f"{to} is written", soft_wrap=True, markup=False)
+
+
+@app.command()
+def models(
+    check: Annotated[Check | None, typer.Argument(help="verify: check every hash and run every graph.")] = None,
+    store: Stores = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List what a store holds."""
+    with _open_store(store) as opened:
+        snapshot = opened.snapshot()
+        refused = {refused.folder: refused.reason for refused in snapshot.refused}
+        if check is Check.verify:
+            from worker.doctor import try_bundle
+
+            refused |= {bundle.ref: reason for bundle in snapshot.bundles if (reason := try_bundle(bundle))}
+    rows = [
+        {
+            "name": bundle.name,
+            "version": bundle.version,
+            "family": bundle.manifest.family,
+            "domains": [domain.name for domain in bundle.manifest.domains],
+            "size": bundle.manifest.picture.size,
+            "precision": bundle.manifest.precision,
+            "licence": bundle.manifest.licence,
+        }
+        for bundle in snapshot.bundles
+        if bundle.ref not in refused
+    ]
+    if as_json:
+        _out.print_json(json.dumps({"models": rows, "refused": refused}))
+    else:
+        _print_models(rows, refused)
+    if check is Check.verify and refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def data(
+    name: Annotated[DataName, typer.Argument(help="Which data set to make.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
+    count: Annotated[int, typer.Option(help="Pictures.")] = 10_000,
+    size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same pictures on every machine.")] = 0,
+) -> None:
+    """Write a data set that the project makes by itself, in the layout in which such sets are published."""
+    from models.data import avatars
+
+    with _progress() as report:
+        avatars.write(out, count, size, seed, partial(report, "drawing", total=count))
+    _out.print(f"{count} {name.value} of {size} px are in {out}", soft_wrap=True, markup=False)
+
+
+@app.command()
+def doctor(store: Stores = None) -> None:
+    """Say what works here: Python, ONNX Runtime and its device, training, the store and every bundle in it."""
+    from worker.doctor import examine
+
+    with _open_store(store) as opened:
+        findings = examine(opened)
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.works else "[red]FAIL[/]" if finding.needed else "[yellow]no[/]  "
+        _out.print(mark, f"{finding.subject}: {finding.detail}", soft_wrap=True)
+    if any(finding.needed and not finding.works for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The benchmark's name; the words after it are its own.")] = "",
+) -> None:
+    """Run a benchmark of benchmarks/: they lie in the repository, not in the installed package."""
+    folder = Path(__file__).resolve().parent / "benchmarks"
+    known = sorted(path.stem for path in folder.glob("*.py")) if folder.is_dir() else []
+    if name not in known:
+        raise typer.BadParameter(f"choose one of {', '.join(known) or '(none here)'}", param_hint="NAME")
+    sys.argv = [f"recast bench {name}", *context.args]
+    runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
+
+
+def main() -> None:
+    """Runs the command line; an error of the user's, or a broken file, is one line and exit code 2."""
+    logging.captureWarnings(True)  # odd files make decoders warn; one line in the log each, not three on the terminal
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it has a handler and a level of its own
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if not _is_known(error):
+            raise
+        _errors.print(f"recast: {_one_line(error)}", soft_wrap=True, markup=False)
+        sys.exit(2)
+
+
+def _is_known(error: Exception) -> bool:
+    """Whether the message was written for people; anything else is a bug, and shows its trace."""
+    from pydantic import ValidationError
+
+    from models.bundle.archive import BundleError
+    from models.bundle.store import StoreError
+    from models.errors import ModelError
+    from worker.engine.session import EngineError
+    from worker.errors import RecastError
+
+    known = (BundleError, StoreError, ModelError, EngineError, RecastError, ValidationError, OSError)
+    return isinstance(error, known) or _lacks_extra(error)
+
+
+def _lacks_extra(error: Exception) -> bool:
+    return isinstance(error, ModuleNotFoundError) and error.name in {"torch", "lightning_fabric", "onnx", "onnxscript"}
+
+
+def _one_line(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    if _lacks_extra(error):
+        return f"{error}; training and export need the extra `train`: pip install 'recast[cpu,train]'"
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
+    return " ".join(str(error).split())
+
+
+def _open_store(folders: list[Path] | None) -> "Store":
+    """The folders that were named, then the shipped bundles."""
+    import models as package
+    from models.bundle.store import Store
+
+    shipped = Path(package.__file__).parent / "pretrained"
+    return Store([*(folders or []), shipped])
+
+
+async def _serve(settings: Any, store: "Store") -> None:
+    import uvicorn
+
+    from service.app import create_app
+    from worker.embedded import Embedded
+    from worker.engine.library import Library
+    from worker.pipeline import Pipeline
+    from worker.settings import EngineSettings
+
+    engine = EngineSettings()
+    library = Library(store, engine)
+    translator = Embedded(library, engine)
+    pipeline = Pipeline(store, translator, settings.limits(), threads=engine.threads)
+    app = create_app(settings, pipeline, store, translator)
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, lifespan="off", server_header=False, timeout_graceful_shutdown=10
+    )
+    with store:
+        store.watch(library.follow)
+        try:
+            await uvicorn.Server(config).serve()
+        finally:
+            pipeline.close()
+            await translator.close()
+
+
+def _print_models(rows: list[dict[str, Any]], refused: dict[str, str]) -> None:
+    table = Table("model", "family", "size", "precision", "domains", "licence", box=None)
+    for row in rows:
+        domains = ", ".join(row["domains"])
+        table.add_row(
+            f"{row['name']}@{row['version']}",
+            row["family"],
+            f"{row['size']} px",
+            row["precision"],
+            domains,
+            row["licence"],
+        )
+    _out.print(table if rows else "the store holds no bundle")
+    for name, reason in refused.items():
+        _errors.print(f"refused {name}: {reason}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar with time left for each piece of work on a terminal, a plain line every half minute elsewhere."""
+    known: dict[str, Callable[[int, str], None]] = {}
+    times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times, console=_errors) as bars:
+
+        def report(what: str, done: int, total: int, note: str = "") -> None:
+            if what not in known:
+                known[what] = _bar(bars, what, total) if _errors.is_terminal else _plain_lines(what, total)
+            known[what](done, note)
+
+        yield report
+
+
+def _bar(bars: Progress, what: str, total: int) -> Callable[[int, str], None]:
+    task = bars.add_task(what, total=total, note="")
+    return lambda done, note: bars.update(task, completed=done, note=note)
+
+
+def _plain_lines(what: str, total: int) -> Callable[[int, str], None]:
+    started_at = said_at = time.monotonic()
+
+    def advance(done: int, note: str) -> None:
+        nonlocal said_at
+        now = time.monotonic()
+        if done == total or now - said_at >= _PLAIN_EVERY_S:
+            said_at = now
+            line = f"{what} {done}/{total} after {now - started_at:.0f} s {note}"
+            _errors.print(line.rstrip(), soft_wrap=True, markup=False)
+
+    return advance
+
+
+def _losses(progress: "TrainingProgress") -> str:
+    terms = " ".join(f"{name}={value:.3g}" for name, value in progress.losses.items())
+    return f"{progress.pictures_per_second:.1f} pictures/s {terms}"
+
+
+if __name__ == "__main__":
+    main()

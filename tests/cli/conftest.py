@@ -1,0 +1,44 @@
+"""The command line called in this process, and a store with the toy bundle."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.bundles import toy_bundle
+
+import recast
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Recast = Callable[..., Said]
+
+
+@pytest.fixture
+def recast_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Recast:
+    """Runs `recast WORDS...` and gives its exit code and what it printed."""
+
+    def run(*words: object) -> Said:
+        monkeypatch.setattr("sys.argv", ["recast", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            recast.main()
+        printed = capsys.readouterr()
+        return Said(int(ended.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds the toy bundle."""
+    store = tmp_path_factory.mktemp("store")
+    toy_bundle(store)
+    return store

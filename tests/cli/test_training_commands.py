@@ -1,0 +1,96 @@
+"""`recast data`, `train`, `evaluate` and `export` in a row, and what they say when something is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.conftest import Recast
+from support.training import words
+
+from models.bundle import archive
+
+
+def options(steps: int) -> list[str]:
+    return [word for pair in words("stargan", steps) for word in ("--set", pair)]
+
+
+def test_train_then_export_then_translate(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
+    """A folder of labelled pictures becomes a bundle, and the bundle a translated picture."""
+    run, store = tmp_path / "run", tmp_path / "store"
+    said = recast_("train", "stargan", "--data", labelled_set, "--out", run, *options(3))
+    assert said.code == 0, said.err
+    assert "training 3/3" in said.err
+    said = recast_("export", run, "--to", store / "toy", "--precision", "fp16", "--licence", "CC0-1.0")
+    assert said.code == 0, said.err
+    assert "generator fp16: " in said.out
+    picture = labelled_set / "images" / "000001.png"
+    out = tmp_path / "out.png"
+    said = recast_("translate", picture, "--domains", "green,-bright", "--store", store, "--out", out)
+    assert said.code == 0, said.err
+    assert out.stat().st_size > 0
+
+
+def test_data_writes_avatars(recast_: Recast, tmp_path: Path) -> None:
+    """`recast data avatars` writes as many pictures as asked, and refuses a folder that is in use."""
+    said = recast_("data", "avatars", "--count", 3, "--size", 16, "--out", tmp_path / "avatars")
+    assert said.code == 0, said.err
+    assert len(list((tmp_path / "avatars" / "images").iterdir())) == 3
+    again = recast_("data", "avatars", "--count", 3, "--size", 16, "--out", tmp_path / "avatars")
+    assert (again.code, len(again.err.strip().splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train", "stargan", "--data", "gone", "--out", "run"], "there is no data folder gone"),
+        (["train", "stargan", "--data", "empty", "--out", "run"], "has no attribute file"),
+        (["train", "nogan", "--data", "empty", "--out", "run"], "there is no recipe 'nogan'; there are stargan"),
+        (["train", "stargan", "--data", "empty", "--out", "run", "--config", "gone.toml"], "gone.toml can't be read"),
+        (["train", "stargan", "--data", "empty", "--out", "run", "--resume"], "is no run of a training"),
+        (["export", "gone", "--to", "store/x"], "gone is no run of a training"),
+        (["export", "empty", "--to", "store/x"], "empty is no run of a training"),
+        (["evaluate", "empty", "--data", "gone"], "is neither a run"),
+        (["data", "avatars", "--count", "0", "--out", "new"], "count"),
+        (["data", "avatars", "--size", "5", "--out", "new"], "size"),
+    ],
+)
+def test_what_is_missing_is_one_line_and_exit_2(
+    recast_: Recast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], message: str
+) -> None:
+    """No trace, no half-written folder: one clear line on standard error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    said = recast_(*command)
+    assert (said.code, len(said.err.strip().splitlines())) == (2, 1), said.err
+    assert message in said.err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_missing_attribute_is_named(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
+    """A domain without a column is refused with the columns there are."""
+    said = recast_("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run", "--set", "domains=blue")
+    assert said.code == 2
+    assert "no attribute column blue; the file has red, green, bright" in said.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_export_leaves_the_old_bundle(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
+    """A bundle that is there stays when the next export can't be checked."""
+    run, bundle = tmp_path / "run", tmp_path / "store" / "toy"
+    recast_("train", "stargan", "--data", labelled_set, "--out", run, *options(2))
+    recast_("export", run, "--to", bundle)
+    said = recast_("export", run, "--to", bundle, "--data", tmp_path / "gone", "--version", "2")
+    assert (said.code, archive.read(bundle).version) == (2, "1")
+
+
+def test_help_is_quick_to_import() -> None:
+    """`recast --help` loads neither torch nor onnxruntime nor the web framework."""
+    code = (
+        "import sys, recast; sys.argv = ['recast', '--help']\n"
+        "try: recast.main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'onnxruntime', 'fastapi'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")

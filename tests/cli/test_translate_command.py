@@ -1,0 +1,148 @@
+"""`recast translate` on files and folders."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.conftest import Recast
+from PIL import Image
+from support.bundles import toy_picture, toy_translated
+
+from worker.imaging.formats import WEBP, sniff
+
+SMILING = np.array([[0, 1, 0, 0, 1, 0]], np.float32)
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    toy_picture({"blond"}).save(path)
+    return path
+
+
+def test_a_file_is_translated_to_the_file_named(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """One picture in, the translated one out, with the labels that were not asked for read from the picture."""
+    source = picture(tmp_path / "in.png")
+    said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out.png")
+    assert said.code == 0, said.err
+    expected = toy_translated(np.asarray(toy_picture({"blond"}))[None], SMILING)[0]
+    with Image.open(tmp_path / "out.png") as made:
+        assert (np.asarray(made.convert("RGB")) == expected).all()
+
+
+def test_the_output_files_suffix_is_its_format(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """--out x.webp writes WebP without being told."""
+    source = picture(tmp_path / "in.png")
+    recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out.webp")
+    assert sniff((tmp_path / "out.webp").read_bytes()) is WEBP
+
+
+def test_a_folder_keeps_its_shape_and_a_bad_picture_fails_alone(
+    recast_: Recast, toy_store: Path, tmp_path: Path
+) -> None:
+    """Sub-folders are kept, what is no picture is passed over, a broken one is named, and the exit code is 1."""
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "deep" / "b.png")
+    (tmp_path / "in" / "notes.txt").write_text("no picture")
+    (tmp_path / "in" / "broken.png").write_bytes((tmp_path / "in" / "a.png").read_bytes()[:60])
+    out = tmp_path / "out"
+    said = recast_("translate", tmp_path / "in", "--domains", "smiling", "--store", toy_store, "--out", out)
+    assert said.code == 1
+    assert "broken.png: " in said.err
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*") if p.is_file()) == ["a.png", "deep/b.png"]
+    assert "2 of 3 pictures are in" in said.out
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        ("smilling", "smiling"),
+        ("black,blond", "black"),
+        ("", "domain"),
+        ("smiling:3", "strength"),
+    ],
+)
+def test_bad_domains_are_one_line_and_exit_2(
+    recast_: Recast, toy_store: Path, tmp_path: Path, domains: str, message: str
+) -> None:
+    """A misspelt, contradictory, empty or too strong request fails once, before any output."""
+    source = picture(tmp_path / "in.png")
+    said = recast_("translate", source, "--domains", domains, "--store", toy_store, "--out", tmp_path / "out.png")
+    assert said.code == 2
+    assert message in said.err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--format", "bmp"], "bmp"),
+        (["--model", "nobody"], "nobody"),
+        (["--quality", "0"], "quality is 0"),
+        (["--region", "nose"], "region is 'nose'"),
+    ],
+)
+def test_bad_parameters_are_one_line_and_exit_2(
+    recast_: Recast, toy_store: Path, tmp_path: Path, words: list[str], message: str
+) -> None:
+    """The value and what is allowed stand in the line."""
+    source = picture(tmp_path / "in.png")
+    out = tmp_path / "out.png"
+    said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", out, *words)
+    lines = said.err.strip().splitlines()
+    assert (said.code, len(lines)) == (2, 1)
+    assert message in lines[0]
+
+
+def test_a_missing_input_is_named(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """The file that is not there stands in the line."""
+    said = recast_("translate", tmp_path / "gone.png", "--domains", "smiling", "--store", toy_store)
+    assert (said.code, "there is no file or folder" in said.err) == (2, True)
+
+
+def test_a_folder_without_pictures_is_refused(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """An empty folder is a mistake, not a success of nothing."""
+    said = recast_("translate", tmp_path, "--domains", "smiling", "--store", toy_store)
+    assert (said.code, "there are no pictures in" in said.err) == (2, True)
+
+
+def test_two_pictures_never_overwrite_each_other(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """Equal names from two folders are refused before anything is written."""
+    first, second = picture(tmp_path / "a" / "x.png"), picture(tmp_path / "b" / "x.png")
+    said = recast_("translate", first, second, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out")
+    assert (said.code, "two pictures would be written" in said.err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_lists_the_store_for_people_and_programs(recast_: Recast, toy_store: Path) -> None:
+    """The bundle and its domains are listed; --json is JSON."""
+    assert "toy@1" in recast_("models", "--store", toy_store).out
+    listed = json.loads(recast_("models", "--store", toy_store, "--json").out)
+    assert listed["models"][0]["domains"] == ["black", "blond", "brown", "grey", "smiling", "glasses"]
+
+
+def test_models_verify_refuses_a_damaged_graph(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """A flipped byte breaks the hash: exit code 1, the bundle and the reason named, the others listed."""
+    shutil.copytree(toy_store, tmp_path / "store")
+    shutil.copytree(toy_store / "toy", tmp_path / "store" / "bad")
+    graph = tmp_path / "store" / "bad" / "generator.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    said = recast_("models", "verify", "--store", tmp_path / "store")
+    assert said.code == 1
+    assert "toy@1" in said.out
+    assert "refused bad: " in said.err
+    assert "generator.onnx" in said.err
+
+
+def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path) -> None:
+    """Everything that serving needs is looked at and named."""
+    said = recast_("doctor", "--store", toy_store)
+    assert said.code == 0
+    assert "bundle toy@1: every graph runs" in said.out
+
+
+def test_a_store_that_is_not_there_is_named(recast_: Recast, tmp_path: Path) -> None:
+    """A misspelt store is an error, not an empty one."""
+    said = recast_("models", "--store", tmp_path / "nowhere")
+    assert (said.code, "nowhere" in said.err) == (2, True)
