@@ -5,7 +5,7 @@ with the labels that the model itself reads for all that is not asked, exactly a
 
     set        share of pictures in which the judge sees what was asked
     kept       share of all other attributes that the judge sees as the picture's true labels have them
-    psnr, ssim to the exact counterfactual over the face, where the data can draw it
+    psnr, ssim to the exact counterfactual over the head, where the data can draw it
 """
 
 from collections.abc import Callable, Sequence
@@ -99,28 +99,42 @@ def evaluate(subject: Subject, folder: Path, count: int, notify: Notify, judge_s
         lambda done, total: notify("training the judge", done, total),
         judge_steps,
     )
-    held_out = labelled.read(folder, spec, manifest.picture, "test", False)
-    chosen = range(min(count, len(held_out)))
-    pixels = np.stack([held_out.picture(index) for index in chosen])
-    truth = held_out.labels[: len(chosen)]
-    accuracy = {
-        d.name: float((judge.labels(pixels)[:, d.column] == truth[:, d.column]).mean()) for d in manifest.domains
-    }
-    people = _people(folder, held_out, len(chosen))
-    own = subject.own_labels(pixels)
+    held_out = _held_out(subject, folder, labelled.read(folder, spec, manifest.picture, "test", False), count)
+    right = judge.labels(held_out.pixels) == held_out.truth
+    accuracy = {domain.name: float(right[:, domain.column].mean()) for domain in manifest.domains}
     rows: list[Row] = []
-    examples = [Example("input", pixels[:_SHOWN])]
+    examples = [Example("input", held_out.pixels[:_SHOWN])]
     requests = _requests(manifest)
     for number, request in enumerate(requests, 1):
-        asked = request.applied(own, manifest)
-        rows.append(_row(subject, judge, request, pixels, truth, asked, people))
-        examples.append(Example(str(request), subject.translate(pixels[:_SHOWN], asked[:_SHOWN])))
+        rows.append(_row(subject, judge, request, held_out))
+        asked = request.applied(held_out.own[:_SHOWN], manifest)
+        examples.append(Example(str(request), subject.translate(held_out.pixels[:_SHOWN], asked)))
         notify("translating", number, len(requests))
-    metrics = _summary(rows, accuracy, pixels, own, truth, subject)
+    metrics = _judge_metrics(accuracy) | _model_metrics(rows, subject, held_out)
     return Evaluation(subject.name, subject.step, metrics, tuple(rows), accuracy, tuple(examples))
 
 
-People = list[avatars.Person]
+@dataclass(frozen=True)
+class _HeldOut:
+    """Pictures n x s x s x 3, their true labels and those that the model reads, n x c.
+
+    Where the pictures are avatars: the persons, and where their heads are, n x s x s.
+    """
+
+    pixels: Pixels
+    truth: Labels
+    own: Labels
+    people: Sequence[avatars.Person]
+    heads: NDArray[np.bool_]
+
+
+def _held_out(subject: Subject, folder: Path, data: labelled.Labelled, count: int) -> _HeldOut:
+    chosen = range(min(count, len(data)))
+    pixels = np.stack([data.picture(index) for index in chosen])
+    made = avatars.describe(folder)
+    people = [avatars.person(made.seed, int(data.paths[index].stem) - 1) for index in chosen] if made else []
+    heads = [avatars.face_mask(person, pixels.shape[1]) for person in people]
+    return _HeldOut(pixels, data.labels[: len(chosen)], subject.own_labels(pixels), people, np.array(heads, bool))
 
 
 def _requests(manifest: Manifest) -> list[Request]:
@@ -130,59 +144,53 @@ def _requests(manifest: Manifest) -> list[Request]:
     return requests
 
 
-def _row(
-    subject: Subject,
-    judge: Judge,
-    request: Request,
-    pixels: Pixels,
-    truth: Labels,
-    asked: Labels,
-    people: People,
-) -> Row:
-    chosen = np.flatnonzero(~request.fulfilled(truth))
+def _row(subject: Subject, judge: Judge, request: Request, held_out: _HeldOut) -> Row:
+    chosen = np.flatnonzero(~request.fulfilled(held_out.truth))
     if not len(chosen):
         raise DataError(f"every held-out picture is {request} already, so there is nothing to measure; add pictures")
-    made = subject.translate(pixels[chosen], asked[chosen])
-    seen = judge.labels(made)
+    asked = request.applied(held_out.own[chosen], subject.manifest)
+    made = subject.translate(held_out.pixels[chosen], asked)
+    seen, truth = judge.labels(made), held_out.truth[chosen]
     untouched = [column for column in range(truth.shape[1]) if column not in _fellows(request.domain, subject.manifest)]
-    similarity = (float("nan"), float("nan"))
-    if people:
-        exact, mask = _counterfactuals([people[index] for index in chosen], request, pixels.shape[1])
-        similarity = (float(psnr(made, exact, mask).mean()), float(ssim(made, exact).mean()))
-    return Row(
-        str(request),
-        len(chosen),
-        float(request.fulfilled(seen).mean()),
-        float((seen[:, untouched] == truth[chosen][:, untouched]).mean()),
-        *similarity,
-    )
+    likeness = (float("nan"), float("nan"))
+    if held_out.people:
+        exact = _counterfactuals([held_out.people[int(index)] for index in chosen], request, made.shape[1])
+        likeness = (float(psnr(made, exact, held_out.heads[chosen]).mean()), float(ssim(made, exact).mean()))
+    is_set = float(request.fulfilled(seen).mean())
+    return Row(str(request), len(chosen), is_set, float((seen == truth)[:, untouched].mean()), *likeness)
 
 
-def _summary(
-    rows: Sequence[Row],
-    accuracy: dict[str, float],
-    pixels: Pixels,
-    own: Labels,
-    truth: Labels,
-    subject: Subject,
-) -> dict[str, float]:
-    """The figures that stand in a bundle."""
+def _counterfactuals(people: Sequence[avatars.Person], request: Request, size: int) -> Pixels:
+    """The same people with what was asked, drawn anew: the exact answers, n x size x size x 3."""
+    changed = [p.changed(p.attributes.with_domain(request.domain.name, request.present)) for p in people]
+    return np.stack([avatars.draw(person, size) for person in changed])
+
+
+def _judge_metrics(accuracy: dict[str, float]) -> dict[str, float]:
     metrics = {
         "judge accuracy on real pictures, mean": float(np.mean(list(accuracy.values()))),
         "judge accuracy on real pictures, lowest": min(accuracy.values()),
+    }
+    if min(accuracy.values()) < _TRUST_JUDGE:
+        metrics["judge is below 98 % on some domain: its figures are weak"] = 1.0
+    return metrics
+
+
+def _model_metrics(rows: Sequence[Row], subject: Subject, held_out: _HeldOut) -> dict[str, float]:
+    """The figures that stand in a bundle."""
+    again = subject.translate(held_out.pixels, held_out.own)
+    metrics = {
         "domain set on request, mean": float(np.mean([row.set for row in rows])),
         "domain set on request, lowest": min(row.set for row in rows),
         "attributes not asked for kept, mean": float(np.mean([row.kept for row in rows])),
         "attributes not asked for kept, lowest": min(row.kept for row in rows),
-        "own labels read right": float((own == truth).mean()),
-        "PSNR to the input when nothing is asked, dB": float(psnr(subject.translate(pixels, own), pixels).mean()),
+        "own labels read right": float((held_out.own == held_out.truth).mean()),
+        "PSNR to the input when nothing is asked, dB": float(psnr(again, held_out.pixels).mean()),
     }
-    if not np.isnan(rows[0].psnr):
-        metrics["PSNR to the exact counterfactual over the face, dB"] = float(np.mean([row.psnr for row in rows]))
-        metrics["PSNR to the exact counterfactual over the face, lowest domain, dB"] = min(row.psnr for row in rows)
+    if held_out.people:
+        metrics["PSNR to the exact counterfactual over the head, dB"] = float(np.mean([row.psnr for row in rows]))
+        metrics["PSNR to the exact counterfactual over the head, lowest domain, dB"] = min(row.psnr for row in rows)
         metrics["SSIM to the exact counterfactual"] = float(np.mean([row.ssim for row in rows]))
-    if metrics["judge accuracy on real pictures, lowest"] < _TRUST_JUDGE:
-        metrics["judge is below 98 % on some domain: its figures are weak"] = 1.0
     return metrics
 
 
@@ -198,17 +206,3 @@ def _domain_text(manifest: Manifest) -> str:
     for domain in manifest.domains:
         parts.setdefault(f"{domain.group}=" if domain.group else domain.name, []).append(domain.name)
     return ",".join(key + "|".join(names) if key.endswith("=") else key for key, names in parts.items())
-
-
-def _people(folder: Path, data: labelled.Labelled, count: int) -> People:
-    """The persons behind the pictures, where the folder is a set of avatars; else nobody."""
-    made = avatars.describe(folder)
-    return [avatars.person(made.seed, int(path.stem) - 1) for path in data.paths[:count]] if made else []
-
-
-def _counterfactuals(people: People, request: Request, size: int) -> tuple[Pixels, NDArray[np.bool_]]:
-    changed = [p.changed(p.attributes.with_domain(request.domain.name, request.present)) for p in people]
-    return (
-        np.stack([avatars.draw(person, size) for person in changed]),
-        np.stack([avatars.face_mask(person, size) for person in people]),
-    )

@@ -91,7 +91,7 @@ def test_counterfactuals_are_those_of_the_renderer(tmp_path: Path) -> None:
 
     renderer = Subject("renderer", manifest, {"generator": redraw, "classifier": read})
     evaluation = measure(renderer, tmp_path / "avatars", 2)
-    assert evaluation.metrics["PSNR to the exact counterfactual over the face, lowest domain, dB"] == 100
+    assert evaluation.metrics["PSNR to the exact counterfactual over the head, lowest domain, dB"] == 100
     assert evaluation.metrics["SSIM to the exact counterfactual"] == pytest.approx(1)
 
 
