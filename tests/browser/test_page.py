@@ -18,16 +18,29 @@ from service.settings import ServiceSettings
 
 Open = Callable[..., Page]
 
+# Nothing but the page: no sandbox, since tests may run as root, and no talk with the browser's maker.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 MINUS = "\N{MINUS SIGN}"
 PICTURE: FilePayload = {"name": "me.png", "mimeType": "image/png", "buffer": png({"black", "smiling"}, size=64)}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium: the system's where there is one, else Playwright's own."""
+    """Chromium: the system's where there is one, else Playwright's own.
+
+    Playwright keeps an event loop running in this thread until it is closed, so it must not outlive this module.
+    """
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         except Error as error:
             if "Executable doesn't exist" not in error.message:
                 raise
@@ -36,7 +49,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The toy bundle, which has a sample, and the flip bundle."""
     ranked = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")]
@@ -45,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return Store(ranked)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(store: Store) -> Iterator[str]:
     """A service that all tests share."""
     with serving(store, settings()) as address:
