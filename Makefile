@@ -54,7 +54,7 @@ $(VENV)/stamp-serve: pyproject.toml requirements.lock | $(VENV)/bin/pip
 $(VENV)/stamp-full: pyproject.toml requirements.lock | $(VENV)/bin/pip
 	@echo "installing everything ($(RUNTIME)) into $(VENV): PyTorch is large, so it takes some minutes"
 	@$(PIP) uninstall --quiet --quiet --yes $(OTHER)
-	@$(INSTALL) '.[$(RUNTIME),train,dev]'
+	@$(INSTALL) '.[$(RUNTIME),train,faces,dev]'
 	@touch $(VENV)/stamp-serve $@
 
 $(VENV)/bin/pip:

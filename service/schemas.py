@@ -19,7 +19,7 @@ class TranslateQuery(BaseModel):
     strength: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
     """Multiplies every term's strength."""
     region: Literal["auto", "whole", "face"] = "auto"
-    """What is translated: the whole picture, the faces in it, or what the bundle asks for."""
+    """What is translated: the whole picture, each face in it by itself, or what the bundle asks for."""
     size: Literal["original", "model"] = "original"
     """The upload's own width and height, or the network's."""
     format: Literal["jpeg", "png", "webp", "avif"] | None = None

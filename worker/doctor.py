@@ -10,6 +10,7 @@ from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from worker.engine.engine import Engine
 from worker.engine.session import EngineError
+from worker.imaging import faces
 from worker.imaging.formats import FORMATS
 from worker.settings import EngineSettings
 
@@ -27,7 +28,7 @@ class Finding:
 
 
 def examine(store: Store) -> list[Finding]:
-    """Looks at the interpreter, the runtime, training, the formats, and every bundle of the store."""
+    """Looks at the interpreter, the runtime, the formats, faces, training, and every bundle of the store."""
     snapshot = store.snapshot()
     settings = EngineSettings()
     device = f"{settings.device}; {onnxruntime.__version__} offers {', '.join(onnxruntime.get_available_providers())}"
@@ -35,6 +36,7 @@ def examine(store: Store) -> list[Finding]:
         Finding("Python", True, True, platform.python_version()),
         Finding("ONNX Runtime", True, True, device),
         Finding("formats", True, True, ", ".join(f.name + ("" if f.writes else " (read only)") for f in FORMATS)),
+        _faces(),
         _training(),
         Finding("store", bool(snapshot.bundles), True, f"{len(snapshot.bundles)} bundles can be read"),
         *(Finding(f"bundle {refused.folder}", False, True, refused.reason) for refused in snapshot.refused),
@@ -58,6 +60,12 @@ def try_bundle(bundle: Bundle, settings: EngineSettings | None = None) -> str | 
 def _bundle(bundle: Bundle, settings: EngineSettings) -> Finding:
     reason = try_bundle(bundle, settings)
     return Finding(f"bundle {bundle.ref}", reason is None, True, reason or "every graph runs")
+
+
+def _faces() -> Finding:
+    version = faces.version()
+    missing = "region=face is refused: OpenCV 4 is not installed; `make install` brings it"
+    return Finding("faces", version is not None, False, f"OpenCV {version}" if version else missing)
 
 
 def _training() -> Finding:

@@ -6,7 +6,7 @@ The plan comes first because it costs nothing: a misspelt domain is refused befo
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -17,19 +17,19 @@ from PIL import Image
 from models.bundle import domains
 from models.bundle.archive import Bundle
 from models.bundle.domains import DomainError, Plan, Step, Term, UnknownModel
-from models.bundle.pixels import Box, crop_box, shrink
+from models.bundle.pixels import Box, crop_box
 from models.bundle.store import Snapshot, Store
 from worker.errors import InvalidDomains, InvalidParameter, NotReady, TimedOut, UnknownDomain, UnknownModelError
-from worker.imaging import compose
+from worker.imaging import compose, faces
 from worker.imaging.decode import decode
 from worker.imaging.encode import QUALITY, encode
 from worker.imaging.formats import PNG, Format
 from worker.pool import Pool
+from worker.regions import Canvas, Pixels, seen
 from worker.settings import Limits
 from worker.translator import Translator
 
 T = TypeVar("T")
-Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 SHEET_CELL = 512
@@ -44,7 +44,7 @@ class Request:
     model: str | None = None
     strength: float = 1.0
     region: Literal["auto", "whole", "face"] = "auto"
-    """Faces are not found here: `face` is refused, and `auto` is the whole, even for a bundle that asks for faces."""
+    """`face`: each face by itself; `auto`: what each bundle asks for."""
     size: Literal["original", "model"] = "original"
     format: Format | None = None
     """None: as the upload where that can be written, else PNG."""
@@ -55,11 +55,15 @@ class Request:
         _one_of("region", self.region, ("auto", "whole", "face"))
         _one_of("size", self.size, ("original", "model"))
         if self.region == "face":
-            raise InvalidParameter("region=face: finding faces is not installed here; ask for region=whole")
+            faces.require()
         if self.quality not in QUALITY:
             raise InvalidParameter(f"quality is {self.quality}; it must be from {QUALITY[0]} to {QUALITY[-1]}")
         if self.format is not None and not self.format.writes:
             raise InvalidParameter(f"format {self.format.name} is read but not written; choose another, such as png")
+
+    def by_face(self, bundle: Bundle) -> bool:
+        """Whether the bundle's part in this is done face by face."""
+        return (bundle.manifest.region if self.region == "auto" else self.region) == "face"
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ class Answer:
     model: str
     """`name@version`, several joined by a comma."""
     domains: dict[str, float]
-    """What was applied: every label of the models, by name, the strength taken in; empty if nothing was to be done."""
+    """What was applied: every label of the models, by name, the strength taken in; empty if nothing was to be done.
+
+    Of several faces, the largest one's.
+    """
     timings: dict[str, float]
     """Milliseconds of decode, queue, infer, compose and encode."""
 
@@ -106,7 +113,9 @@ class Pipeline:
         plan = _plan(request, self._store.snapshot())
         work = _Work(self._translator, self._pool, request, deadline)
         decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self._limits)))
-        canvas = _Canvas(decoded.image, decoded.alpha)
+        canvas = Canvas(decoded.image, decoded.alpha)
+        if any(request.by_face(step.bundle) for step in plan.steps):
+            canvas = await work.compose(canvas.searched)
         if plan.sheet:
             canvas = await work.sheet(canvas, plan.steps[0].bundle)
         else:
@@ -145,20 +154,6 @@ def _plan(request: Request, snapshot: Snapshot) -> Plan:
         raise InvalidDomains(error.message) from error
 
 
-@dataclass(frozen=True)
-class _Canvas:
-    """The picture as it is so far."""
-
-    image: Image.Image
-    alpha: Image.Image | None
-
-    def reduced(self, box: Box, pixels: Pixels) -> "_Canvas":
-        """What the network sees of the box in place of the picture."""
-        image = Image.fromarray(pixels)
-        alpha = None if self.alpha is None else self.alpha.resize(image.size, Image.Resampling.BICUBIC, box=box)
-        return replace(self, image=image, alpha=alpha)
-
-
 @dataclass
 class _Work:
     """One request under way: what it needs, what was applied so far and the seconds it took."""
@@ -172,24 +167,26 @@ class _Work:
         default_factory=lambda: dict.fromkeys(("decode", "queue", "infer", "compose", "encode"), 0.0)
     )
 
-    async def step(self, canvas: _Canvas, step: Step) -> _Canvas:
+    async def step(self, canvas: Canvas, step: Step) -> Canvas:
         """The picture after one step; a step without strength runs nothing."""
-        canvas, box, before = await self._focus(canvas, step.bundle)
+        canvas, boxes, before = await self._focus(canvas, step.bundle)
         if not any(term.strength for term in step.terms):
             return canvas
         own = await self._own(step.bundle, step.graph, before)
-        vector, strength = domains.labels(step, own)
-        after = await self._run(step.bundle, step.graph, before[None], vector[None])
-        self._note(step, own, vector, strength)
-        image = await self._compose(partial(compose.carry, canvas.image, box, before, after[0], strength))
-        return replace(canvas, image=image)
+        labels = [domains.labels(step, each) for each in own]
+        vectors, strength = np.stack([vector for vector, _ in labels]), labels[0][1]
+        after = await self._run(step.bundle, step.graph, before, vectors)
+        self._note(step, own[0], vectors[0], strength)
+        return await self.compose(partial(canvas.changed, boxes, before, after, strength))
 
-    async def sheet(self, canvas: _Canvas, bundle: Bundle) -> _Canvas:
+    async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
         """The picture beside what each domain of the bundle makes of it; transparency is left out."""
-        canvas, box, before = await self._focus(canvas, bundle)
+        if self.request.by_face(bundle):
+            canvas = await self.compose(canvas.portrait)
+        canvas, (box,), before = await self._focus(canvas, bundle)
         cell = canvas.image
         if self.request.size == "original":
-            cell = await self._compose(partial(_cell, cell))
+            cell = await self.compose(partial(_cell, cell))
             box = crop_box(cell.size, bundle.manifest.picture.crop)
         steps = [
             Step(bundle, domain.graph, (Term(domain.name, strength=self.request.strength),))
@@ -198,8 +195,12 @@ class _Work:
         graphs = dict.fromkeys(step.graph for step in steps)
         runs = [self._rows(before, [step for step in steps if step.graph == graph]) for graph in graphs]
         made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
-        page = await self._compose(partial(_sheet, cell, box, before, made, self.request.strength))
-        return _Canvas(page, None)
+        page = await self.compose(partial(_sheet, cell, box, before[0], made, self.request.strength))
+        return Canvas(page, None)
+
+    async def compose(self, function: Callable[[], T]) -> T:
+        """The function's result, from a thread of the pool."""
+        return await self.timed("compose", self.pool.run(function))
 
     async def timed(self, name: str, work: Awaitable[T]) -> T:
         """The result of `work`, its duration added to the named timing."""
@@ -213,24 +214,22 @@ class _Work:
         """The timings in milliseconds."""
         return {name: round(seconds * 1000, 3) for name, seconds in self.seconds.items()}
 
-    async def _focus(self, canvas: _Canvas, bundle: Bundle) -> tuple[_Canvas, Box, Pixels]:
-        """The canvas to work on, the box of it that the network sees, and the network's view of that box."""
+    async def _focus(self, canvas: Canvas, bundle: Bundle) -> tuple[Canvas, tuple[Box, ...], Pixels]:
+        """The canvas to work on, the boxes of it that the network sees, and the network's view of them [n,s,s,3]."""
         picture = bundle.manifest.picture
-        box = crop_box(canvas.image.size, picture.crop)
-        before = await self._compose(partial(shrink, canvas.image, picture, box))
+        boxes = canvas.boxes(picture, by_face=self.request.by_face(bundle))
         if self.request.size == "original":
-            return canvas, box, before
-        canvas = canvas.reduced(box, before)
-        return canvas, (0, 0, *canvas.image.size), before
+            return canvas, boxes, await self.compose(partial(seen, canvas.image, picture, boxes))
+        before = await self.compose(partial(seen, canvas.image, picture, boxes[:1]))
+        canvas = canvas.reduced(boxes[0], before[0])
+        return canvas, ((0, 0, *canvas.image.size),), before
 
     async def _own(self, bundle: Bundle, graph: str, before: Pixels) -> Floats:
-        """The picture's own label probabilities; zeros where nothing reads them, or the graph takes no labels."""
+        """The pictures' own label probabilities [n,c]; zeros where nothing reads them, or the graph takes no labels."""
         manifest = bundle.manifest
         if manifest.classifier is None or not manifest.graphs[graph].labels:
-            return np.zeros(len(manifest.label_order), np.float32)
-        classifying = self.translator.classify(bundle, before[None], deadline=self.deadline)
-        probabilities: Floats = (await self.timed("infer", classifying))[0]
-        return probabilities
+            return np.zeros((len(before), len(manifest.label_order)), np.float32)
+        return await self.timed("infer", self.translator.classify(bundle, before, deadline=self.deadline))
 
     async def _run(self, bundle: Bundle, graph: str, pixels: Pixels, vectors: Floats) -> Pixels:
         labels = vectors if bundle.manifest.graphs[graph].labels else None
@@ -240,11 +239,11 @@ class _Work:
         return done.pixels
 
     async def _rows(self, before: Pixels, steps: list[Step]) -> dict[str, Pixels]:
-        """What each step makes of the same picture, by the name of its only domain; all in one call."""
+        """What each step makes of the one picture [1,s,s,3], by the name of its only domain; all in one call."""
         bundle, graph = steps[0].bundle, steps[0].graph
-        own = await self._own(bundle, graph, before)
+        own = (await self._own(bundle, graph, before))[0]
         vectors = np.stack([domains.labels(step, own)[0] for step in steps])
-        rows = await self._run(bundle, graph, np.repeat(before[None], len(steps), axis=0), vectors)
+        rows = await self._run(bundle, graph, np.repeat(before, len(steps), axis=0), vectors)
         if bundle.manifest.graphs[graph].labels:
             self.applied |= _by_name(bundle, domains.own_labels(bundle.manifest, own))
         return {step.terms[0].name: pixels for step, pixels in zip(steps, rows, strict=True)}
@@ -255,9 +254,6 @@ class _Work:
             self.applied |= _by_name(step.bundle, start + strength * (vector[: len(start)] - start))
         else:
             self.applied |= {term.name: term.strength for term in step.terms}
-
-    async def _compose(self, function: Callable[[], T]) -> T:
-        return await self.timed("compose", self.pool.run(function))
 
 
 def _by_name(bundle: Bundle, vector: Floats) -> dict[str, float]:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Pool:
     """Runs functions in `threads` threads (0: one for each core); one event loop may use it."""
 
-    def __init__(self, threads: int, *, waiting_per_thread: int = 4) -> None:
+    def __init__(self, threads: int, *, waiting_per_thread: int = 32) -> None:
         """Starts no thread before the first function comes."""
         self._threads = threads or os.cpu_count() or 1
         self._most = waiting_per_thread * self._threads

@@ -26,10 +26,11 @@ export async function picture(path) {
 }
 
 /** The path of POST /translate for these options; what is at its default is left out. */
-export function translatePath({ domains, model, strength, format, size }) {
+export function translatePath({ domains, model, strength, region, format, size }) {
   const query = new URLSearchParams({ domains: domains.join(",") });
   if (model) query.set("model", model);
   if (strength !== 1) query.set("strength", String(strength));
+  if (region !== "auto") query.set("region", region);
   if (format) query.set("format", format);
   if (size !== "original") query.set("size", size);
   return `translate?${query.toString().replaceAll("%2C", ",").replaceAll("%40", "@").replaceAll("*", "%2A")}`;

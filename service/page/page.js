@@ -16,7 +16,7 @@ $("file").addEventListener("change", () => take($("file").files[0]));
 $("another").addEventListener("click", () => $("file").click());
 $("model").addEventListener("change", () => { domains.show(model()); wish(); });
 $("strength").addEventListener("input", () => { paintStrength(); wish(); });
-for (const id of ["format", "size"]) $(id).addEventListener("change", () => wish());
+for (const id of ["format", "region", "size"]) $(id).addEventListener("change", () => wish());
 $("sheet").addEventListener("click", () => wish({ sheet: !state.sheet }));
 $("reset").addEventListener("click", reset);
 $("copy").addEventListener("click", copyCurl);
@@ -62,6 +62,7 @@ function options() {
     domains: state.sheet ? ["*"] : domains.terms,
     model: state.models.length > 1 ? model().name : "",
     strength: Number($("strength").value),
+    region: $("region").value,
     format: $("format").value,
     size: $("size").value,
   };
@@ -162,7 +163,7 @@ function unlock(event) {
 function reset() {
   domains.terms = [];
   $("strength").value = "1";
-  for (const id of ["format", "size"]) $(id).selectedIndex = 0;
+  for (const id of ["format", "region", "size"]) $(id).selectedIndex = 0;
   paintStrength();
   wish({ sheet: false });
 }

@@ -229,6 +229,20 @@ def test_file_that_is_no_picture_is_explained(page: Page) -> None:
     expect(page.get_by_role("button", name="Try again")).to_be_hidden()
 
 
+def test_region_is_sent_and_reset(page: Page) -> None:
+    """Asked for faces, a picture without one is explained; a reset asks for what the model wants again."""
+    page.get_by_role("button", name="Sample 1").click()
+    page.get_by_role("button", name="Brown").click()
+    expect(page.locator("#compare")).to_have_attribute("data-view", "both")
+    page.get_by_text("Output").click()
+    page.get_by_label("Region").select_option("face")
+    expect(page.get_by_role("alert")).to_contain_text("no-face")
+    expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_label("Region")).to_have_value("auto")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_problem_takes_the_place_of_the_old_picture(visit: Open, store: Store) -> None:
     """When a wish fails, the result of the former one goes; trying again is offered where it may help."""
     with serving(store, settings(rate="1/hour")) as address:

@@ -140,6 +140,7 @@ def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path
     said = recast_("doctor", "--store", toy_store)
     assert said.code == 0
     assert "bundle toy@1: every graph runs" in said.out
+    assert "faces: OpenCV 4" in said.out
 
 
 def test_a_store_that_is_not_there_is_named(recast_: Recast, tmp_path: Path) -> None:

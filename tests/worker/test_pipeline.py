@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from support.bundles import flip_bundle, toy_bundle, toy_picture, toy_translated
 from support.pictures import difference, exif, noise, png, png_header, ramp, scene, stored, written
+from support.translators import Recorder
 
 from models.bundle.archive import Bundle, write
 from models.bundle.pixels import shrink
@@ -37,41 +38,10 @@ from worker.imaging import formats
 from worker.imaging.provenance import DIGITAL_SOURCE_TYPE
 from worker.pipeline import Answer, Pipeline, Request
 from worker.settings import EngineSettings, Limits
-from worker.translator import Translated, Translator
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
 ORDER = ("black", "blond", "brown", "grey", "smiling", "glasses")
 LONG = 60.0
-
-
-class Recorder(Translator):
-    """A real translator, and what it was asked for: ("translate", graph, rows) and ("classify", bundle, rows)."""
-
-    def __init__(self, inner: Translator) -> None:
-        self.inner = inner
-        self.calls: list[tuple[str, str, int]] = []
-
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        self.calls.append(("translate", graph, len(pixels)))
-        return await self.inner.translate(bundle, graph, pixels, labels, deadline=deadline)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        self.calls.append(("classify", bundle.name, len(pixels)))
-        return await self.inner.classify(bundle, pixels, deadline=deadline)
-
-    async def ready(self) -> None:
-        await self.inner.ready()
-
-    async def close(self) -> None:
-        await self.inner.close()
 
 
 class Stuck(Recorder):
@@ -419,7 +389,6 @@ def test_the_whole_picture_can_be_asked_for(pipeline: Pipeline, region: str) -> 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"region": "face"}, "region=whole"),
         ({"region": "nose"}, "nose"),
         ({"size": "huge"}, "huge"),
         ({"quality": 0}, "1 to 100"),

@@ -1,0 +1,22 @@
+"""Pictures of drawn people, for what looks for faces: the cascades know only some of them, in every size used here."""
+
+from PIL import Image
+
+from models.data.avatars import draw, person
+
+KNOWN = (2, 17, 23)
+"""People that the cascades find."""
+
+Place = tuple[int, int, int, int]
+"""Which person, the side of the square it is drawn in, and that square's left and top."""
+
+_SEED = 9
+_WALL = (90, 110, 130)
+
+
+def people(size: tuple[int, int], *places: Place) -> Image.Image:
+    """An RGB picture of these people before a plain wall."""
+    picture = Image.new("RGB", size, _WALL)
+    for index, side, left, top in places:
+        picture.paste(Image.fromarray(draw(person(_SEED, index), side)), (left, top))
+    return picture

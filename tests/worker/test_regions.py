@@ -1,0 +1,234 @@
+"""region=face: each face is translated by itself with its own labels, and everything around it stays to the bit."""
+
+import asyncio
+import io
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from support.bundles import TOY_LEVELS, flip_bundle, toy_bundle, toy_translated
+from support.people import people
+from support.pictures import difference, noise, png, ramp
+from support.translators import Recorder
+
+from models.bundle.archive import Bundle, write
+from models.bundle.pixels import Box, shrink
+from models.bundle.store import Store
+from worker.embedded import Embedded
+from worker.engine.library import Library
+from worker.errors import InvalidParameter, NoFace
+from worker.imaging import compose, faces, formats
+from worker.pipeline import Answer, Pipeline, Request
+from worker.regions import Canvas
+from worker.settings import EngineSettings, Limits
+
+SETTINGS = EngineSettings(device="cpu", threads=1)
+LARGE, SMALL = (2, 240, 360, 200), (17, 128, 40, 60)
+"""Two people, the large one black-haired and smiling, the small one brown-haired, as the toy's classifier sees them."""
+LABELS = (("black", "smiling"), ("brown",))
+FACE = Request(("glasses",), region="face", format=formats.PNG)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The toy bundle and the flip bundle, which ask for the whole; `facial` is a toy that asks for faces."""
+    folder = tmp_path_factory.mktemp("store")
+    toy_bundle(folder, folder="a-toy")
+    flip_bundle(folder, folder="b-flip")
+    made = toy_bundle(folder.with_name("made"), name="facial")
+    facial = made.manifest.model_copy(update={"region": "face"})
+    write(folder / "c-facial", facial, {file: made.path(file) for file in facial.files})
+    return Store([folder])
+
+
+@pytest.fixture(scope="module")
+def translator(store: Store) -> Iterator[Recorder]:
+    """The real translator, with a record of what it is asked."""
+    embedded = Embedded(Library(store, SETTINGS), SETTINGS)
+    yield Recorder(embedded)
+    asyncio.run(embedded.close())
+
+
+@pytest.fixture
+def pipeline(store: Store, translator: Recorder) -> Iterator[Pipeline]:
+    """A pipeline over the store, the translator's record wiped."""
+    translator.calls.clear()
+    pipeline = Pipeline(store, translator, Limits(), threads=2)
+    yield pipeline
+    pipeline.close()
+
+
+@pytest.fixture(scope="module")
+def pair() -> Image.Image:
+    """The two people, with corners that tell the toy's classifier their labels."""
+    picture = people((640, 480), LARGE, SMALL)
+    _paint_corners(picture, LARGE, (255, 0, 0), (0, 255, 0))
+    _paint_corners(picture, SMALL, (0, 0, 255), (0, 0, 0))
+    return picture
+
+
+def test_each_face_keeps_its_own_labels(
+    pipeline: Pipeline, translator: Recorder, store: Store, pair: Image.Image
+) -> None:
+    """One call reads both faces and one translates both; each keeps its own hair and smile, the larger is answered."""
+    answer = run(pipeline, pair, FACE)
+    expected = pair
+    for box, own in zip(surroundings(pair), LABELS, strict=True):
+        expected = carried(expected, box, bundle(store, "toy"), *own, "glasses")
+    assert difference(opened(answer), expected).max() <= 1
+    assert translator.calls == [("classify", "toy", 2), ("translate", "generator", 2)]
+    assert answer.domains == {name: float(name in ("black", "smiling", "glasses")) for name in TOY_LEVELS}
+
+
+def test_all_but_the_faces_stays_to_the_bit(pipeline: Pipeline, pair: Image.Image) -> None:
+    """Outside the faces' squares, and in the alpha, no bit changes; within each of them the middle does."""
+    upload = pair.copy()
+    upload.putalpha(ramp(*pair.size))
+    result = opened(run(pipeline, upload, FACE))
+    changed = np.any(difference(result, upload), axis=-1, keepdims=True)
+    for left, top, right, bottom in surroundings(pair):
+        assert changed[(top + bottom) // 2, (left + right) // 2].any()
+        changed[top:bottom, left:right] = False
+    assert not changed.any()
+    assert result.mode == "RGBA"
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "rows"), [("facial", "auto", 2), ("facial", "whole", 1), ("toy", "auto", 1)]
+)
+def test_auto_is_what_the_bundle_asks_for(
+    pipeline: Pipeline, translator: Recorder, pair: Image.Image, model: str, region: str, rows: int
+) -> None:
+    """A bundle made for faces is given faces unless the whole is asked for; any other is given the whole."""
+    run(pipeline, pair, replace(FACE, model=model, region=region))  # type: ignore[arg-type]
+    assert translator.calls == [("classify", model, rows), ("translate", "generator", rows)]
+
+
+def test_the_models_size_is_the_largest_face(
+    pipeline: Pipeline, translator: Recorder, store: Store, pair: Image.Image
+) -> None:
+    """At size=model the answer is what the network makes of the largest face, with that part of the alpha."""
+    upload = pair.copy()
+    upload.putalpha(ramp(*pair.size))
+    result = opened(run(pipeline, upload, replace(FACE, size="model")))
+    box = surroundings(pair)[0]
+    assert close_to(np.asarray(result.convert("RGB")), made(pair, box, bundle(store, "toy"), *LABELS[0], "glasses"))
+    assert difference(result.getchannel("A"), ramp(*pair.size).crop(box).resize((32, 32))).max() <= 3
+    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 1)]
+
+
+def test_several_steps_work_on_the_same_faces(
+    pipeline: Pipeline, translator: Recorder, store: Store, pair: Image.Image
+) -> None:
+    """Faces are found in the upload, once: the second bundle works on the same squares of what the first one made."""
+    wish = replace(FACE, domains=("glasses", "zebra"))
+    answer = run(pipeline, pair, wish)
+    boxes = surroundings(pair)
+    changed = np.any(difference(opened(answer), pair), axis=-1, keepdims=True)
+    for left, top, right, bottom in boxes:
+        changed[top:bottom, left:right] = False
+    assert not changed.any()
+    assert translator.calls[-1] == ("translate", "zebra", 2)
+    small = run(pipeline, pair, replace(wish, size="model"))
+    first = made(pair, boxes[0], bundle(store, "toy"), *LABELS[0], "glasses")
+    assert close_to(np.asarray(opened(small)), 255 - first)
+
+
+def test_a_sheet_shows_the_largest_face(pipeline: Pipeline, translator: Recorder, pair: Image.Image) -> None:
+    """`*` shows what each domain makes of the largest face alone, at the face's own size."""
+    page = np.asarray(opened(run(pipeline, pair, replace(FACE, domains=("*",), model="toy"))))
+    face = np.asarray(pair.crop(surroundings(pair)[0]))
+    side = len(face)
+    corners = np.argwhere((page[: -side + 1, : -side + 1] == face[0, 0]).all(axis=-1))
+    assert any(np.array_equal(page[y : y + side, x : x + side], face) for y, x in corners)
+    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 6)]
+    assert page.shape[1] < 4 * 1.3 * side
+
+
+@pytest.mark.parametrize("wish", [FACE, replace(FACE, region="auto", model="facial"), replace(FACE, domains=("*",))])
+def test_without_a_face_nothing_is_translated(pipeline: Pipeline, translator: Recorder, wish: Request) -> None:
+    """Where faces are wanted, by the request or by the bundle, and there is none, that is the answer."""
+    with pytest.raises(NoFace, match="region=whole"):
+        run(pipeline, noise(200, 120), wish)
+    assert translator.calls == []
+
+
+def test_without_opencv_only_the_whole_is_translated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where OpenCV is missing, wanting faces is refused with the remedy, and the whole picture works."""
+    monkeypatch.setattr(faces, "cv2", None)
+    with pytest.raises(InvalidParameter, match="`faces`"):
+        Request(("glasses",), region="face")
+    with pytest.raises(InvalidParameter, match="region=whole"):
+        run(pipeline, noise(64, 64), Request(("glasses",), model="facial"))
+    assert run(pipeline, noise(64, 64), Request(("glasses",), model="facial", region="whole")).model == "facial@1"
+
+
+def test_where_faces_overlap_the_first_lies_on_top() -> None:
+    """What both boxes claim shows the first one's change, as the largest face comes first."""
+    canvas = Canvas(Image.new("RGB", (96, 64), (100, 100, 100)), None)
+    before = np.full((2, 32, 32, 3), 100, np.uint8)
+    after = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (200, 0)])
+    result = canvas.changed([(0, 0, 64, 64), (32, 0, 96, 64)], before, after, 1.0).image
+    assert [result.getpixel((x, 32)) for x in (10, 48, 90)] == [(200,) * 3, (200,) * 3, (0,) * 3]
+
+
+# --- what is expected
+
+
+def run(pipeline: Pipeline, picture: Image.Image, request: Request) -> Answer:
+    """One translation, in an event loop of its own."""
+    return asyncio.run(pipeline.translate(png(picture), request, deadline=time.monotonic() + 60))
+
+
+def opened(answer: Answer) -> Image.Image:
+    """The answer's picture."""
+    image = Image.open(io.BytesIO(answer.data))
+    image.load()
+    return image
+
+
+def bundle(store: Store, name: str) -> Bundle:
+    """The store's bundle of that name."""
+    found = store.snapshot().get(name)
+    assert found is not None
+    return found
+
+
+def surroundings(picture: Image.Image) -> list[Box]:
+    """The squares around the picture's two faces."""
+    found = faces.find(picture)
+    assert len(found) == 2
+    return [faces.surroundings(face, picture.size) for face in found]
+
+
+def made(picture: Image.Image, box: Box, bundle: Bundle, *labels: str) -> NDArray[np.uint8]:
+    """What the toy's generator makes of a box of the picture, given these labels."""
+    vector = np.array([[name in labels for name in TOY_LEVELS]], np.float32)
+    row: NDArray[np.uint8] = toy_translated(shrink(picture, bundle.manifest.picture, box)[None], vector)[0]
+    return row
+
+
+def carried(picture: Image.Image, box: Box, bundle: Bundle, *labels: str) -> Image.Image:
+    """The picture with that change carried over."""
+    before = shrink(picture, bundle.manifest.picture, box)
+    return compose.carry(picture, box, before, made(picture, box, bundle, *labels), 1.0)
+
+
+def close_to(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> bool:
+    """Whether two pictures agree to one level, the toy's rounding."""
+    return actual.shape == expected.shape and int(np.abs(actual.astype(int) - expected).max()) <= 1
+
+
+def _paint_corners(
+    picture: Image.Image, place: tuple[int, int, int, int], first: tuple[int, int, int], second: tuple[int, int, int]
+) -> None:
+    # A little beyond the drawn square and a little less than the quarter that the toy reads: squares found vary.
+    _, side, left, top = place
+    beyond, wide = side // 10, side // 4 + side // 20
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((left - beyond, top - beyond, left + wide, top + wide), fill=first)
+    draw.rectangle((left + side - wide, top - beyond, left + side + beyond, top + wide), fill=second)
