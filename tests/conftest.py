@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from support.data import labelled_folder
+
+# The same examples every time, and never timed: a busy machine is no failure.
+settings.register_profile("recast", derandomize=True, deadline=None)
+settings.load_profile("recast")
 
 
 @pytest.fixture(scope="session")
