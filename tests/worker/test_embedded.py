@@ -251,6 +251,7 @@ def test_a_full_queue_is_overloaded_at_once(tmp_path: Path, device: Device) -> N
             await zebra(translator, flip, 2)
         device.let_go()
         await asyncio.gather(running, waiting)
+        await device.wait_for_run()  # the second batch's start, or the next round would take it for its own
         return caught.value
 
     async def ask() -> tuple[float | None, float | None]:
