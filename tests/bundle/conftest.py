@@ -1,14 +1,10 @@
-"""Bundles to plan with, and settings of hypothesis: the same examples in every run, no time limit on slow machines."""
+"""Bundles to plan with."""
 
 import pytest
-from hypothesis import settings
 from support.bundles import flip_bundle, toy_bundle
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Snapshot, Store
-
-settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="module")
