@@ -8,18 +8,15 @@ import json
 import logging
 import runpy
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+import terminal
 
 if TYPE_CHECKING:
     from models.bundle.store import Store
@@ -31,16 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Translate pictures with GANs: serve them, train them, export them.",
 )
-_out = Console(highlight=False)
-_errors = Console(stderr=True, highlight=False)
-_PLAIN_EVERY_S = 30
-
-
-class Report(Protocol):
-    """Says how far a piece of work is."""
-
-    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` of the work named `what`."""
 
 
 Stores = Annotated[
@@ -105,12 +92,14 @@ def translate(
     form = output_format(format_)
     request = Request((domains,), model, strength, cast(Any, region), cast(Any, size), form, quality)
     todo = errands(inputs, out)
-    with _open_store(store) as opened, _progress() as report:
+    with _open_store(store) as opened, terminal.progress() as report:
         advance = partial(report, "translating", total=len(todo))
         failures = asyncio.run(translate_files(todo, request, opened, advance))
     for failure in failures:
-        _errors.print(f"{failure.source}: {failure.reason}", soft_wrap=True, markup=False)
-    _out.print(f"{len(todo) - len(failures)} of {len(todo)} pictures are in {out}", soft_wrap=True, markup=False)
+        terminal.complain(f"{failure.source}: {failure.reason}")
+    terminal.out.print(
+        f"{len(todo) - len(failures)} of {len(todo)} pictures are in {out}", soft_wrap=True, markup=False
+    )
     if failures:
         raise typer.Exit(1)
 
@@ -130,9 +119,9 @@ def train(
     from models.training.start import start
 
     trainer = start(recipe, data, out, config, set_ or [], resume)
-    with _progress() as report:
+    with terminal.progress() as report:
         trainer.train(lambda now: report("training", now.step, now.steps, _losses(now)))
-    _out.print(f"{out} is trained: {trainer.step} steps", soft_wrap=True, markup=False)
+    terminal.say(f"{out} is trained: {trainer.step} steps")
 
 
 @app.command()
@@ -149,12 +138,12 @@ def evaluate(
 
     opened = open_subject(subject)
     folder = out or (subject / "evaluation" if opened.step else Path("evaluation"))
-    with _progress() as report:
+    with terminal.progress() as report:
         evaluation = measure(opened, data, count, report)
     write_report(evaluation, folder)
     for name, value in evaluation.metrics.items():
-        _out.print(f"{name}: {value:.4g}", soft_wrap=True, markup=False)
-    _out.print(f"the report is {folder / 'report.html'}", soft_wrap=True, markup=False)
+        terminal.say(f"{name}: {value:.4g}")
+    terminal.say(f"the report is {folder / 'report.html'}")
 
 
 @app.command()
@@ -176,8 +165,10 @@ def export(
     facts = Facts(version, title, licence, samples)
     differences = write_bundle(open_run(run), to, precision.value, facts, data)
     for name, difference in differences.items():
-        _out.print(f"{name}: {difference:.3g}{' dB' if name.endswith('fp16') else ''}", soft_wrap=True, markup=False)
-    _out.print(f"{to} is written", soft_wrap=True, markup=False)
+        terminal.out.print(
+            f"{name}: {difference:.3g}{' dB' if name.endswith('fp16') else ''}", soft_wrap=True, markup=False
+        )
+    terminal.say(f"{to} is written")
 
 
 @app.command()
@@ -208,7 +199,7 @@ def models(
         if bundle.ref not in refused
     ]
     if as_json:
-        _out.print_json(json.dumps({"models": rows, "refused": refused}))
+        terminal.out.print_json(json.dumps({"models": rows, "refused": refused}))
     else:
         _print_models(rows, refused)
     if check is Check.verify and refused:
@@ -226,9 +217,9 @@ def data(
     """Write a data set that the project makes by itself, in the layout in which such sets are published."""
     from models.data import avatars
 
-    with _progress() as report:
+    with terminal.progress() as report:
         avatars.write(out, count, size, seed, partial(report, "drawing", total=count))
-    _out.print(f"{count} {name.value} of {size} px are in {out}", soft_wrap=True, markup=False)
+    terminal.say(f"{count} {name.value} of {size} px are in {out}")
 
 
 @app.command()
@@ -240,7 +231,7 @@ def doctor(store: Stores = None) -> None:
         findings = examine(opened)
     for finding in findings:
         mark = "[green]ok[/]  " if finding.works else "[red]FAIL[/]" if finding.needed else "[yellow]no[/]  "
-        _out.print(mark, f"{finding.subject}: {finding.detail}", soft_wrap=True)
+        terminal.out.print(mark, f"{finding.subject}: {finding.detail}", soft_wrap=True)
     if any(finding.needed and not finding.works for finding in findings):
         raise typer.Exit(1)
 
@@ -271,7 +262,7 @@ def main() -> None:
     except Exception as error:
         if not _is_known(error):
             raise
-        _errors.print(f"recast: {_one_line(error)}", soft_wrap=True, markup=False)
+        terminal.complain(f"recast: {_one_line(error)}")
         sys.exit(2)
 
 
@@ -350,43 +341,9 @@ def _print_models(rows: list[dict[str, Any]], refused: dict[str, str]) -> None:
             domains,
             row["licence"],
         )
-    _out.print(table if rows else "the store holds no bundle")
+    terminal.out.print(table if rows else "the store holds no bundle")
     for name, reason in refused.items():
-        _errors.print(f"refused {name}: {reason}", soft_wrap=True, markup=False)
-
-
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar with time left for each piece of work on a terminal, a plain line every half minute elsewhere."""
-    known: dict[str, Callable[[int, str], None]] = {}
-    times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times, console=_errors) as bars:
-
-        def report(what: str, done: int, total: int, note: str = "") -> None:
-            if what not in known:
-                known[what] = _bar(bars, what, total) if _errors.is_terminal else _plain_lines(what, total)
-            known[what](done, note)
-
-        yield report
-
-
-def _bar(bars: Progress, what: str, total: int) -> Callable[[int, str], None]:
-    task = bars.add_task(what, total=total, note="")
-    return lambda done, note: bars.update(task, completed=done, note=note)
-
-
-def _plain_lines(what: str, total: int) -> Callable[[int, str], None]:
-    started_at = said_at = time.monotonic()
-
-    def advance(done: int, note: str) -> None:
-        nonlocal said_at
-        now = time.monotonic()
-        if done == total or now - said_at >= _PLAIN_EVERY_S:
-            said_at = now
-            line = f"{what} {done}/{total} after {now - started_at:.0f} s {note}"
-            _errors.print(line.rstrip(), soft_wrap=True, markup=False)
-
-    return advance
+        terminal.complain(f"refused {name}: {reason}")
 
 
 def _losses(progress: "TrainingProgress") -> str:

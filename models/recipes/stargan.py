@@ -107,7 +107,7 @@ class StarGAN(Recipe):
     def optimizer(self, phase: str) -> Optimizer:
         """Adam with the published betas."""
         parameters = self.networks[phase].parameters()
-        return Adam(parameters, lr=self.options.rate, betas=(self.options.beta1, 0.999))
+        return Adam(parameters, lr=self.options.rate, betas=(self.options.beta1, 0.999), fused=True)
 
     def rate(self, step: int) -> float:
         """1 up to `decay_from`, then as `decay` says."""
