@@ -5,7 +5,7 @@ import io
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,6 @@ from support.translators import Recorder
 from models.bundle.archive import Bundle, write
 from models.bundle.pixels import shrink
 from models.bundle.store import Store
-from worker.embedded import Embedded
-from worker.engine.library import Library
 from worker.errors import (
     InvalidDomains,
     InvalidParameter,
@@ -78,23 +76,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     toy_bundle(folder, folder="a-toy")
     flip_bundle(folder, folder="b-flip")
     return Store([folder])
-
-
-@pytest.fixture(scope="module")
-def translator(store: Store) -> Iterator[Recorder]:
-    """The real translator, with a record of what it is asked."""
-    embedded = Embedded(Library(store, SETTINGS), SETTINGS)
-    yield Recorder(embedded)
-    asyncio.run(embedded.close())
-
-
-@pytest.fixture
-def pipeline(store: Store, translator: Recorder) -> Iterator[Pipeline]:
-    """A pipeline over the store, the translator's record wiped."""
-    translator.calls.clear()
-    pipeline = Pipeline(store, translator, Limits(), threads=2)
-    yield pipeline
-    pipeline.close()
 
 
 def run(pipeline: Pipeline, data: bytes, request: Request, *, seconds: float = LONG) -> Answer:

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -18,13 +17,11 @@ from support.translators import Recorder
 from models.bundle.archive import Bundle, write
 from models.bundle.pixels import Box, shrink
 from models.bundle.store import Store
-from worker.embedded import Embedded
-from worker.engine.library import Library
 from worker.errors import InvalidParameter, NoFace
 from worker.imaging import compose, faces, formats
 from worker.pipeline import Answer, Pipeline, Request
 from worker.regions import Canvas
-from worker.settings import EngineSettings, Limits
+from worker.settings import EngineSettings
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
 LARGE, SMALL = (2, 240, 360, 200), (17, 128, 40, 60)
@@ -43,23 +40,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     facial = made.manifest.model_copy(update={"region": "face"})
     write(folder / "c-facial", facial, {file: made.path(file) for file in facial.files})
     return Store([folder])
-
-
-@pytest.fixture(scope="module")
-def translator(store: Store) -> Iterator[Recorder]:
-    """The real translator, with a record of what it is asked."""
-    embedded = Embedded(Library(store, SETTINGS), SETTINGS)
-    yield Recorder(embedded)
-    asyncio.run(embedded.close())
-
-
-@pytest.fixture
-def pipeline(store: Store, translator: Recorder) -> Iterator[Pipeline]:
-    """A pipeline over the store, the translator's record wiped."""
-    translator.calls.clear()
-    pipeline = Pipeline(store, translator, Limits(), threads=2)
-    yield pipeline
-    pipeline.close()
 
 
 @pytest.fixture(scope="module")

@@ -29,19 +29,24 @@ def carry(
     if strength == 0 or not change.any():
         return original
     size = (box[2] - box[0], box[3] - box[1])
-    change_planes, before_planes = _planes(change), _planes(before.astype(np.float32))
-    give_way = _planes(_give_way(change)[..., None] * np.float32(min(strength, 1.0)))
+    gives_way = _plane(_give_way(change) * np.float32(min(strength, 1.0)))
+    channels = [(_plane(before[..., c].astype(np.float32)), _plane(change[..., c])) for c in range(3)]
     across, down = _feather(box[0], box[2], original.width), _feather(box[1], box[3], original.height)
     result = original.copy()
     for top, bottom in _strips(size):
         place = (box[0], box[1] + top, box[2], box[1] + bottom)
-        pixels = np.asarray(original.crop(place)).astype(np.float32)
-        detail = pixels - _enlarged(before_planes, size, top, bottom, Image.Resampling.BICUBIC)
-        move = _enlarged(change_planes, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
         # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
-        move -= detail * _enlarged(give_way, size, top, bottom, Image.Resampling.BILINEAR)
-        pixels += move * (down[top:bottom, None] * across)[..., None]
-        result.paste(Image.fromarray(_to_bytes(pixels)), place)
+        gone = _enlarged(gives_way, size, top, bottom, Image.Resampling.BILINEAR)
+        share = down[top:bottom, None] * across
+        made: list[Image.Image] = []
+        for channel, (seen, moved) in zip(original.crop(place).split(), channels, strict=True):
+            pixels = np.asarray(channel).astype(np.float32)
+            detail = pixels - _enlarged(seen, size, top, bottom, Image.Resampling.BICUBIC)
+            move = _enlarged(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
+            move -= detail * gone
+            pixels += move * share
+            made.append(Image.fromarray(_to_bytes(pixels)))
+        result.paste(Image.merge("RGB", made), place)
     return result
 
 
@@ -67,14 +72,14 @@ def sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
 
 _WEAK, _STRONG = 4.0, 40.0  # levels of change between which the original's detail gives way
 _FEATHER = 0.04  # of the box's side
-_STRIP = 1 << 19  # pixels worked on at once
+_STRIP = 1 << 17  # pixels worked on at once: more of them fall out of the cache
 _SMALLEST_TEXT = 9
 _PAPER, _INK, _FIRST_INK = (250, 250, 251), (52, 56, 66), (142, 148, 160)
 
 
-def _planes(values: Floats) -> list[Image.Image]:
-    """The channels of [s,s,c] as float images: bytes would round twice, and clip what bicubic overshoots."""
-    return [Image.fromarray(np.ascontiguousarray(values[..., channel])) for channel in range(values.shape[-1])]
+def _plane(values: Floats) -> Image.Image:
+    """One channel [s,s] as a float image: bytes would round twice, and clip what bicubic overshoots."""
+    return Image.fromarray(np.ascontiguousarray(values))
 
 
 def _give_way(change: Floats) -> Floats:
@@ -110,12 +115,12 @@ def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 
 
 def _enlarged(
-    planes: Sequence[Image.Image], size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling
+    plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling
 ) -> Floats:
-    """The rows top to bottom of the planes resized to `size`, float32 [rows,width,planes]."""
-    scale = planes[0].height / size[1]
-    source = (0.0, top * scale, float(planes[0].width), min(bottom * scale, float(planes[0].height)))
-    return np.stack([np.asarray(plane.resize((size[0], bottom - top), resample, box=source)) for plane in planes], -1)
+    """The rows top to bottom of the plane resized to `size`, float32 [rows,width]."""
+    scale = plane.height / size[1]
+    source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))
+    return np.asarray(plane.resize((size[0], bottom - top), resample, box=source))
 
 
 def _to_bytes(pixels: Floats) -> NDArray[np.uint8]:
