@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.table import Table
 
+import import_commands
 import terminal
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Translate pictures with GANs: serve them, train them, export them.",
 )
+app.add_typer(import_commands.app, name="import")
 
 
 Stores = Annotated[
@@ -42,6 +44,8 @@ class DataName(StrEnum):
     """The data sets that the project can make by itself."""
 
     avatars = "avatars"
+    expressions = "expressions"
+    emoji = "emoji"
 
 
 class Precision(StrEnum):
@@ -106,7 +110,7 @@ def translate(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="The GAN system: stargan.")],
+    recipe: Annotated[str, typer.Argument(help="The GAN system: stargan, cyclegan or pix2pix.")],
     data: Annotated[Path, typer.Option(help="The data folder.")],
     out: Annotated[Path, typer.Option(help="The run folder.")],
     config: Annotated[Path | None, typer.Option(help="Options in a TOML file.")] = None,
@@ -114,35 +118,51 @@ def train(
         list[str] | None, typer.Option("--set", help="An option, key=value; stronger than the file.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check options and all files, and write nothing.")] = False,
 ) -> None:
     """Train a recipe; a run that was stopped goes on with --resume as if it had not been."""
-    from models.training.start import start
+    from models.training.plan import describe
+    from models.training.start import begin, prepare
 
-    trainer = start(recipe, data, out, config, set_ or [], resume)
     with terminal.progress() as report:
-        trainer.train(lambda now: report("training", now.step, now.steps, _losses(now)))
-    terminal.say(f"{out} is trained: {trainer.step} steps")
+        prepared = prepare(recipe, data, out, config, set_ or [], resume, dry_run, partial(report, "checking files"))
+        if not dry_run:
+            trainer = begin(prepared)
+            trainer.train(lambda now: report("training", now.step, now.steps, _losses(now)))
+    if dry_run:
+        for line in describe(prepared):
+            terminal.say(line)
+    elif trainer.world.leads:
+        terminal.say(f"{out} is trained: {trainer.step} steps")
 
 
 @app.command()
 def evaluate(
-    subject: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run folder or a bundle folder.")],
+    subjects: Annotated[list[Path], typer.Argument(metavar="RUN|BUNDLE...", help="Run folders or bundle folders.")],
     data: Annotated[Path, typer.Option(help="The data folder; its training part trains the judge.")],
     out: Annotated[Path | None, typer.Option(help="Where the report goes.", show_default="RUN/evaluation")] = None,
     count: Annotated[int, typer.Option(help="Held-out pictures to measure on, at most.", min=2)] = 1000,
+    judges: Annotated[Path | None, typer.Option(help="Where judges are kept.", show_default="OUT/judges")] = None,
+    inception: Annotated[Path | None, typer.Option(help="pt_inception-2015-12-05, for the published FID.")] = None,
+    lpips: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="LPIPS's alex.pth and torchvision's AlexNet.", metavar="FILE FILE")
+    ] = None,
 ) -> None:
-    """Measure a model on held-out pictures; writes report.html and metrics.json."""
+    """Measure models on held-out pictures, side by side; writes report.html and metrics.json."""
     from models.evaluation.evaluate import evaluate as measure
-    from models.evaluation.report import write_report
-    from models.evaluation.subject import open_subject
+    from models.evaluation.instruments import instruments
+    from models.evaluation.judge import Training
+    from models.evaluation.report import summary, write_report
+    from models.evaluation.subject import open_subjects
 
-    opened = open_subject(subject)
-    folder = out or (subject / "evaluation" if opened.step else Path("evaluation"))
+    opened = open_subjects(subjects)
+    folder = out or (subjects[0] / "evaluation" if len(opened) == 1 and opened[0].step else Path("evaluation"))
     with terminal.progress() as report:
-        evaluation = measure(opened, data, count, report)
-    write_report(evaluation, folder)
-    for name, value in evaluation.metrics.items():
-        terminal.say(f"{name}: {value:.4g}")
+        tools = instruments(count, Training(folder=judges or folder / "judges"), report, inception, lpips)
+        evaluations = [measure(subject, data, tools) for subject in opened]
+    write_report(evaluations, folder)
+    for line in summary(evaluations):
+        terminal.say(line)
     terminal.say(f"the report is {folder / 'report.html'}")
 
 
@@ -210,16 +230,22 @@ def models(
 def data(
     name: Annotated[DataName, typer.Argument(help="Which data set to make.")],
     out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
-    count: Annotated[int, typer.Option(help="Pictures.")] = 10_000,
+    count: Annotated[int, typer.Option(help="Pictures; of drawings, those to train on.")] = 10_000,
     size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 128,
     seed: Annotated[int, typer.Option(help="The same seed gives the same pictures on every machine.")] = 0,
+    layout: Annotated[
+        str | None, typer.Option(help="Emoji: attributes, hair, pairs or unpaired.", show_default="attributes")
+    ] = None,
+    font: Annotated[
+        Path | None, typer.Option(help="Emoji: the file NotoColorEmoji.ttf.", show_default="installed")
+    ] = None,
 ) -> None:
     """Write a data set that the project makes by itself, in the layout in which such sets are published."""
-    from models.data import avatars
+    from models.data import made
 
     with terminal.progress() as report:
-        avatars.write(out, count, size, seed, partial(report, "drawing", total=count))
-    terminal.say(f"{count} {name.value} of {size} px are in {out}")
+        made.write(name.value, out, count, size, seed, layout, font, partial(report, "drawing"))
+    terminal.say(f"{name.value} of {size} px are in {out}")
 
 
 @app.command()
@@ -242,12 +268,14 @@ def bench(
     name: Annotated[str, typer.Argument(help="The benchmark's name; the words after it are its own.")] = "",
 ) -> None:
     """Run a benchmark of benchmarks/: they lie in the repository, not in the installed package."""
-    folder = Path(__file__).resolve().parent / "benchmarks"
-    known = sorted(path.stem for path in folder.glob("*.py")) if folder.is_dir() else []
+    root = Path(__file__).resolve().parent
+    paths = (path.relative_to(root / "benchmarks").with_suffix("") for path in root.glob("benchmarks/**/[!_]*.py"))
+    known = sorted(path.as_posix() for path in paths)
     if name not in known:
         raise typer.BadParameter(f"choose one of {', '.join(known) or '(none here)'}", param_hint="NAME")
     sys.argv = [f"recast bench {name}", *context.args]
-    runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
+    sys.path.insert(0, str(root))  # some share modules, whose names begin with an underscore
+    runpy.run_path(str(root / "benchmarks" / f"{name}.py"), run_name="__main__")
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ def progress() -> Iterator[Report]:
     """A bar with time left for each piece of work on a terminal, a plain line every half minute elsewhere."""
     known: dict[str, Callable[[int, str], None]] = {}
     times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times, console=errors) as bars:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
 
         def report(what: str, done: int, total: int, note: str = "") -> None:
             if what not in known:

@@ -3,9 +3,12 @@
 ModelError ─┬─ OptionsError     an option, a config file or a folder that was named does not fit
             ├─ DataError        a data set is missing, empty or broken
             ├─ CheckpointError  a checkpoint is missing, broken or of another recipe
+            ├─ RunError         a run folder can't be written, as on a full disk
             ├─ ExportError      an exported graph does not agree with the network
             └─ Diverged         a loss is no longer a number
 """
+
+_LISTED = 10
 
 
 class ModelError(Exception):
@@ -17,11 +20,21 @@ class OptionsError(ModelError, ValueError):
 
 
 class DataError(ModelError):
-    """A data set is missing, empty or broken."""
+    """A data set is missing, empty or broken; `problems` are all that was found, the text lists the first ten."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        listed = "; ".join(self.problems[:_LISTED])
+        more = f"; and {len(self.problems) - _LISTED} more" if len(self.problems) > _LISTED else ""
+        super().__init__(f"{len(self.problems)} problems: {listed}{more}" if len(self.problems) > 1 else listed)
 
 
 class CheckpointError(ModelError):
     """A checkpoint is missing, broken or of another recipe."""
+
+
+class RunError(ModelError):
+    """A run folder can't be written, as on a full disk."""
 
 
 class ExportError(ModelError):

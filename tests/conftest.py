@@ -1,10 +1,10 @@
-"""A small labelled set that the training tests share; they only read it."""
+"""Small sets that the training tests share; they only read them."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from support.data import labelled_folder
+from support.data import joint_folder, labelled_folder, pair_folder, unpaired_folder
 
 # The same examples every time, and never timed: a busy machine is no failure.
 settings.register_profile("recast", derandomize=True, deadline=None)
@@ -15,3 +15,21 @@ settings.load_profile("recast")
 def labelled_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 pictures of 32 px with three plain domains."""
     return labelled_folder(tmp_path_factory.mktemp("data") / "plain")
+
+
+@pytest.fixture(scope="session")
+def pair_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 pairs of 32 px side by side, B the negative of A."""
+    return pair_folder(tmp_path_factory.mktemp("data") / "pairs")
+
+
+@pytest.fixture(scope="session")
+def unpaired_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """10 dark pictures of A and 5 bright ones of B, 32 px."""
+    return unpaired_folder(tmp_path_factory.mktemp("data") / "unpaired")
+
+
+@pytest.fixture(scope="session")
+def joint_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled set with the domains red, green, bright, and class folders dark and light beside it, 32 px."""
+    return joint_folder(tmp_path_factory.mktemp("data") / "joint")

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from models.bundle.manifest import Domain, Picture
+from models.data.pictures import Pictures
 
 Example = dict[str, NDArray[Any]]
 """Names to arrays: pictures uint8 h x w x 3 RGB (turned into tensors by the loader), everything else float32."""
@@ -25,12 +26,18 @@ class Description(BaseModel):
     """How a file becomes the network's picture."""
     count: int
     """Examples in the part that is read."""
+    counts: dict[str, int] = {}
+    """Pictures of the part by domain, and by set where sets are joined."""
+    masks: tuple[str, ...] = ()
+    """The sets that were joined, in the order of their masks; empty where it is one."""
 
 
 class Data(Protocol):
     """A random-access set of examples."""
 
     description: Description
+    pictures: Pictures
+    """The files behind it."""
 
     def __len__(self) -> int:
         """Examples in the set."""

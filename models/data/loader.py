@@ -1,48 +1,88 @@
-"""Batches as a pure function of seed and step, so that a resumed training sees what an unstopped one would."""
+"""Batches as a pure function of seed and step, so that a resumed training sees what an unstopped one would.
 
-from collections.abc import Iterator
+Threads prepare the next ones while the network works: Pillow and NumPy let go of the interpreter where it matters.
+How many threads there are decides nothing but when a batch is ready.
+"""
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from itertools import count, islice
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.bundle.manifest import Picture
 from models.bundle.pixels import to_tensor
 from models.data.data import Data, Example
 
+Batch = dict[str, Tensor]
 
-def batches(data: Data, batch: int, seed: int, start: int) -> Iterator[dict[str, Tensor]]:
+
+def batches(
+    data: Data,
+    batch: int,
+    seed: int,
+    start: int,
+    workers: int = 0,
+    rows: range | None = None,
+    pinned: bool = False,
+) -> Generator[Batch, None, None]:
     """Endless batches from step `start` on; every epoch is a new permutation, and batches run across epochs.
 
-    Pictures come as float32 n x 3 x h x w in the picture's range, everything else as float32.
+    `workers` threads work ahead, each on a batch; they end when the generator is closed, or raises the DataError of a
+    file that broke. `rows` are those of the batch that are wanted here, all by default. `pinned` memory reaches a CUDA
+    device without a copy. Pictures come as float32 n x 3 x h x w in the picture's range, everything else as float32.
     """
-    step = start
-    while True:
-        examples = [
-            data.example(index, np.random.default_rng([seed, step, place]))
-            for place, index in enumerate(indices(len(data), batch, seed, step))
-        ]
-        yield collate(examples, data.description.picture)
-        step += 1
+    wanted = range(batch) if rows is None else rows
+
+    def made(step: int) -> Batch:
+        chosen = indices(len(data), batch, seed, step)
+        examples = [data.example(chosen[row], np.random.default_rng([seed, step, row])) for row in wanted]
+        tensors = collate(examples, data.description.picture)
+        return {name: tensor.pin_memory() for name, tensor in tensors.items()} if pinned else tensors
+
+    if not workers:
+        yield from map(made, count(start))
+    with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
+        yield from _ahead(pool, workers, (pool.submit(made, step) for step in count(start)))
 
 
-def indices(count: int, batch: int, seed: int, step: int) -> list[int]:
+def _ahead(pool: ThreadPoolExecutor, most: int, submitted: Iterator[Future[Batch]]) -> Generator[Batch, None, None]:
+    """Results in order, with `most` of them under way beside the one that is given."""
+    try:
+        waiting = deque(islice(submitted, most))
+        while True:
+            done = waiting.popleft()
+            waiting.append(next(submitted))
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@lru_cache(maxsize=4)
+def _order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(examples)
+
+
+def indices(examples: int, batch: int, seed: int, step: int) -> list[int]:
     """Which examples step `step` shows."""
     places = range(step * batch, (step + 1) * batch)
-    epochs = sorted({place // count for place in places})
-    orders = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs}
-    return [int(orders[place // count][place % count]) for place in places]
+    return [int(_order(examples, seed, place // examples)[place % examples]) for place in places]
 
 
-def first(data: Data, count: int) -> dict[str, Tensor]:
-    """The first `count` examples as one batch, for samples to look at."""
+def first(data: Data, most: int) -> Batch:
+    """The first examples, at most so many, as one batch, for samples to look at."""
     random = np.random.default_rng(0)
-    return collate([data.example(index, random) for index in range(min(count, len(data)))], data.description.picture)
+    return collate([data.example(index, random) for index in range(min(most, len(data)))], data.description.picture)
 
 
-def collate(examples: list[Example], picture: Picture) -> dict[str, Tensor]:
+def collate(examples: list[Example], picture: Picture) -> Batch:
     """Stacks examples; uint8 arrays are pictures, n x h x w x 3."""
-    batch: dict[str, Tensor] = {}
+    batch: Batch = {}
     for name, first_array in examples[0].items():
         stacked = np.stack([example[name] for example in examples])
         batch[name] = torch.from_numpy(to_tensor(stacked, picture) if first_array.dtype == np.uint8 else stacked)

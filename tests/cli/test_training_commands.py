@@ -1,11 +1,13 @@
 """`recast data`, `train`, `evaluate` and `export` in a row, and what they say when something is missing."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cli.conftest import Recast
+from support.data import labelled_folder
 from support.training import words
 
 from models.bundle import archive
@@ -31,6 +33,39 @@ def test_train_then_export_then_translate(recast_: Recast, labelled_set: Path, t
     assert out.stat().st_size > 0
 
 
+def test_a_dry_run_says_what_would_be_trained(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
+    """`--dry-run` names recipe, data, domains and networks with their numbers, and leaves nothing behind."""
+    said = recast_("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run", "--dry-run", *options(3))
+    assert said.code == 0, said.err
+    recipe, data, domains, networks = said.out.splitlines()
+    assert recipe == "recipe: stargan, 3 steps, batch 4, 32 px; begins anew"
+    assert data == "data: plain, 36 examples to train with, 4 examples held out"
+    assert domains == "domains: red 18, green 18, bright 18"
+    assert re.fullmatch(r"networks: generator [\d,]+ parameters, critic [\d,]+ parameters", networks)
+    assert "checking files 40/40" in said.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_a_run_says_where_it_goes_on(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
+    """With `--resume` the run's own options and its last step are shown, and the run stays as it is."""
+    train = ("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run")
+    recast_(*train, *options(2))
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    said = recast_(*train, "--resume", "--dry-run", "--set", "steps=1000")
+    assert said.out.splitlines()[0] == "recipe: stargan, 1,000 steps, batch 4, 32 px; goes on at step 2"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_dry_run_decodes_every_file(recast_: Recast, tmp_path: Path) -> None:
+    """A held-out picture that is cut short is found, which the start of a training does not look for."""
+    folder = labelled_folder(tmp_path / "set")
+    last = folder / "images" / "000040.png"
+    last.write_bytes(last.read_bytes()[:-100])
+    said = recast_("train", "stargan", "--data", folder, "--out", tmp_path / "run", "--dry-run", *options(2))
+    assert said.code == 2
+    assert "000040.png is no picture that can be read" in said.err
+
+
 def test_data_writes_avatars(recast_: Recast, tmp_path: Path) -> None:
     """`recast data avatars` writes as many pictures as asked, and refuses a folder that is in use."""
     said = recast_("data", "avatars", "--count", 3, "--size", 16, "--out", tmp_path / "avatars")
@@ -41,11 +76,27 @@ def test_data_writes_avatars(recast_: Recast, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "written"),
+    [(["expressions"], "train/neutral/000001.png"), (["emoji", "--layout", "hair"], "images/000003.png")],
+)
+def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list[str], written: str) -> None:
+    """`recast data` makes every set that it names, and tells how far it is."""
+    said = recast_("data", *words, "--count", 3, "--size", 16, "--out", tmp_path / "made")
+    assert said.code == 0, said.err
+    assert "drawing 3/3" in said.err
+    assert said.out == f"{words[0]} of 16 px are in {tmp_path / 'made'}\n"
+    assert (tmp_path / "made" / written).is_file()
+
+
+@pytest.mark.parametrize(
     ("command", "message"),
     [
         (["train", "stargan", "--data", "gone", "--out", "run"], "there is no data folder gone"),
         (["train", "stargan", "--data", "empty", "--out", "run"], "has no attribute file"),
-        (["train", "nogan", "--data", "empty", "--out", "run"], "there is no recipe 'nogan'; there are stargan"),
+        (
+            ["train", "nogan", "--data", "empty", "--out", "run"],
+            "there is no recipe 'nogan'; there are cyclegan, pix2pix, stargan",
+        ),
         (["train", "stargan", "--data", "empty", "--out", "run", "--config", "gone.toml"], "gone.toml can't be read"),
         (["train", "stargan", "--data", "empty", "--out", "run", "--resume"], "is no run of a training"),
         (["export", "gone", "--to", "store/x"], "gone is no run of a training"),
@@ -53,6 +104,9 @@ def test_data_writes_avatars(recast_: Recast, tmp_path: Path) -> None:
         (["evaluate", "empty", "--data", "gone"], "is neither a run"),
         (["data", "avatars", "--count", "0", "--out", "new"], "count"),
         (["data", "avatars", "--size", "5", "--out", "new"], "size"),
+        (["data", "expressions", "--layout", "pairs", "--out", "new"], "--layout and --font are for emoji"),
+        (["data", "emoji", "--layout", "pear", "--out", "new"], "no layout 'pear' of emoji; choose one of attributes"),
+        (["data", "emoji", "--font", "gone.ttf", "--out", "new"], "there is no font gone.ttf"),
     ],
 )
 def test_what_is_missing_is_one_line_and_exit_2(
@@ -71,7 +125,7 @@ def test_a_missing_attribute_is_named(recast_: Recast, labelled_set: Path, tmp_p
     """A domain without a column is refused with the columns there are."""
     said = recast_("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run", "--set", "domains=blue")
     assert said.code == 2
-    assert "no attribute column blue; the file has red, green, bright" in said.err
+    assert "no attribute column blue; the data have red, green, bright" in said.err
     assert not (tmp_path / "run").exists()
 
 

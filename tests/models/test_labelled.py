@@ -110,7 +110,7 @@ def spoil(folder: Path, how: str) -> None:
         ("no attribute file", "has no attribute file"),
         ("empty", "lists no pictures"),
         ("short line", "line 43: expected a file name and 3 values"),
-        ("missing picture", "1 of 36 listed pictures are not in .*000005.png"),
+        ("missing picture", "1 picture listed but not in .*000005.png"),
         ("constant", "the same in every training picture.*bright"),
     ],
 )
@@ -130,7 +130,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_attribute_is_named_with_the_known_ones(tmp_path: Path) -> None:
     """A domain without a column is refused, and the columns are listed."""
-    with pytest.raises(DataError, match="no attribute column blue; the file has red, green, bright"):
+    with pytest.raises(DataError, match="no attribute column blue; the data have red, green, bright"):
         read_part(labelled_folder(tmp_path / "set"), "blue")
 
 
@@ -140,3 +140,40 @@ def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:
     (folder / "images" / "000001.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"000001\.png is no picture"):
         read_part(folder).picture(0)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    """Bad lines, doubled and missing files, a bad partition and broken pictures come in one error."""
+    folder = labelled_folder(tmp_path / "set")
+    attributes, partition = folder / "list_attr_toy.txt", folder / "list_eval_partition.txt"
+    attributes.write_text(attributes.read_text() + "000001.png 1 1 1\n000050.png 1\n000051.png 1 yes 1\n")
+    partition.write_text(partition.read_text() + "000052.png 0\n000053.png 7\n")
+    (folder / "images" / "000002.png").unlink()
+    (folder / "images" / "000003.png").write_bytes(b"")
+    with pytest.raises(DataError) as raised:
+        read_part(folder)
+    assert [problem.split("/")[-1] for problem in raised.value.problems] == [
+        "list_attr_toy.txt, line 43: 000001.png is listed twice",
+        "list_attr_toy.txt, line 44: expected a file name and 3 values of 1 or -1",
+        "list_attr_toy.txt, line 45: expected a file name and 3 values of 1 or -1",
+        "list_eval_partition.txt, line 42: expected a file name and 0, 1 or 2",
+        "1 picture of list_eval_partition.txt without attributes: 000052.png",
+        "images: 000002.png",
+        "000003.png is no picture that can be read: it is empty; replace it",
+    ]
+
+
+def test_the_first_ten_problems_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    """A set that is broken all over does not fill the screen."""
+    folder = labelled_folder(tmp_path / "set")
+    attributes = folder / "list_attr_toy.txt"
+    attributes.write_text(attributes.read_text() + "x 1\n" * 30)
+    with pytest.raises(DataError, match=r"^30 problems: .*line 43: .*line 52: [^;]*; and 20 more$"):
+        read_part(folder)
+
+
+def test_a_set_that_lies_one_folder_deeper_is_pointed_to(tmp_path: Path) -> None:
+    """An archive often unpacks into a folder of its own."""
+    labelled_folder(tmp_path / "set")
+    with pytest.raises(DataError, match=r"has no attribute file .*; there is a set in .*/set$"):
+        read_part(tmp_path)

@@ -114,9 +114,7 @@ def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
     return ((top, min(top + rows, height)) for top in range(0, height, rows))
 
 
-def _enlarged(
-    plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling
-) -> Floats:
+def _enlarged(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
     """The rows top to bottom of the plane resized to `size`, float32 [rows,width]."""
     scale = plane.height / size[1]
     source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))

@@ -1,0 +1,139 @@
+"""Pictures with labels, whatever layout they come from; a label is 1.0 or 0.0, never -1."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from models.bundle.manifest import Domain, Picture, canonical
+from models.data.augment import augment
+from models.data.data import Description, Example
+from models.data.pictures import Pictures, Pixels
+from models.errors import DataError
+
+Labels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One part of a labelled set: n files, what its c columns are called, and n x c values of 0 or 1."""
+
+    paths: tuple[Path, ...]
+    columns: tuple[str, ...]
+    values: Labels
+    domains: str = ""
+    """The set's own choice of domains, as `parse_domains` reads it; empty for every column."""
+    group: str | None = None
+    """Where it is set, each picture has one column only, and those of columns that nobody chose are left out."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with it."""
+
+
+class Labelled:
+    """Pictures with labels, and of joint sets the set that each one comes from."""
+
+    def __init__(
+        self,
+        pictures: Pictures,
+        labels: Labels,
+        description: Description,
+        flip: bool,
+        masks: Labels | None = None,
+        order: Sequence[int] | None = None,
+    ) -> None:
+        self.pictures = pictures
+        self.labels = labels
+        self.masks = masks
+        self.description = description
+        self.flip = flip
+        self.order = range(len(pictures)) if order is None else order
+        """The picture of each example; sets that are joined take turns, and a small one is gone through again."""
+
+    def __len__(self) -> int:
+        """Examples in the set."""
+        return len(self.order)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The pictures' files."""
+        return self.pictures.paths
+
+    def picture(self, index: int) -> Pixels:
+        """The picture at `index`, size x size x 3, not flipped; DataError when it can't be read."""
+        return self.pictures[index]
+
+    def example(self, index: int, random: np.random.Generator) -> Example:
+        """{"pixels": size x size x 3, "labels": c}, and "masks" where sets are joined; mirrored every other time."""
+        row = self.order[index]
+        (pixels,) = augment([self.pictures[row]], self.description.picture.size, self.flip, random)
+        example: Example = {"pixels": pixels, "labels": self.labels[row]}
+        return example if self.masks is None else {**example, "masks": self.masks[row]}
+
+
+def choose(table: Table, domains: tuple[Domain, ...]) -> tuple[Table, tuple[Domain, ...]]:
+    """The table with the columns of the domains, in their order, and the domains as the table has them.
+
+    DataError for a domain without a column, and when no picture is left.
+    """
+    known = {canonical(column): index for index, column in enumerate(table.columns)}
+    missing = [domain.name for domain in domains if domain.name not in known]
+    if missing:
+        raise DataError(f"no attribute column {', '.join(missing)}; the data have {', '.join(table.columns)}")
+    values, paths = table.values[:, [known[domain.name] for domain in domains]], table.paths
+    if table.group is not None:
+        domains = tuple(domain.model_copy(update={"group": table.group}) for domain in domains)
+        rows = np.flatnonzero(values.any(axis=1))
+        values, paths = values[rows], tuple(paths[row] for row in rows)
+    if not paths:
+        raise DataError(*table.problems, f"no pictures of {', '.join(domain.name for domain in domains)}")
+    return replace(table, paths=paths, columns=tuple(domain.name for domain in domains), values=values), domains
+
+
+def own_domains(table: Table) -> tuple[Domain, ...]:
+    """The domains that the set itself wants, every column where it does not say."""
+    return parse_domains(table.domains or ",".join(table.columns))
+
+
+def described(folder: Path, domains: tuple[Domain, ...], picture: Picture, labels: Labels) -> Description:
+    """What is known of a labelled set of so many pictures."""
+    return Description(
+        name=folder.resolve().name,
+        domains=domains,
+        picture=picture,
+        count=len(labels),
+        counts={domain.name: int(total) for domain, total in zip(domains, labels.sum(axis=0), strict=True)},
+    )
+
+
+def constant(labels: Labels, domains: Sequence[Domain]) -> list[str]:
+    """The problem that some domains are the same in all pictures; none where they are not."""
+    same = [domain.name for domain, column in zip(domains, labels.T, strict=True) if column.min() == column.max()]
+    return [f"the same in every training picture, so it can't be learned: {', '.join(same)}"] if same else []
+
+
+def parse_domains(text: str) -> tuple[Domain, ...]:
+    """Domains in label order from `hair=black|blond|brown,smiling`: `|` parts what excludes each other."""
+    domains: list[Domain] = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        group, _, members = item.rpartition("=")
+        names = [member.strip() for member in members.split("|")]
+        if len(names) > 1 and not group:
+            group = "-or-".join(canonical(name) for name in names)
+        for name in names:
+            domains.append(domain(name, canonical(group) if len(names) > 1 else None, len(domains)))
+    if len({domain.name for domain in domains}) != len(domains) or not domains:
+        raise DataError(f"domains must be named, each once: {text!r}")
+    return tuple(domains)
+
+
+def domain(name: str, group: str | None = None, column: int | None = None) -> Domain:
+    """A domain of that name, made canonical; DataError where it can't be one."""
+    try:
+        return Domain(name=canonical(name), group=group, column=column)
+    except ValidationError as error:
+        raise DataError(
+            f"{name!r} of group {group!r} is no domain: names have 1 to 64 letters a-z, digits, '-', '_' and spaces"
+        ) from error
