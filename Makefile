@@ -7,6 +7,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 CHROMIUM := $(or $(shell which chromium),/usr/bin/chromium)
+FONT := NotoColorEmoji.ttf
+EMOJI := $(or $(firstword $(wildcard /usr/share/fonts/*/$(FONT) /usr/share/fonts/*/*/$(FONT))),/usr/share/fonts/truetype/noto/$(FONT))
 # onnxruntime and onnxruntime-gpu own the same folder in site-packages: never both.
 RUNTIME = $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 OTHER = $(if $(filter gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
@@ -22,7 +24,7 @@ serve: $(VENV)/stamp-serve ## serves on http://127.0.0.1:8000, PORT= changes the
 	@echo "starting Recast on http://127.0.0.1:$(PORT)"
 	@exec $(BIN)/recast serve --port $(PORT)
 
-test: install $(CHROMIUM) ## runs every test; ARGS= goes to pytest
+test: install $(CHROMIUM) $(EMOJI) ## runs every test; ARGS= goes to pytest
 	@echo "running the tests"
 	@$(BIN)/pytest $(ARGS)
 
@@ -64,3 +66,7 @@ $(VENV)/bin/pip:
 $(CHROMIUM):
 	@echo "installing Chromium, in which the page is tested"
 	@scripts/apt-install chromium
+
+$(EMOJI):
+	@echo "installing the emoji font, of which data sets are made"
+	@scripts/apt-install fonts-noto-color-emoji

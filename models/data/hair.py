@@ -86,9 +86,14 @@ def silhouette(person: Person) -> Shape:
     """All the hair, the beard's and the hat's reach, whatever the attributes are."""
     back = _back(person)
     pompom = ellipse(0, -42, 6.4, 6.4)
-    shape = front(person) | _dome().grown(1.0) | _cuff().grown(1.0)
+    shape = front(person) | hat().grown(1.0)
     shape = shape | pompom if person.clothes == "hoodie" else shape
     return shape if back is None else shape | back
+
+
+def hat() -> Shape:
+    """A hat without its pompom."""
+    return _dome() | _cuff()
 
 
 def paint_shadow(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> None:

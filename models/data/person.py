@@ -16,6 +16,7 @@ from models.data.canvas import Colour
 DOMAINS = "hair=black|blond|brown|grey,smiling,glasses,beard,hat,age=young|old,gender=male|female"
 HAIR = ("black", "blond", "brown", "grey")
 COLUMNS = (*HAIR, "smiling", "glasses", "beard", "hat", "young", "old", "male", "female")
+EXPRESSIONS = ("neutral", "happy", "sad", "angry", "surprised", "fearful", "disgusted", "contemptuous")
 
 HAIRSTYLES = ("short", "side", "quiff", "bob", "long", "wavy", "curly", "bun", "buzz")
 CLOTHES = ("crew", "collar", "hoodie", "turtleneck")
@@ -77,12 +78,17 @@ class Attributes:
     """What a model can be asked to change."""
 
     hair: str
-    smiling: bool
+    expression: str
     glasses: bool
     beard: bool
     hat: bool
     age: str
     gender: str
+
+    @property
+    def smiling(self) -> bool:
+        """Whether the expression is the happy one: the attribute is one of the expressions under another name."""
+        return self.expression == "happy"
 
     def labels(self) -> tuple[int, ...]:
         """0 or 1 for each of COLUMNS."""
@@ -94,23 +100,33 @@ class Attributes:
         )
 
     def with_domain(self, domain: str, present: bool = True) -> Attributes:
-        """These attributes with one domain switched; ValueError for an unknown one, or for no hair colour at all."""
+        """These attributes with one of COLUMNS or EXPRESSIONS switched.
+
+        ValueError for an unknown one, and for hair of no colour or a face without expression.
+        """
+        for what, names in (("hair", HAIR), ("expression", EXPRESSIONS)):
+            if domain in names and not present:
+                raise ValueError(f"{what} cannot be just not {domain}; ask for one of {', '.join(names)}")
         if domain in HAIR:
-            if not present:
-                raise ValueError(f"hair cannot be just not {domain}; ask for one of {', '.join(HAIR)}")
             return replace(self, hair=domain)
+        if domain in EXPRESSIONS:
+            return replace(self, expression=domain)
+        if domain == "smiling":
+            calm = "neutral" if self.smiling else self.expression
+            return replace(self, expression="happy" if present else calm)
         if domain in ("young", "old"):
             return replace(self, age=domain if present else _other(domain, ("young", "old")))
         if domain in ("male", "female"):
             return replace(self, gender=domain if present else _other(domain, ("male", "female")))
         if domain not in COLUMNS:
-            raise ValueError(f"unknown domain {domain!r}; the known ones are {', '.join(COLUMNS)}")
+            known = ", ".join((*COLUMNS, *EXPRESSIONS))
+            raise ValueError(f"unknown domain {domain!r}; the known ones are {known}")
         return self._switched(domain, present)
 
     def _switched(self, name: str, present: bool) -> Attributes:
         return Attributes(
             self.hair,
-            present if name == "smiling" else self.smiling,
+            self.expression,
             present if name == "glasses" else self.glasses,
             present if name == "beard" else self.beard,
             present if name == "hat" else self.hat,
@@ -156,7 +172,7 @@ class Person:
         return replace(self, attributes=attributes)
 
 
-def person(seed: int, index: int) -> Person:
+def person(seed: int | str, index: int) -> Person:
     """The person of that number: always the same one for the same seed."""
     traits = random.Random(f"{seed}/{index}/traits")
     return Person(
@@ -193,7 +209,7 @@ def person(seed: int, index: int) -> Person:
 def _attributes(chance: random.Random) -> Attributes:
     return Attributes(
         hair=_pick(chance, HAIR),
-        smiling=chance.random() < 0.5,
+        expression="happy" if chance.random() < 0.5 else "neutral",
         glasses=chance.random() < 0.4,
         beard=chance.random() < 0.4,
         hat=chance.random() < 0.35,

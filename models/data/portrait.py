@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data import features, hair
+from models.data import eyes, features, hair, mouth
 from models.data.canvas import (
     WHITE,
     Canvas,
@@ -29,6 +30,29 @@ from models.data.tones import Tones, tones
 SIZES = range(16, 1025)
 
 
+@dataclass(frozen=True)
+class Portrait:
+    """A person as one picture of a set: it can be drawn again with other attributes."""
+
+    person: Person
+
+    def draw(self, size: int) -> NDArray[np.uint8]:
+        """RGB [size, size, 3]."""
+        return draw(self.person, size)
+
+    def changed(self, domain: str, present: bool) -> Portrait:
+        """The exact counterfactual; ValueError for a domain that drawn people don't have."""
+        return Portrait(self.person.changed(self.person.attributes.with_domain(domain, present)))
+
+    def face(self, size: int) -> NDArray[np.bool_]:
+        """Where the face alone is, [size, size]."""
+        return face_mask(self.person, size)
+
+    def head(self, size: int) -> NDArray[np.bool_]:
+        """Where the head is, [size, size]."""
+        return head_mask(self.person, size)
+
+
 def draw(person: Person, size: int) -> NDArray[np.uint8]:
     """The portrait as RGB [size, size, 3]; ValueError unless 16 <= size <= 1024."""
     canvas = _canvas(size)
@@ -41,12 +65,19 @@ def draw(person: Person, size: int) -> NDArray[np.uint8]:
     return canvas.finished()
 
 
-def face_mask(person: Person, size: int) -> NDArray[np.bool_]:
+def head_mask(person: Person, size: int) -> NDArray[np.bool_]:
     """Where the head is, [size, size]: face, ears, hair, and where a beard or hat would be, whatever the attributes."""
-    grown = person.changed(Attributes("black", False, False, True, True, "old", "male"))
+    grown = person.changed(Attributes("black", "neutral", False, True, True, "old", "male"))
     head = _canvas(size).within(_head_frame(person))
     face = features.outline(grown).grown(3.0) | ellipse(-21.6, 3.5, 4.5, 7.0) | ellipse(21.6, 3.5, 4.5, 7.0)
     return head.coverage(face | hair.silhouette(grown)) > 0.0
+
+
+def face_mask(person: Person, size: int) -> NDArray[np.bool_]:
+    """Where the face alone is, [size, size]: without hair, ears, neck, and where a hat would be, for all attributes."""
+    grown = person.changed(Attributes("black", "neutral", False, True, True, "old", "male"))
+    bare = features.outline(grown) - hair.front(grown) - hair.hat()
+    return _canvas(size).within(_head_frame(person)).coverage(bare) > 0.99
 
 
 def _canvas(size: int) -> Canvas:
@@ -205,9 +236,9 @@ def _paint_head(head: Canvas, colours: Tones, person: Person) -> None:
     features.paint_nose(head, colours, person)
     if person.attributes.beard:
         hair.paint_beard(head, colours, person, face)
-    features.paint_mouth(head, colours, person)
-    features.paint_eyes(head, colours, person)
-    features.paint_brows(head, colours, person)
+    mouth.paint_mouth(head, colours, person)
+    eyes.paint_eyes(head, colours, person)
+    eyes.paint_brows(head, colours, person)
     if person.attributes.glasses:
         features.paint_temples(head, person)
     hair.paint_front(head, colours, person)

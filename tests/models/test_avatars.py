@@ -22,12 +22,13 @@ from models.data.avatars import (
     describe,
     draw,
     face_mask,
+    head_mask,
     person,
     write,
 )
 from models.data.person import CLOTHES, HAIRSTYLES
 
-PLAIN = Attributes("brown", smiling=False, glasses=False, beard=False, hat=False, age="young", gender="female")
+PLAIN = Attributes("brown", expression="neutral", glasses=False, beard=False, hat=False, age="young", gender="female")
 COUNT = 20
 
 
@@ -47,7 +48,7 @@ def changed_pixels(one: Person, domain: str, size: int = 64) -> NDArray[np.bool_
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of COUNT pictures of 16 pixels, seed 3."""
     out = tmp_path_factory.mktemp("data") / "avatars"
-    write(out, COUNT, 16, 3, lambda finished: None)
+    write(out, COUNT, 16, 3, lambda finished, total: None)
     return out
 
 
@@ -92,7 +93,7 @@ def test_every_attribute_shows_and_stays_in_the_head(domain: str) -> None:
     """A switched attribute changes a good many pixels, all in the face mask but for those of the neck below it."""
     for index in range(5):
         one = plain(index)
-        differs, mask = changed_pixels(one, domain), face_mask(one, 64)
+        differs, mask = changed_pixels(one, domain), head_mask(one, 64)
         assert differs[mask].sum() >= 60
         if domain in ("male", "old", "beard"):  # an aged skin and the jaw's shade reach the neck
             mask[44:, 16:48] = True
@@ -123,7 +124,7 @@ def test_no_attribute_touches_the_background() -> None:
     """The corners are the same whatever all the attributes are."""
     for index in range(5):
         one = plain(index)
-        other = one.changed(Attributes("black", True, True, True, True, "old", "male"))
+        other = one.changed(Attributes("black", "happy", True, True, True, "old", "male"))
         first, last = draw(one, 64), draw(other, 64)
         assert (first[:8, :8] == last[:8, :8]).all()
         assert (first[:8, -8:] == last[:8, -8:]).all()
@@ -132,15 +133,30 @@ def test_no_attribute_touches_the_background() -> None:
 
 
 def test_the_mask_is_one_for_all_attributes() -> None:
-    """The mask covers the face, leaves the background out, and does not depend on attributes."""
+    """The head's mask covers the face, leaves the background out, and does not depend on attributes."""
     one = plain(3)
-    mask = face_mask(one, 64)
-    other = one.changed(Attributes("grey", True, True, True, True, "old", "male"))
-    assert (mask == face_mask(other, 64)).all()
+    mask = head_mask(one, 64)
+    other = one.changed(Attributes("grey", "happy", True, True, True, "old", "male"))
+    assert (mask == head_mask(other, 64)).all()
     assert mask[32, 32]
     assert not mask[:4].any()
     assert not mask[:, :4].any()
     assert 0.15 < mask.mean() < 0.6
+
+
+def test_the_face_is_the_head_without_hair_and_hat() -> None:
+    """The face's mask lies in the head's, is one for all attributes, and a change of hair or hat leaves it alone."""
+    for index in range(5):
+        one = plain(index)
+        face = face_mask(one, 64)
+        other = one.changed(Attributes("grey", "happy", True, True, True, "old", "male"))
+        assert (face == face_mask(other, 64)).all()
+        assert not (face & ~head_mask(one, 64)).any()
+        assert 0.05 < face.mean() < 0.3
+        for domain in ("smiling", "glasses", "beard"):
+            assert changed_pixels(one, domain)[face].sum() >= 40
+        for domain in ("hat", "blond"):
+            assert changed_pixels(one, domain)[face].mean() < 0.3
 
 
 @pytest.mark.parametrize("domain", COLUMNS)
@@ -210,22 +226,22 @@ def test_a_full_folder_is_kept(tmp_path: Path) -> None:
     """Writing into a folder that is not empty is refused, and nothing in it changes."""
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="not an empty folder"):
-        write(tmp_path, 1, 16, 1, lambda finished: None)
+        write(tmp_path, 1, 16, 1, lambda finished, total: None)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_progress_is_told_and_an_empty_folder_is_filled(tmp_path: Path) -> None:
     """The callback counts up to the number of pictures, and an empty folder may be the place."""
-    told: list[int] = []
-    write(tmp_path / "out", 3, 16, 1, told.append)
-    assert told == [1, 2, 3]
+    told: list[tuple[int, int]] = []
+    write(tmp_path / "out", 3, 16, 1, lambda finished, total: told.append((finished, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     """When the callback raises, neither the folder nor its staging remains."""
 
-    def fail(finished: int) -> None:
+    def fail(finished: int, total: int) -> None:
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
@@ -237,5 +253,5 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_impossible_sets_are_refused(tmp_path: Path, count: int, size: int, named: str) -> None:
     """The error names the value, and nothing is written."""
     with pytest.raises(ValueError, match=named):
-        write(tmp_path / "out", count, size, 1, lambda finished: None)
+        write(tmp_path / "out", count, size, 1, lambda finished, total: None)
     assert not list(tmp_path.iterdir())

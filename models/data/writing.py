@@ -1,0 +1,103 @@
+"""How a set that the project makes gets onto the disk: whole or not at all, its pictures drawn on all processors."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from models.errors import OptionsError
+
+Notify = Callable[[int, int], None]
+"""Is told how many pictures of how many are finished."""
+
+
+def check(count: int, size: int, sizes: range) -> None:
+    """OptionsError for a count below 1 or a size outside the range."""
+    if count < 1:
+        raise OptionsError(f"count is {count}; ask for at least 1 picture")
+    if size not in sizes:
+        raise OptionsError(f"size is {size}; choose a side of {sizes.start} to {sizes.stop - 1} pixels")
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes `out` at the end, or vanishes when writing fails.
+
+    FileExistsError when `out` exists and is not an empty folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists and is not an empty folder; choose another, or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-", dir=out.parent))
+    try:
+        staging.chmod(0o755)
+        yield staging
+        if out.exists():
+            out.rmdir()
+        staging.rename(out)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def in_parallel(work: Callable[[int], int], tasks: int, total: int, notify: Notify) -> None:
+    """Calls `work` with 0 to `tasks` - 1 in as many processes as there are processors.
+
+    It must be picklable, and returns how many pictures it wrote, of `total` in all.
+    """
+    finished = 0
+    workers = min(os.cpu_count() or 1, tasks)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        for written in pool.imap_unordered(work, range(tasks), chunksize=max(1, min(16, tasks // workers))):
+            finished += written
+            notify(finished, total)
+
+
+def part(index: int, count: int) -> int:
+    """0 train, 1 validation, 2 test: the last tenth is for the test, the tenth before it for validation."""
+    tenth = count // 10
+    return 2 if index >= count - tenth else 1 if index >= count - 2 * tenth else 0
+
+
+def write_celeba(
+    folder: Path, name: str, columns: tuple[str, ...], domains: str, labels: list[tuple[int, ...]]
+) -> None:
+    """The tables of CelebA's layout for pictures that are named by `numbered`: labels of 0 or 1 for each column."""
+    count = len(labels)
+    rows = [f"{numbered(i)} {' '.join(f'{2 * label - 1:2d}' for label in row)}" for i, row in enumerate(labels)]
+    write_lines(folder / f"list_attr_{name}.txt", str(count), " ".join(columns), *rows)
+    write_lines(folder / "list_eval_partition.txt", *(f"{numbered(i)} {part(i, count)}" for i in range(count)))
+    write_lines(folder / "domains.txt", domains)
+
+
+def numbered(index: int) -> str:
+    """The file name of the picture with this index; files count from 1."""
+    return f"{index + 1:06d}.png"
+
+
+def write_facts(folder: Path, generator: str, version: int, facts: Mapping[str, Any]) -> None:
+    """GENERATOR.json, which `read_facts` reads."""
+    write_lines(folder / f"{generator}.json", json.dumps({"generator": generator, "version": version, **facts}))
+
+
+def read_facts(folder: Path, generator: str, version: int) -> dict[str, Any] | None:
+    """What a set was drawn from; None where the folder holds no set of this generator and version."""
+    file = folder / f"{generator}.json"
+    if not file.is_file():
+        return None
+    stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if (stored.pop("generator", None), stored.pop("version", None)) != (generator, version):
+        return None
+    return stored
+
+
+def write_lines(file: Path, *lines: str) -> None:
+    """A text file of lines that end with a line feed on every system."""
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -1,0 +1,246 @@
+"""The sets of emoji: all that the font has, honest labels, parts that share nothing, and the same bytes every time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+
+from models.bundle.manifest import Picture
+from models.data import labelled, pairs, unpaired
+from models.data.emoji import GENDERS, HAIR, SKINS, PersonEmoji, code, people, things
+from models.data.emoji_font import EmojiFont, Sequence, find_font
+from models.data.emoji_people import Crowd
+from models.data.emoji_sets import DataSet, describe, write
+from models.data.writing import part
+from models.errors import DataError, OptionsError
+
+SIDE = 16
+COUNT = 30
+COOK = (0x1F9D1, 0x200D, 0x1F373)
+RED_HAIR = (0x1F9D1, 0x200D, 0x1F9B0)
+
+
+@pytest.fixture(scope="module")
+def font() -> EmojiFont:
+    """The installed font."""
+    return EmojiFont(find_font(None))
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a set of each kind that is written: attributes, pairs and unpaired, seed 3."""
+    folder = tmp_path_factory.mktemp("emoji")
+    for layout in ("attributes", "pairs", "unpaired"):
+        write(folder / layout, layout, COUNT, SIDE, 3, None, lambda done, total: None)
+    return folder
+
+
+def drawn_by_freetype(font: Path, sequence: Sequence) -> Image.Image:
+    """What text of the emoji looks like before white, cropped."""
+    picture = Image.new("RGB", (300, 200), "white")
+    text = "".join(map(chr, sequence))
+    ImageDraw.Draw(picture).text((40, 20), text, font=ImageFont.truetype(font, 109), embedded_color=True)
+    return picture.crop(ImageChops.invert(picture).getbbox())
+
+
+def read_from_font(font: EmojiFont, sequence: Sequence) -> Image.Image:
+    """The font's own picture before white, cropped."""
+    emoji = font.picture(sequence)
+    picture = Image.new("RGB", emoji.size, "white")
+    picture.paste(emoji, (0, 0), emoji)
+    return picture.crop(ImageChops.invert(picture).getbbox())
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [(0x1F600,), (0x1F44D, 0x1F3FD), (0x1F469, 0x1F3FE, 0x200D, 0x1F680), (0x1F3C4, 0x1F3FB, 0x200D, 0x2642)],
+    ids=code,
+)
+def test_the_pictures_are_those_that_text_shows(font: EmojiFont, sequence: Sequence) -> None:
+    """One character or several joined: FreeType and HarfBuzz draw the picture that is read, to three levels."""
+    expected, found = drawn_by_freetype(find_font(None), sequence), read_from_font(font, sequence)
+    assert expected.size == found.size
+    extrema = ImageChops.difference(expected, found).getextrema()
+    assert np.max(extrema) <= 3
+
+
+def test_a_font_is_asked_for_by_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the font the error names the package and the option; a file that is named must be there."""
+    monkeypatch.setattr("models.data.emoji_font._FOLDERS", (str(tmp_path),))
+    with pytest.raises(DataError, match=r"apt install fonts-noto-color-emoji.*--font"):
+        find_font(None)
+    with pytest.raises(DataError, match=r"no font .*gone\.ttf"):
+        find_font(tmp_path / "gone.ttf")
+
+
+@pytest.mark.parametrize("content", [b"", b"no font at all, only text", b"\0\1\0\0" + bytes(60)])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    """What is no font of pictures gives one clear error with the file's name."""
+    (tmp_path / "other.ttf").write_bytes(content)
+    with pytest.raises(DataError, match=r"other\.ttf is no font with pictures"):
+        EmojiFont(tmp_path / "other.ttf")
+
+
+def test_a_sequence_is_what_text_has() -> None:
+    """Skin follows the person, gender replaces the person or stands at the end."""
+    assert code(PersonEmoji(COOK, "woman", "dark").sequence) == "1f469-1f3ff-200d-1f373"
+    assert code(PersonEmoji((0x1F3C4,), "man", "light").sequence) == "1f3c4-1f3fb-200d-2642"
+    assert code(PersonEmoji((0x1F9D3,), "woman", "medium").sequence) == "1f475-1f3fd"
+
+
+def test_everybody_has_every_skin_and_gender(font: EmojiFont) -> None:
+    """Kinds come whole: each in 3 genders and 5 skins, all drawn and no two alike, and 5 of them differ in hair."""
+    everybody = people(font)
+    kinds = {one.kind for one in everybody}
+    assert len(kinds) >= 70
+    assert len({(one.kind, one.gender, one.skin) for one in everybody}) == len(everybody) == 15 * len(kinds)
+    assert len({font.png(one.sequence) for one in everybody}) == len(everybody)
+    assert {one.hair for one in everybody if one.hair} == set(HAIR)
+
+
+def test_domains_switch_one_thing() -> None:
+    """A domain changes what it names alone, hair only where it is known, and unknown ones are refused."""
+    cook, red = PersonEmoji(COOK, "woman", "dark"), PersonEmoji(RED_HAIR, "man", "light")
+    assert cook.with_domain("light") == PersonEmoji(COOK, "woman", "light")
+    assert cook.with_domain("man") == PersonEmoji(COOK, "man", "dark")
+    assert red.with_domain("blond").hair == "blond"
+    assert red.with_domain("blond").with_domain("red") == red
+    for one, domain, present in ((cook, "red", True), (red, "zebra", True), (red, "red", False)):
+        with pytest.raises(ValueError, match=domain):
+            one.with_domain(domain, present)
+
+
+def test_things_are_shown_once(font: EmojiFont) -> None:
+    """All that can be told by its outline is there, no picture twice, no skin, flag or digit."""
+    every = [sequence for group in things(font).values() for sequence in group]
+    assert len(every) > 1500
+    assert len({font.png(sequence) for sequence in every}) == len(every)
+    assert {(0x1F600,), (0x1F98A,), (0x1F469, 0x200D, 0x1F680)} <= set(every)
+    assert not {(0x1F1E9, 0x1F1EA), (0x31, 0x20E3), (0x1F44D, 0x1F3FD)} & set(every)
+    assert things(font)[COOK] == [(0x1F468, *COOK[1:]), (0x1F469, *COOK[1:]), COOK]
+
+
+def test_no_kind_is_trained_on_and_tested() -> None:
+    """Without hair each kind of people is in one part; with hair each combination is, and every value is trained on."""
+    path = find_font(None)
+    for hair in (False, True):
+        crowd = Crowd(path, 1, 600, hair)
+        shown = [crowd.portrait(index).emoji for index in range(600)]
+        parts: list[set[object]] = [set(), set(), set()]
+        for index, one in enumerate(shown):
+            parts[part(index, 600)].add(one if hair else one.kind)
+        assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+        assert all(parts)
+        trained = shown[:480]
+        assert {one.skin for one in trained} == set(SKINS)
+        assert {one.gender for one in trained} == set(GENDERS)
+        assert not hair or {one.hair for one in trained} == set(HAIR)
+
+
+def test_labels_are_what_the_files_show(sets: Path) -> None:
+    """The tables are read back as CelebA's are, and each picture can be made again from emoji.json."""
+    picture = Picture(size=SIDE)
+    made = describe(sets / "attributes")
+    assert made is not None
+    for which in ("train", "test"):
+        data = labelled.read(sets / "attributes", "", picture, which, False)
+        names = [domain.name for domain in data.description.domains]
+        assert names == [*SKINS, *GENDERS]
+        assert {domain.group for domain in data.description.domains} == {"skin", "gender"}
+        for index in range(len(data.paths)):
+            portrait = made.drawn(data.paths[index])
+            assert portrait is not None
+            assert (portrait.draw(SIDE) == data.picture(index)).all()
+            assert portrait.emoji.labels(tuple(names)) == tuple(data.labels[index])
+
+
+def test_an_exact_counterfactual_keeps_its_place() -> None:
+    """Another skin changes pixels of the emoji alone, and the ground behind it stays."""
+    portrait = Crowd(find_font(None), 1, 10, True).portrait(4)
+    head = portrait.head(64)
+    assert (portrait.face(64) == head).all()
+    for domain in (*HAIR, *SKINS, *GENDERS):
+        other = portrait.changed(domain, True)
+        differs = (portrait.draw(64) != other.draw(64)).any(axis=2)
+        assert not (differs & ~head).any()
+        assert (other.head(64) == head).all()
+        assert differs.any() == (other.emoji != portrait.emoji)
+    assert 0.1 < head.mean() < 0.7
+
+
+def test_pairs_are_a_drawing_and_its_emoji(sets: Path) -> None:
+    """As many pairs as asked: left ink on white, right colour; no emoji is in both parts."""
+    training = pairs.read(sets / "pairs", Picture(size=SIDE), "train", False, SIDE)
+    assert len(training) == COUNT
+    files = {
+        part: {path.stem.partition("_")[0] for path in (sets / "pairs" / part).iterdir()} for part in ("train", "test")
+    }
+    assert len(files["test"]) == COUNT // 10
+    assert not files["train"] & files["test"]
+    drawings, emoji = [], []
+    for path in sorted((sets / "pairs" / "train").iterdir()):
+        with Image.open(path) as picture:
+            assert picture.size == (2 * SIDE, SIDE)
+            both = np.asarray(picture, np.int16)
+        drawings.append(both[:, :SIDE])
+        emoji.append(both[:, SIDE:])
+    colourful = [np.ptp(np.stack(side), axis=3).mean() for side in (drawings, emoji)]
+    assert colourful[0] < 3 < 30 < colourful[1]
+
+
+def test_unpaired_sides_share_tests_alone(sets: Path) -> None:
+    """Drawings and emoji to train on are of different emoji; files of one name in the tests show the same one."""
+    assert len(unpaired.read(sets / "unpaired", "", Picture(size=SIDE), "train", False, SIDE)) == COUNT
+    names = {
+        folder.name: {path.stem.partition("_")[0] for path in folder.iterdir()}
+        for folder in (sets / "unpaired").iterdir()
+        if folder.is_dir()
+    }
+    assert names["testA"] == names["testB"]
+    assert not names["trainA"] & names["trainB"]
+    assert not names["testA"] & (names["trainA"] | names["trainB"])
+
+
+def test_the_same_seed_gives_the_same_bytes(sets: Path, tmp_path: Path) -> None:
+    """Written again, every file is the same; another seed gives other pictures; progress counts up to all of them."""
+    told: list[tuple[int, int]] = []
+    write(tmp_path / "again", "pairs", COUNT, SIDE, 3, None, lambda done, total: told.append((done, total)))
+    write(tmp_path / "other", "pairs", 2, SIDE, 4, None, lambda done, total: None)
+    files = sorted(path.relative_to(sets / "pairs") for path in (sets / "pairs").rglob("*") if path.is_file())
+    assert len(files) == COUNT + COUNT // 10 + 2
+    for file in files:
+        assert (tmp_path / "again" / file).read_bytes() == (sets / "pairs" / file).read_bytes()
+    assert told[-1] == (COUNT + COUNT // 10, COUNT + COUNT // 10)
+    assert not {path.name for path in (tmp_path / "other" / "train").iterdir()} <= {file.name for file in files}
+
+
+def test_each_set_names_its_artists(sets: Path) -> None:
+    """Every set says whose artwork it is, under which licence, and how it is made again."""
+    for layout in ("attributes", "pairs", "unpaired"):
+        said = (sets / layout / "README.md").read_text()
+        assert "Google" in said
+        assert "SIL Open Font License 1.1" in said
+        assert f"recast data emoji --layout {layout} --count {COUNT} --size {SIDE} --seed 3" in said
+
+
+def test_what_can_not_be_drawn_again_is_none(sets: Path, tmp_path: Path) -> None:
+    """Drawings have no counterfactual, nor have people of a font that is not the installed one."""
+    made = describe(sets / "pairs")
+    assert made is not None
+    assert made.drawn(Path("1f600.png")) is None
+    assert DataSet("attributes", 3, SIDE, COUNT, "another font").drawn(Path("000001.png")) is None
+    assert describe(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("layout", "count", "size", "named"),
+    [("attributes", 0, 16, "count is 0"), ("pairs", 1, 8, "size is 8"), ("pear", 1, 16, "'pear'.*unpaired")],
+)
+def test_impossible_sets_are_refused(tmp_path: Path, layout: str, count: int, size: int, named: str) -> None:
+    """The error names the value, and nothing is written."""
+    with pytest.raises(OptionsError, match=named):
+        write(tmp_path / "out", layout, count, size, 1, None, lambda done, total: None)
+    assert not list(tmp_path.iterdir())
