@@ -5,7 +5,7 @@ from models.bundle.manifest import Manifest
 
 def card(manifest: Manifest) -> str:
     """Markdown: domains, data, how it was trained, figures, limits, licence."""
-    training = manifest.training
+    imported = "imported_from" in manifest.training
     lines = [
         f"# {manifest.title or manifest.name}",
         "",
@@ -16,6 +16,26 @@ def card(manifest: Manifest) -> str:
         "",
         *_domains(manifest),
         "",
+        *(_origin(manifest) if imported else _training(manifest)),
+        "",
+        "## Figures on held-out pictures",
+        "",
+        *([f"- {name}: {value:.4g}" for name, value in manifest.metrics.items()] or ["Not evaluated."]),
+        "",
+        "## Limits",
+        "",
+        *(_imported_limits(manifest) if imported else _trained_limits(manifest)),
+        "",
+        "## Licence",
+        "",
+        manifest.licence,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _training(manifest: Manifest) -> list[str]:
+    training = manifest.training
+    return [
         "## Training",
         "",
         f"Recipe `{training['recipe']}`, data `{training['data']}` ({training['pictures']} training pictures), "
@@ -26,21 +46,49 @@ def card(manifest: Manifest) -> str:
         *_words(training["options"]),
         f"    recast export RUN --to STORE/{manifest.name} --precision {manifest.precision}",
         "",
-        "## Figures on held-out pictures",
-        "",
-        *([f"- {name}: {value:.4g}" for name, value in manifest.metrics.items()] or ["Not evaluated."]),
-        "",
-        "## Limits",
-        "",
-        f"It was trained on pictures like those of `{training['data']}`, the centre square at "
-        f"{manifest.picture.size} pixels; other pictures come out as they may. A picture's own labels are read by the "
-        "critic's classifier and can be wrong.",
-        "",
-        "## Licence",
-        "",
-        manifest.licence,
+        f"Inference: {training['inference']}.",
     ]
-    return "\n".join(lines) + "\n"
+
+
+def _origin(manifest: Manifest) -> list[str]:
+    training = manifest.training
+    said = ", ".join(f"{name} {value}" for name, value in training["options"].items())
+    return [
+        "## Origin",
+        "",
+        f"Imported from {training['imported_from']}; trained elsewhere.",
+        "",
+        *(
+            f"- {name}: `{source['file']}`, {source['summary']}; SHA-256 `{source['sha256']}`"
+            for name, source in training["sources"].items()
+        ),
+        *(["", f"The options beside them: {said}."] if said else []),
+    ]
+
+
+def _trained_limits(manifest: Manifest) -> list[str]:
+    part = "the whole picture squeezed to a square" if manifest.picture.crop == "none" else "the centre square"
+    limits = [
+        f"It was trained on pictures like those of `{manifest.training['data']}`, {part} at {manifest.picture.size} "
+        "pixels; other pictures come out as they may."
+    ]
+    if manifest.classifier:
+        limits.append("A picture's own labels are read by the critic's classifier and can be wrong.")
+    if manifest.mask_columns:
+        limits.append(
+            f"The labels of {', '.join(manifest.mask_columns)} were learned from separate pictures: domains of "
+            "different sets are applied one after another, each in a pass of its own."
+        )
+    return limits
+
+
+def _imported_limits(manifest: Manifest) -> list[str]:
+    limits = ["What it was trained on is not in its files; pictures of another kind come out as they may."]
+    if manifest.classifier:
+        limits.append("A picture's own labels are read by the discriminator's classifier and can be wrong.")
+    elif manifest.label_order:
+        limits.append("It has no classifier: labels that are not asked for are taken to be absent.")
+    return limits
 
 
 def _domains(manifest: Manifest) -> list[str]:

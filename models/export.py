@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from models.bundle import archive
 from models.bundle.manifest import Manifest, Sample
 from models.bundle.pixels import to_tensor
 from models.card import card
-from models.data import avatars
+from models.data import made
 from models.data.data import Data
 from models.errors import ExportError, OptionsError
 from models.recipes.recipe import Exported
@@ -65,11 +65,12 @@ def export(run: Run, to: Path, precision: Precision, facts: Facts, data_folder: 
     Nothing is written unless everything fits.
     """
     recipe, step = run.trained()
+    graphs = recipe.exported()
     data = run.recipe.read(data_folder or run.data_folder, run.options, "test")
-    manifest = _with_facts(recipe.manifest(_bundle_name(to), run.data), run, step, precision, facts)
+    manifest = _with_facts(recipe.manifest(bundle_name(to), run.data), run, step, precision, facts)
     files: dict[str, bytes | Path] = {}
     differences: dict[str, float] = {}
-    for name, exported in recipe.exported().items():
+    for name, exported in graphs.items():
         graph = to_onnx(exported, manifest.picture.size, manifest.picture.free)
         inputs = _check_inputs(exported, data, manifest)
         differences[name] = compare(name, exported, graph, inputs)
@@ -77,7 +78,7 @@ def export(run: Run, to: Path, precision: Precision, facts: Facts, data_folder: 
             graph = to_fp16(graph)
             differences[f"{name} fp16"] = compare_fp16(name, exported, graph, inputs)
         files[manifest.graphs[name].file] = graph
-    samples = _chosen_samples(facts.samples) if facts.samples else _samples(data)
+    samples = chosen_samples(facts.samples) if facts.samples else _samples(graphs, data)
     files |= samples
     manifest = manifest.model_copy(update={"samples": tuple(Sample(file=file) for file in samples)})
     files["README.md"] = card(manifest).encode()
@@ -126,8 +127,16 @@ def to_fp16(graph: bytes) -> bytes:
     converted = convert_float_to_float16(
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=_KEPT_IN_FP32
     )
+    _cast_once(converted.graph)
     result: bytes = converted.SerializeToString()
     return result
+
+
+def _cast_once(graph: onnx.GraphProto) -> None:
+    """The converter casts a tensor again for each node that wants it in fp32, under one name; one cast serves all."""
+    nodes = {tuple(node.output): node for node in graph.node}
+    del graph.node[:]
+    graph.node.extend(nodes.values())
 
 
 def compare(name: str, exported: Exported, graph: bytes, inputs: Sequence[tuple[Tensor, ...]]) -> float:
@@ -179,7 +188,8 @@ def _check_inputs(exported: Exported, data: Data, manifest: Manifest) -> list[tu
     random = np.random.default_rng(0)
     size = manifest.picture.size
     noise = [random.uniform(-1, 1, (count, 3, size, size)).astype(np.float32) for count in (1, 3)]
-    real = to_tensor(np.stack([_picture(data, index) for index in range(min(_CHECKED, len(data)))]), manifest.picture)
+    shown = [_picture(data, index, exported.source) for index in range(min(_CHECKED, len(data)))]
+    real = to_tensor(np.stack(shown), manifest.picture)
     inputs: list[tuple[Tensor, ...]] = []
     for pixels in (*noise, real):
         labels = random.integers(0, 2, (len(pixels), exported.labels)).astype(np.float32)
@@ -187,27 +197,33 @@ def _check_inputs(exported: Exported, data: Data, manifest: Manifest) -> list[tu
     return inputs
 
 
-def _picture(data: Data, index: int) -> NDArray[np.uint8]:
-    return next(iter(data.example(index, np.random.default_rng(0)).values()))
+def _picture(data: Data, index: int, source: str) -> NDArray[np.uint8]:
+    picture: NDArray[np.uint8] = data.example(index, np.random.default_rng(0))[source]
+    return picture
 
 
-def _chosen_samples(folder: Path) -> dict[str, bytes | Path]:
+def chosen_samples(folder: Path) -> dict[str, bytes | Path]:
+    """The pictures of a folder, by their names in a bundle; OptionsError where there are none."""
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if not found:
         raise OptionsError(f"there are no sample pictures (png, jpg, webp) in {folder}")
     return {f"samples/{path.name}": path for path in found}
 
 
-def _samples(data: Data) -> dict[str, bytes | Path]:
+def _samples(graphs: Mapping[str, Exported], data: Data) -> dict[str, bytes | Path]:
+    """The first held-out pictures, as many of each kind that a graph takes."""
+    sources = dict.fromkeys(graph.source for graph in graphs.values())
     samples: dict[str, bytes | Path] = {}
-    for index in range(min(_SAMPLES, len(data))):
-        written = io.BytesIO()
-        Image.fromarray(_picture(data, index)).save(written, "PNG", optimize=True)
-        samples[f"samples/{index + 1}.png"] = written.getvalue()
+    for source in sources:
+        for index in range(min(_SAMPLES // len(sources), len(data))):
+            written = io.BytesIO()
+            Image.fromarray(_picture(data, index, source)).save(written, "PNG", optimize=True)
+            samples[f"samples/{len(samples) + 1}.png"] = written.getvalue()
     return samples
 
 
-def _bundle_name(to: Path) -> str:
+def bundle_name(to: Path) -> str:
+    """The name of the bundle that is to be written there; OptionsError for a folder that can't be one."""
     name = to.resolve().name
     if not name or name != name.lower():
         raise OptionsError(f"{str(to)!r}: a bundle's folder is its name, in lower case")
@@ -216,9 +232,10 @@ def _bundle_name(to: Path) -> str:
 
 def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, facts: Facts) -> Manifest:
     training = {
+        **manifest.training,
         "recipe": run.recipe.name,
         "data": run.data.name,
-        "data_command": _data_command(run.data_folder),
+        "data_command": made.command(run.data_folder),
         "pictures": run.data.count,
         "steps": step,
         "options": run.options.model_dump(mode="json", exclude_defaults=True),
@@ -234,16 +251,11 @@ def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, f
     return Manifest.model_validate({**manifest.model_dump(), **changes})
 
 
-def _data_command(folder: Path) -> str:
-    """How the data are made again; empty where they came from elsewhere."""
-    made = avatars.describe(folder) if folder.is_dir() else None
-    return f"recast data avatars --count {made.count} --size {made.size} --seed {made.seed} --out DATA" if made else ""
-
-
 def _metrics(run: Run, step: int) -> dict[str, float]:
     """The figures of the run's last evaluation, if it was of these weights."""
     path = run.folder / "evaluation" / "metrics.json"
     if not path.exists():
         return {}
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return dict(content["metrics"]) if content.get("step") == step else {}
+    evaluated = json.loads(path.read_text(encoding="utf-8")).get("subjects", [])
+    own = (one["metrics"] for one in evaluated if (one["subject"], one["step"]) == (run.folder.resolve().name, step))
+    return dict(next(own, {}))

@@ -245,19 +245,23 @@ class _Work:
         vectors = np.stack([domains.labels(step, own)[0] for step in steps])
         rows = await self._run(bundle, graph, np.repeat(before, len(steps), axis=0), vectors)
         if bundle.manifest.graphs[graph].labels:
-            self.applied |= _by_name(bundle, domains.own_labels(bundle.manifest, own))
+            self.applied |= _by_name(bundle, domains.own_labels(bundle.manifest, own), np.ones(len(own), bool))
         return {step.terms[0].name: pixels for step, pixels in zip(steps, rows, strict=True)}
 
     def _note(self, step: Step, own: Floats, vector: Floats, strength: float) -> None:
         if step.bundle.manifest.graphs[step.graph].labels:
-            start = domains.own_labels(step.bundle.manifest, own)
-            self.applied |= _by_name(step.bundle, start + strength * (vector[: len(start)] - start))
+            start, covered = domains.own_labels(step.bundle.manifest, own), domains.covered(step)
+            moved = start + strength * (vector[: len(start)] - start)
+            # What this pass says nothing of stays as a pass before it left it, or as the picture has it.
+            still = _by_name(step.bundle, start, ~covered)
+            self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
         else:
             self.applied |= {term.name: term.strength for term in step.terms}
 
 
-def _by_name(bundle: Bundle, vector: Floats) -> dict[str, float]:
-    return {name: round(float(value), 4) for name, value in zip(bundle.manifest.label_order, vector, strict=True)}
+def _by_name(bundle: Bundle, vector: Floats, columns: NDArray[np.bool_]) -> dict[str, float]:
+    rows = zip(bundle.manifest.label_order, vector, columns, strict=True)
+    return {name: round(float(value), 4) for name, value, wanted in rows if wanted}
 
 
 def _cell(image: Image.Image) -> Image.Image:

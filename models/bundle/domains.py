@@ -155,6 +155,14 @@ def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.f
     return _with_mask(manifest, step, vector), strongest
 
 
+def covered(step: Step) -> NDArray[np.bool_]:
+    """Which label columns [c] a step says anything of: of joint sets, those of the sets that it asks for."""
+    manifest = step.bundle.manifest
+    names = (manifest.find(name) for name in manifest.label_order)
+    asked = _masks(step)
+    return np.array([domain is not None and domain.mask in asked for domain in names], bool)
+
+
 Wish = tuple[Bundle, Domain, Term]
 
 
@@ -263,14 +271,18 @@ def _check_group(group: str, members: Sequence[Domain], wanted: Sequence[tuple[D
 
 def _steps(wishes: Sequence[Wish]) -> tuple[Step, ...]:
     steps: list[Step] = []
-    former: tuple[Bundle, str, str | None] | None = None
+    kinds: list[tuple[Bundle, str, str | None]] = []
+    begin = 0  # of the steps of the graph that ran last; they differ in their mask, and each takes all its terms
     for bundle, domain, term in wishes:
         kind = (bundle, domain.graph, domain.mask)
-        if domain.column is not None and kind == former:
-            steps[-1] = Step(bundle, domain.graph, (*steps[-1].terms, term))
+        if kinds and kinds[-1][:2] != kind[:2]:
+            begin = len(steps)
+        if domain.column is not None and kind in kinds[begin:]:
+            place = kinds.index(kind, begin)
+            steps[place] = Step(bundle, domain.graph, (*steps[place].terms, term))
         else:
             steps.append(Step(bundle, domain.graph, (term,)))
-        former = kind
+            kinds.append(kind)
     return tuple(steps)
 
 
@@ -317,9 +329,10 @@ def _target(
 def _with_mask(manifest: Manifest, step: Step, vector: NDArray[np.float32]) -> NDArray[np.float32]:
     if not manifest.mask_columns:
         return vector
-    asked = {_domain(manifest, term.name).mask for term in step.terms}
-    for domain in manifest.domains:
-        if domain.column is not None and domain.mask not in asked:
-            vector[domain.column] = 0
-    mask = [float(name in asked) for name in manifest.mask_columns]
-    return np.concatenate([vector, np.array(mask, np.float32)])
+    vector[~covered(step)] = 0
+    asked = _masks(step)
+    return np.concatenate([vector, np.array([name in asked for name in manifest.mask_columns], np.float32)])
+
+
+def _masks(step: Step) -> set[str | None]:
+    return {_domain(step.bundle.manifest, term.name).mask for term in step.terms}

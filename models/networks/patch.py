@@ -1,6 +1,6 @@
 """PatchGAN discriminators (Isola et al., CVPR 2017, section 6.1.2), keys as in the official PyTorch code.
 
-`layers` sets the receptive field: 1 layer sees 16 pixels, 3 see 70, 5 see 286; the pixel discriminator sees 1.
+`layers` sets the receptive field of a score: 0 layers see 1 pixel, 1 sees 16, 3 see 70, 5 see 286.
 """
 
 from torch import Tensor, nn
@@ -8,8 +8,18 @@ from torch import Tensor, nn
 from models.networks.norms import Norm, norm
 
 
+def discriminator(inputs: int = 3, width: int = 64, layers: int = 3, kind: Norm = "instance") -> nn.Module:
+    """The discriminator of so many layers; with none, each pixel is scored alone."""
+    return PatchDiscriminator(inputs, width, layers, kind) if layers else PixelDiscriminator(inputs, width, kind)
+
+
+def smallest_side(layers: int) -> int:
+    """The smallest side in pixels that leaves a score, and more than one place for every instance norm."""
+    return 3 * 2**layers if layers else 2
+
+
 class PatchDiscriminator(nn.Module):
-    """Scores overlapping patches; raw scores, no sigmoid."""
+    """Scores overlapping patches; raw scores, no sigmoid. Sides from `smallest_side(layers)`."""
 
     def __init__(self, inputs: int = 3, width: int = 64, layers: int = 3, kind: Norm = "instance") -> None:
         super().__init__()

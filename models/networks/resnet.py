@@ -1,7 +1,5 @@
 """The ResNet generator of CycleGAN (Zhu et al., ICCV 2017, section 7.2), keys as in the official PyTorch code."""
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from models.networks.norms import Norm, norm
@@ -30,14 +28,14 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Down twice, 6 or 9 residual blocks, up twice; any height and width from 5 pixels."""
+    """Down twice, residual blocks (published: 6 for 128 pixels, 9 for 256), up twice; any sides from 5 pixels."""
 
     def __init__(
         self,
         inputs: int = 3,
         outputs: int = 3,
         width: int = 64,
-        blocks: Literal[6, 9] = 9,
+        blocks: int = 9,
         kind: Norm = "instance",
         dropout: bool = False,
     ) -> None:

@@ -1,1 +1,1 @@
-"""The papers' losses as pure functions, tensors to scalar; each states its equation, source and deviations."""
+"""The papers' losses as pure functions, tensors to a scalar or to one for each picture; each states its equation."""

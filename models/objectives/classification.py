@@ -1,13 +1,24 @@
-"""Domain classification: how far a critic's logits are from the domains that a picture has or shall have."""
+"""Domain classification: how far a critic's logits are from the domains that a picture has or shall have.
+
+Both give a loss for each picture, not its mean: in joint training the pictures of a batch know different labels.
+"""
 
 from torch import Tensor
 from torch.nn import functional
 
 
 def attribute_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """-sum_i log D_cls(c_i | x), the mean over the batch (StarGAN eq. 2 and 3 with binary attributes).
+    """-sum_i log D_cls(c_i | x) for attributes, each there or not (StarGAN eq. 2 and 3).
 
-    Logits and labels in {0, 1}, both n x c, to a scalar. Summed over attributes as the official code does, not
-    averaged: with weight 1 twelve attributes weigh twelve times one.
+    Logits and labels in {0, 1}, both n x c, to n. Summed over attributes as the official code does, not averaged: with
+    weight 1 twelve attributes weigh twelve times one.
     """
-    return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / logits.shape[0]
+    return functional.binary_cross_entropy_with_logits(logits, labels, reduction="none").sum(dim=1)
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """-log D_cls(c | x) for classes that exclude each other (StarGAN eq. 2 and 3).
+
+    Logits and one-hot labels, both n x c, to n; a picture without any class costs nothing.
+    """
+    return -(labels * functional.log_softmax(logits, dim=1)).sum(dim=1)

@@ -17,6 +17,10 @@ from torch.optim import Optimizer
 
 from models.bundle.manifest import Manifest
 from models.data.data import Data, Description
+from models.recipes.share import Share
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Arithmetic of a training, in Lightning's words."""
 
 Batch = dict[str, Tensor]
 """What a reader yields for one step; every tensor has the batch first. The recipe says which names it expects."""
@@ -38,17 +42,21 @@ class Phase:
 
 @dataclass(frozen=True)
 class Exported:
-    """A network as it is served: called with (pixels, labels) when `labels` counts columns, else with (pixels)."""
+    """A network as it is served: called with (pixels, labels) when `labels` counts columns, else with (pixels).
+
+    `source` names the batch's entry that shows what it is fed.
+    """
 
     module: nn.Module
     output: Literal["translated", "logits"]
     labels: int = 0
+    source: str = "pixels"
 
 
 class Options(BaseModel):
     """What every training can be told; recipes add their own fields and defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
     steps: int = Field(200_000, gt=0)
     """Steps of the loop; a step is one batch shown to every phase that is due."""
@@ -60,10 +68,16 @@ class Options(BaseModel):
     """Seeds weights, order, flips and noise; the same seed gives the same training."""
     flip: bool = True
     """Whether half of the pictures are mirrored."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     """Arithmetic of the networks, in Lightning's words; weights stay in 32 bits."""
+    accumulate: int = Field(1, gt=0)
+    """Parts in which each process takes its pictures one after another, so that a large batch fits into memory."""
+    channels_last: bool = False
+    """Whether a pixel's channels lie side by side in memory: other kernels, the same numbers but for rounding."""
     compile: bool = False
     """Whether torch.compile builds the networks' kernels; minutes at the start, and slower on most CPUs."""
+    workers: int = Field(4, ge=0)
+    """Threads that decode pictures ahead; 0 decodes in the loop."""
     average: float = Field(0.0, ge=0, lt=1)
     """Decay a step of the exponentially averaged generator that is shown and exported; 0 exports the last weights."""
     log_every: int = Field(10, gt=0)
@@ -85,6 +99,8 @@ class Recipe(ABC):
 
     networks: dict[str, nn.Module]
     phases: tuple[Phase, ...]
+    share: Share = Share()
+    """This process's rows of each batch; the loop sets it where several processes train together."""
 
     @classmethod
     @abstractmethod
@@ -104,11 +120,19 @@ class Recipe(ABC):
         """What multiplies every learning rate at this step; a pure function, so that a resumed run agrees."""
         return 1.0
 
+    def before(self, phase: str, batch: Batch) -> Batch:
+        """The batch with what concerns it as a whole: whatever is drawn (by `share`), permuted labels, a picture pool.
+
+        All phases of one step begin from the same random state: what two of them draw first, they share.
+        """
+        return batch
+
     @abstractmethod
     def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
         """Weighted scalars; their sum is minimised and their names are logged.
 
-        All phases of one step begin from the same random state: what two of them draw first, they share.
+        Each is a mean over the batch's rows, and always there: a batch may come in parts, to several processes or one
+        after another, whose terms and gradients are averaged. So nothing is drawn here but by the networks (dropout).
         """
 
     def after(self, phase: str) -> None:  # noqa: B027 - most recipes have nothing to do here

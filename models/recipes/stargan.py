@@ -5,6 +5,10 @@ x is a picture, c its own labels, c_t the target labels, a permutation of the ba
     critic     L_D = -L_adv + w_cls L_cls^r            (5), L_adv with gradient penalty (8), L_cls^r (2)
     generator  L_G =  L_adv + w_cls L_cls^f + w_rec L_rec   (6), L_cls^f (3), L_rec = ||x - G(G(x, c_t), c)||_1 (4)
 
+Several labelled sets are learned together as in section 3.2: c~ = [c_1, ..., c_n, m] (7), where the labels of all sets
+but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, and
+answers for those of the picture's own set alone; targets are permuted within each set.
+
 Where the official code differs from the paper and is followed: classification is summed over attributes; a step is a
 critic step, and the generator moves on every fifth. Its decay ends at 0.999 of the rate by a slip; `decay=official`
 keeps that, `linear` (the default) falls to zero as the paper says.
@@ -20,7 +24,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -28,9 +32,12 @@ from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.data import labelled
 from models.data.data import Description
 from models.networks.stargan import Critic, Generator
-from models.objectives.classification import attribute_loss
+from models.networks.weights import clip
+from models.objectives.adversarial import OBJECTIVES, Objective
+from models.objectives.penalty import gradient_penalty
 from models.objectives.reconstruction import l1
-from models.objectives.wasserstein import critic_loss, generator_loss, gradient_penalty
+from models.recipes import schedules
+from models.recipes.columns import Columns
 from models.recipes.recipe import Batch, Exported, Options, Phase, Recipe
 
 
@@ -49,6 +56,8 @@ class StarGANOptions(Options):
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)
     """Halvings in the critic; the size must be a multiple of 2 to this power."""
+    objective: Objective = "wgan-gp"
+    """What critic and generator play for: minimax, vanilla, lsgan, wgan, wgan-gp or hinge."""
     generator_every: int = Field(5, ge=1)
     """Critic steps for each step of the generator (n_critic)."""
     warmup: int = Field(0, ge=0)
@@ -66,11 +75,21 @@ class StarGANOptions(Options):
     reconstruction: float = Field(10.0, ge=0)
     """Weight of the cycle's L1 distance."""
     penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty."""
+    """Weight of the gradient penalty, which only wgan-gp has."""
+    clip: float = Field(0.01, gt=0)
+    """Bound of the critic's weights after each of its steps, which only wgan has."""
     keep: float = Field(0.0, ge=0, lt=1)
     """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
     """Weight of the L1 distance to the input where the target is the picture's own label; the paper has none: 0."""
+
+    @field_validator("critic_layers")
+    @classmethod
+    def _halves_evenly(cls, layers: int, info: ValidationInfo) -> int:
+        size = info.data.get("size", 0)
+        if size % max(4, 2**layers):
+            raise ValueError(f"size {size} is no multiple of {max(4, 2**layers)}; take another size or fewer layers")
+        return layers
 
 
 class StarGAN(Recipe):
@@ -80,13 +99,13 @@ class StarGAN(Recipe):
     options_type = StarGANOptions
     averaged = ("generator",)
 
-    def __init__(self, options: StarGANOptions, domains: tuple[Domain, ...]) -> None:
+    def __init__(self, options: StarGANOptions, domains: tuple[Domain, ...], masks: tuple[str, ...] = ()) -> None:
         self.options = options
-        self.domains = domains
-        labels = len(domains)
-        self.groups = _group_numbers(domains)
-        self.generator = Generator(labels, options.width, options.blocks, options.mask)
-        self.critic = Critic(labels, options.size, options.critic_width, options.critic_layers)
+        self.columns = Columns(domains, masks)
+        self.masks = masks
+        self.game = OBJECTIVES[options.objective]
+        self.generator = Generator(len(domains) + len(masks), options.width, options.blocks, options.mask)
+        self.critic = Critic(len(domains), options.size, options.critic_width, options.critic_layers)
         self.networks = {"generator": self.generator, "critic": self.critic}
         self.phases = (
             Phase("critic", trains=("critic",)),
@@ -102,7 +121,7 @@ class StarGAN(Recipe):
     @classmethod
     def create(cls, options: StarGANOptions, data: Description) -> Self:
         """Fresh weights for the data's domains; PyTorch's own initialisation, as the official code."""
-        return cls(options, data.domains)
+        return cls(options, data.domains, data.masks)
 
     def optimizer(self, phase: str) -> Optimizer:
         """Adam with the published betas."""
@@ -111,69 +130,97 @@ class StarGAN(Recipe):
 
     def rate(self, step: int) -> float:
         """1 up to `decay_from`, then as `decay` says."""
+        if self.options.decay == "linear":
+            return schedules.linear(step, self.options.steps, self.options.decay_from)
         begin = self.options.decay_from * self.options.steps
         if step < begin or self.options.decay == "none":
             return 1.0
-        if self.options.decay == "linear":
-            return max(0.0, (self.options.steps - step) / (self.options.steps - begin))
         return 1.0 - (step - begin) // 1000 / 100_000
 
+    def before(self, phase: str, batch: Batch) -> Batch:
+        """Draws target labels n x c, and for the penalty a mixing factor for each picture; one set alone has mask 1."""
+        c = batch["labels"]
+        m = batch["masks"] if self.masks else c.new_ones(len(c), 1)
+        drawn = {"targets": self._targets(c, m), "masks": m}
+        if phase == "critic" and self.game.penalised:
+            drawn["mix"] = self.share.rand(len(c), 1, 1, 1)
+        return {**batch, **drawn}
+
+    def _targets(self, c: Tensor, m: Tensor) -> Tensor:
+        """The batch's labels permuted within each set; with chance `keep` a group's columns stay the picture's own."""
+        permuted = self.share.permuted(c, m.argmax(dim=1))
+        kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
+        return torch.where(kept[:, self.columns.units], c, permuted)
+
     def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The terms of equations (5) and (6); `batch` holds pixels n x 3 x s x s and labels n x c."""
-        x, c = batch["pixels"], batch["labels"]
-        c_t = self._targets(c)
-        return self._critic_terms(x, c, c_t) if phase == "critic" else self._generator_terms(x, c, c_t)
+        """The terms of equations (5) and (6).
 
-    def _targets(self, c: Tensor) -> Tensor:
-        """The batch's labels permuted; with chance `keep` a group's columns stay the picture's own."""
-        permuted = c[torch.randperm(len(c)).to(c.device)]
-        kept = torch.rand(len(c), max(self.groups) + 1, device=c.device) < self.options.keep
-        return torch.where(kept[:, self.groups], c, permuted)
+        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m and for the penalty mix n x 1 x 1 x 1.
+        """
+        return self._critic_terms(batch) if phase == "critic" else self._generator_terms(batch)
 
-    def _critic_terms(self, x: Tensor, c: Tensor, c_t: Tensor) -> dict[str, Tensor]:
+    def _critic_terms(self, batch: Batch) -> dict[str, Tensor]:
         critic = self.networks["critic"]
+        x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
         with torch.no_grad():
-            fake = self.networks["generator"](x, c_t)
+            fake = self._translate(x, c_t, m)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
-        return {
-            "adversarial": critic_loss(real_score, fake_score),
-            "classification": self.options.classification * attribute_loss(logits[: len(x)], c),
-            "penalty": self.options.penalty * gradient_penalty(lambda pixels: critic(pixels)[0], x, fake),
-        }
-
-    def _generator_terms(self, x: Tensor, c: Tensor, c_t: Tensor) -> dict[str, Tensor]:
-        generator = self.networks["generator"]
-        fake = generator(x, c_t)
-        score, logits = self.networks["critic"](fake)
         terms = {
-            "adversarial": generator_loss(score),
-            "classification": self.options.classification * attribute_loss(logits, c_t),
-            "reconstruction": self.options.reconstruction * l1(x, generator(fake, c)),
+            "adversarial": self.game.discriminator(real_score, fake_score),
+            "classification": self.options.classification * self.columns.loss(logits[: len(x)], c, m),
         }
-        own = (c == c_t).all(dim=1)
-        if self.options.identity and own.any():
-            # The share of such pictures is the weight's too, so that the term does not jump with their number.
-            terms["identity"] = self.options.identity * own.float().mean() * l1(x[own], fake[own])
+        if self.game.penalised:
+            slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
+            terms["penalty"] = self.options.penalty * slope
         return terms
 
+    def _generator_terms(self, batch: Batch) -> dict[str, Tensor]:
+        x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
+        fake = self._translate(x, c_t, m)
+        score, logits = self.networks["critic"](fake)
+        terms = {
+            "adversarial": self.game.generator(score),
+            "classification": self.options.classification * self.columns.loss(logits, c_t, m),
+            "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
+        }
+        if self.options.identity:
+            # Others count as 0, so that the term does not jump with the number of pictures that keep their label.
+            own = (c == c_t).all(dim=1)[:, None, None, None]
+            terms["identity"] = self.options.identity * l1(x * own, fake * own)
+        return terms
+
+    def _translate(self, x: Tensor, c: Tensor, m: Tensor) -> Tensor:
+        """G(x, c~) of equation (7); a single set has no mask."""
+        made: Tensor = self.networks["generator"](x, torch.cat([c, m], dim=1) if self.masks else c)
+        return made
+
+    def after(self, phase: str) -> None:
+        """Clips the critic's weights where the objective wants it."""
+        if phase == "critic" and self.game.clipped:
+            clip(self.critic, self.options.clip)
+
     def samples(self, batch: Batch) -> Tensor:
-        """Each picture, then its translation to every domain as the official test does."""
+        """Each picture, then its translation to every domain as the official test does.
+
+        The labels that a picture's own set does not know are those that the critic reads.
+        """
         x, c = batch["pixels"], batch["labels"]
-        columns = [x]
-        columns += [self.networks["generator"](x, targets(c, self.domains, domain)) for domain in range(c.shape[1])]
-        return torch.stack(columns, dim=1)
+        if self.masks:
+            c = self.columns.completed(c, batch["masks"], self.networks["critic"](x)[1])
+        made = [self._translate(x, *self.columns.asked(c, place)) for place in range(len(self.columns))]
+        return torch.stack([x, *made], dim=1)
 
     def exported(self) -> dict[str, Exported]:
         """The generator, and the critic's classification head to read a picture's own labels."""
         return {
-            "generator": Exported(self.generator, "translated", len(self.domains)),
-            "classifier": Exported(_Classifier(self.critic), "logits"),
+            "generator": Exported(self.generator, "translated", len(self.columns) + len(self.masks)),
+            "classifier": Exported(Classifier(self.critic), "logits"),
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
-        """An attribute bundle with a classifier."""
+        """An attribute bundle with a classifier; of joint sets, each domain says which mask it needs."""
         return Manifest(
             name=name,
             version="1",
@@ -186,30 +233,13 @@ class StarGAN(Recipe):
             picture=data.picture,
             classifier="classifier",
             label_order=tuple(domain.name for domain in data.domains),
+            mask_columns=data.masks,
             licence="",
-            files={},
+            training={"inference": "instance norm, by each picture's own statistics as in training"},
         )
 
 
-def _group_numbers(domains: tuple[Domain, ...]) -> list[int]:
-    """For each label column the number of its group; an attribute of its own is a group of one."""
-    names = [domain.group or f"alone {domain.name}" for domain in domains]
-    return [sorted(set(names)).index(name) for name in names]
-
-
-def targets(labels: Tensor, domains: tuple[Domain, ...], index: int) -> Tensor:
-    """Labels n x c asked for one domain: a group's member goes on and its fellows off, an attribute turns over."""
-    changed = labels.clone()
-    group = domains[index].group
-    if group is None:
-        changed[:, index] = 1 - changed[:, index]
-    else:
-        changed[:, [i for i, domain in enumerate(domains) if domain.group == group]] = 0
-        changed[:, index] = 1
-    return changed
-
-
-class _Classifier(torch.nn.Module):
+class Classifier(torch.nn.Module):
     """The critic without its patch scores."""
 
     def __init__(self, critic: Critic) -> None:

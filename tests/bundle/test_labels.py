@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from support.bundles import HAIR, TOY_LEVELS
 
 from models.bundle.archive import Bundle
-from models.bundle.domains import Step, Term, labels, own_labels, plan, probabilities
+from models.bundle.domains import Step, Term, covered, labels, own_labels, plan, probabilities
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.store import Snapshot
 
@@ -94,28 +94,40 @@ def test_a_fixed_target_has_no_labels(store: Snapshot) -> None:
     assert strength == 0.25
 
 
-def test_joint_training_sets_the_mask_and_clears_the_other_set() -> None:
-    """Terms of one data set make a step with its mask column 1, and the labels of the other set are 0."""
+def joint_bundle() -> Bundle:
+    """Two sets: blond and old of celeba, and the moods happy and sad of rafd."""
     manifest = Manifest(
         name="joint",
         version="1",
         family="stargan",
         domains=(
             Domain(name="blond", column=0, mask="celeba"),
-            Domain(name="happy", column=1, group="mood", mask="rafd"),
-            Domain(name="sad", column=2, group="mood", mask="rafd"),
+            Domain(name="old", column=1, mask="celeba"),
+            Domain(name="happy", column=2, group="mood", mask="rafd"),
+            Domain(name="sad", column=3, group="mood", mask="rafd"),
         ),
         graphs={"generator": Graph(file="g.onnx", labels=True)},
         picture=Picture(size=8),
-        label_order=("blond", "happy", "sad"),
+        label_order=("blond", "old", "happy", "sad"),
         mask_columns=("celeba", "rafd"),
         licence="CC0-1.0",
     )
-    snapshot = Snapshot((Bundle(Path("joint"), manifest),))
-    blond, sad = plan(["blond,sad"], snapshot).steps
-    likely = np.array([0.9, 0.8, 0.1], np.float32)
-    assert labels(blond, likely)[0].tolist() == [1, 0, 0, 1, 0]
-    assert labels(sad, likely)[0].tolist() == [0, 0, 1, 0, 1]
+    return Bundle(Path("joint"), manifest)
+
+
+def test_joint_training_sets_the_mask_and_clears_the_other_set() -> None:
+    """Terms of one data set make a step with its mask column 1; open labels are the picture's, the other's are 0."""
+    blond, sad = plan(["blond,sad"], Snapshot((joint_bundle(),))).steps
+    likely = np.array([0.1, 0.9, 0.8, 0.1], np.float32)
+    assert labels(blond, likely)[0].tolist() == [1, 1, 0, 0, 1, 0]
+    assert labels(sad, likely)[0].tolist() == [0, 0, 0, 1, 0, 1]
+    assert [covered(step).tolist() for step in (blond, sad)] == [[True, True, False, False], [False, False, True, True]]
+
+
+def test_as_many_passes_as_masks_are_needed() -> None:
+    """Terms of one set are done in one pass, even where another set's stand between them."""
+    steps = plan(["blond,happy:0.5,-old"], Snapshot((joint_bundle(),))).steps
+    assert [[str(term) for term in step.terms] for step in steps] == [["blond", "-old"], ["happy:0.5"]]
 
 
 def test_probabilities_are_softmax_in_groups_and_sigmoid_elsewhere(toy: Bundle) -> None:

@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.patch import PatchDiscriminator, PixelDiscriminator
+from models.networks.norms import per_picture, twin
+from models.networks.patch import PatchDiscriminator, PixelDiscriminator, discriminator, smallest_side
 from models.networks.resnet import ResNet
 from models.networks.stargan import Critic, Generator
 from models.networks.unet import UNet
+from models.networks.weights import clip, initialise
 
 PUBLISHED: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("StarGAN G, 5 labels", lambda: Generator(5), 8_430_528),
@@ -71,13 +73,13 @@ def test_dropout_moves_the_second_convolution_of_a_residual_block() -> None:
     assert "model.10.conv_block.6.weight" in ResNet(dropout=True).state_dict()
 
 
-@pytest.mark.parametrize(("layers", "field"), [(1, 16), (3, 70), (5, 286)], ids=["patch 16", "patch 70", "patch 286"])
+@pytest.mark.parametrize(("layers", "field"), [(0, 1), (1, 16), (3, 70), (5, 286)])
 def test_a_patch_score_sees_exactly_its_receptive_field(layers: int, field: int) -> None:
     """The gradient of one score reaches `field` x `field` pixels, no more and no fewer."""
     size = max(128, 2 * field)
     pixels = torch.rand(1, 3, size, size, requires_grad=True)
     # Batch norm in eval mode: instance norm would join all pixels through its statistics.
-    scores = PatchDiscriminator(layers=layers, width=8, kind="batch").eval()(pixels)
+    scores = discriminator(layers=layers, width=8, kind="batch").eval()(pixels)
     middle = scores.shape[2] // 2
     (gradient,) = torch.autograd.grad(scores[0, 0, middle, middle], pixels)
     rows = gradient.abs().sum((0, 1, 3)).nonzero()
@@ -110,6 +112,78 @@ def test_unet_keeps_multiples_of_its_depth_and_refuses_others() -> None:
     assert translate(network, 128, 256).shape == (1, 3, 128, 256)
     with pytest.raises(RuntimeError, match="size"):
         translate(network, 160, 160)
+
+
+@pytest.mark.parametrize("levels", [2, 4, 5, 6])
+def test_small_unets_go_down_to_one_pixel(levels: int) -> None:
+    """A U-Net for small pictures halves them down to 1x1 and back; dropout begins at the sixth level."""
+    network = UNet(levels=levels, width=4)
+    assert translate(network, 2**levels, 2**levels).shape[2:] == (2**levels, 2**levels)
+    assert sum(isinstance(module, nn.Dropout) for module in network.modules()) == max(0, levels - 5)
+
+
+def test_without_skips_nothing_passes_but_through_the_bottom() -> None:
+    """The encoder-decoder knows of a picture only what its one innermost pixel keeps; the U-Net knows it all."""
+    for skips in (True, False):
+        network = UNet(levels=3, width=4, kind="instance", dropout=False, skips=skips)
+        innermost = network.get_submodule("model.model.1.model.3.model.1")
+        innermost.register_forward_hook(lambda module, given, made: torch.zeros_like(made))
+        torch.manual_seed(0)
+        assert torch.equal(translate(network, 8, 8), translate(network, 8, 8)) != skips
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_smallest_side_of_a_discriminator_leaves_one_score(layers: int) -> None:
+    """At its smallest side it gives one score, and one less is refused."""
+    side = smallest_side(layers)
+    assert translate(discriminator(layers=layers, width=4), side, side).shape[2:] == (1, 1)
+    with pytest.raises((RuntimeError, ValueError)):
+        translate(discriminator(layers=layers, width=4), side - 1, side - 1)
+
+
+def test_a_picture_normalised_by_itself_is_a_batch_of_one() -> None:
+    """Batch norm's training mode on one picture, to the bit; and on more, each as if it were alone."""
+    network = UNet(levels=6, width=4, dropout=False)
+    initialise(network)
+    pixels = torch.rand(3, 3, 64, 64) * 2 - 1
+    shown = per_picture(network).eval()
+    alone = torch.cat([network(picture[None]) for picture in pixels])
+    assert torch.equal(torch.cat([shown(picture[None]) for picture in pixels]), alone)
+    assert torch.allclose(shown(pixels), alone, atol=1e-6)
+    assert not torch.allclose(network(pixels), alone, atol=1e-2)
+
+
+def test_a_twin_has_the_weights_and_modes_of_its_own() -> None:
+    """What is learned shows in a twin at once; that it evaluates leaves the network training, and its statistics."""
+    network = UNet(levels=3, width=4)
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    twins = (twin(network).eval(), per_picture(network).eval())
+    for made in twins:
+        made(torch.rand(2, 3, 8, 8))
+    assert network.training
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+    nn.init.zeros_(next(network.parameters()))
+    assert all(not next(made.parameters()).any() for made in twins)
+
+
+def test_official_initialisation_draws_narrow_weights() -> None:
+    """Convolutions have a deviation of 0.02 around 0, batch norms' scales around 1, and every bias is 0."""
+    network = UNet(levels=6, width=16)
+    initialise(network)
+    drawn = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    scales = torch.cat([p for name, p in drawn.items() if p.dim() == 1 and name.endswith("weight")])
+    convolutions = torch.cat([p.flatten() for p in drawn.values() if p.dim() == 4])
+    assert (float(scales.mean()), float(scales.std())) == pytest.approx((1, 0.02), abs=0.005)
+    assert (float(convolutions.mean()), float(convolutions.std())) == pytest.approx((0, 0.02), abs=0.001)
+    assert all(not p.any() for name, p in drawn.items() if name.endswith("bias"))
+
+
+def test_clipped_weights_lie_within_the_bound() -> None:
+    """Every weight ends up within the bound, and those that were there stay."""
+    network = nn.Linear(2, 1, bias=False)
+    network.weight.data = torch.tensor([[-3.0, 0.005]])
+    clip(network, 0.01)
+    assert network.weight.tolist() == [pytest.approx([-0.01, 0.005])]
 
 
 @pytest.mark.parametrize(

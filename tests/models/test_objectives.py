@@ -1,24 +1,64 @@
 """The objectives agree with numbers computed by hand."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.objectives.classification import attribute_loss
-from models.objectives.reconstruction import l1
-from models.objectives.wasserstein import critic_loss, generator_loss, gradient_penalty
+from models.objectives.adversarial import OBJECTIVES, Objective
+from models.objectives.classification import attribute_loss, class_loss
+from models.objectives.penalty import gradient_penalty
+from models.objectives.reconstruction import l1, l2
+
+LOG3 = math.log(3)  # sigmoid(log 3) is 3/4, sigmoid(-log 3) is 1/4
+
+# Scores of real and of made pictures; the discriminator's loss and the generator's, by hand.
+BY_HAND: dict[Objective, tuple[list[float], list[float], float, float]] = {
+    # -log 3/4 - log(1 - 1/4), and log(1 - 1/4).
+    "minimax": ([LOG3], [-LOG3], 2 * math.log(4 / 3), math.log(3 / 4)),
+    # The same discriminator, and -log 1/4.
+    "vanilla": ([LOG3], [-LOG3], 2 * math.log(4 / 3), math.log(4)),
+    # mean(1, 1) + mean(1, 9), and mean(0, 4).
+    "lsgan": ([2, 0], [1, 3], 6, 2),
+    # mean(1, 3) - mean(4, 6), and -mean(1, 3).
+    "wgan": ([4, 6], [1, 3], -3, -2),
+    "wgan-gp": ([4, 6], [1, 3], -3, -2),
+    # mean(0, 1.5) + mean(0, 3), and -mean(-4, 2).
+    "hinge": ([4, -0.5], [-4, 2], 2.25, 1),
+}
 
 
-def test_critic_loss_is_fake_minus_real() -> None:
-    """mean(1, 3) - mean(4, 6) = -3."""
-    assert critic_loss(torch.tensor([4.0, 6.0]), torch.tensor([1.0, 3.0])).item() == -3
+@pytest.mark.parametrize("name", get_args(Objective))
+def test_both_sides_of_a_game_have_the_losses_of_the_paper(name: Objective) -> None:
+    """Discriminator and generator lose what the equations say for a few scores."""
+    real, fake, discriminator, generator = BY_HAND[name]
+    game = OBJECTIVES[name]
+    x, made = torch.tensor(real).float(), torch.tensor(fake).float()
+    assert game.discriminator(x, made).item() == pytest.approx(discriminator)
+    assert game.generator(made).item() == pytest.approx(generator)
 
 
-def test_generator_loss_is_the_negated_mean() -> None:
-    """-mean(1, 3) = -2."""
-    assert generator_loss(torch.tensor([1.0, 3.0])).item() == -2
+def test_every_game_has_a_name_and_only_wasserstein_is_held() -> None:
+    """The table holds what an option can name; the penalty is wgan-gp's alone, and clipping wgan's."""
+    assert set(OBJECTIVES) == set(get_args(Objective))
+    assert [name for name, game in OBJECTIVES.items() if game.penalised] == ["wgan-gp"]
+    assert [name for name, game in OBJECTIVES.items() if game.clipped] == ["wgan"]
+
+
+def test_only_the_saturating_generator_loses_its_gradient() -> None:
+    """For a picture that is found out, score -10, minimax has a gradient of 1 - D = almost 0 and vanilla one of -1."""
+    score = torch.tensor([-10.0], requires_grad=True)
+    (saturated,) = torch.autograd.grad(OBJECTIVES["minimax"].generator(score), score)
+    (strong,) = torch.autograd.grad(OBJECTIVES["vanilla"].generator(score), score)
+    assert saturated.item() == pytest.approx(-1 / (1 + math.exp(10)))
+    assert strong.item() == pytest.approx(-1, abs=1e-4)
+
+
+def evenly(n: int) -> Tensor:
+    """A mixing factor for each of n pictures."""
+    return torch.linspace(0, 1, n)[:, None, None, None]
 
 
 def test_gradient_penalty_of_a_linear_critic() -> None:
@@ -29,8 +69,20 @@ def test_gradient_penalty_of_a_linear_critic() -> None:
     def critic(pixels: Tensor) -> Tensor:
         return (pixels * weight).flatten(1).sum(1)
 
-    penalty = gradient_penalty(critic, torch.rand(4, 3, 2, 2), torch.rand(4, 3, 2, 2))
+    penalty = gradient_penalty(critic, torch.rand(4, 3, 2, 2), torch.rand(4, 3, 2, 2), evenly(4))
     assert penalty.item() == pytest.approx(16, abs=1e-4)
+
+
+def test_gradient_penalty_lies_between_real_and_made() -> None:
+    """The critic is asked at mix x + (1 - mix) G(z): between x = 0 and G(z) = 4 that is 3 for a mix of a quarter."""
+    asked: list[Tensor] = []
+
+    def critic(pixels: Tensor) -> Tensor:
+        asked.append(pixels.detach())
+        return pixels.flatten(1).sum(1)
+
+    gradient_penalty(critic, torch.zeros(1, 1, 1, 1), torch.full((1, 1, 1, 1), 4.0), torch.full((1, 1, 1, 1), 0.25))
+    assert asked[0].item() == 3
 
 
 def test_gradient_penalty_sums_over_patches() -> None:
@@ -39,29 +91,35 @@ def test_gradient_penalty_sums_over_patches() -> None:
     def critic(pixels: Tensor) -> Tensor:
         return pixels[:, :1, :1, :1].repeat(1, 2, 1, 1)
 
-    assert gradient_penalty(critic, torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2)).item() == pytest.approx(1)
+    assert gradient_penalty(critic, torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2), evenly(2)).item() == pytest.approx(
+        1
+    )
 
 
 def test_gradient_penalty_reaches_the_critic() -> None:
     """The penalty of s.x is (|s| - 1)^2, and its derivative by s = 3 is 2 (3 - 1) = 4."""
     scale = torch.tensor(3.0, requires_grad=True)
-    penalty = gradient_penalty(lambda x: scale * x[:, 0, 0, 0], torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2))
-    torch.autograd.backward(penalty)
+    real, fake = torch.rand(2, 3, 2, 2), torch.rand(2, 3, 2, 2)
+    torch.autograd.backward(gradient_penalty(lambda x: scale * x[:, 0, 0, 0], real, fake, evenly(2)))
     assert scale.grad is not None
     assert scale.grad.item() == pytest.approx(4)
 
 
-def test_attribute_loss_sums_over_attributes_and_means_over_pictures() -> None:
-    """Logits of zero cost log 2 each: two attributes cost 2 log 2 a picture, whatever the batch."""
-    assert attribute_loss(torch.zeros(3, 2), torch.ones(3, 2)).item() == pytest.approx(2 * math.log(2))
-
-
-def test_attribute_loss_of_one_logit() -> None:
-    """-log sigmoid(2) = log(1 + e^-2)."""
+def test_attribute_loss_sums_over_attributes() -> None:
+    """Logits of zero cost log 2 each, so two attributes cost 2 log 2 for each picture; one of 2 costs log(1 + e^-2)."""
+    assert attribute_loss(torch.zeros(3, 2), torch.ones(3, 2)).tolist() == pytest.approx([2 * math.log(2)] * 3)
     loss = attribute_loss(torch.tensor([[2.0]]), torch.tensor([[1.0]]))
     assert loss.item() == pytest.approx(math.log1p(math.exp(-2)))
 
 
-def test_l1_is_the_mean_absolute_difference() -> None:
-    """mean(|1 - 0|, |0 - 3|) = 2."""
-    assert l1(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])).item() == 2
+def test_class_loss_is_the_cross_entropy() -> None:
+    """Of three equal classes each costs log 3; logits of log 3, 0 and 0 give the first 3/5; no class costs nothing."""
+    logits = torch.tensor([[0.0, 0, 0], [LOG3, 0, 0], [LOG3, 0, 0]])
+    labels = torch.tensor([[0.0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    assert class_loss(logits, labels).tolist() == pytest.approx([LOG3, math.log(5 / 3), 0])
+
+
+def test_l1_and_l2_are_means_over_all_pixels() -> None:
+    """mean(|1 - 0|, |0 - 3|) = 2 and mean(1, 9) = 5."""
+    x, y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 3.0])
+    assert (l1(x, y).item(), l2(x, y).item()) == (2, 5)

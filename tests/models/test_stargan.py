@@ -1,15 +1,18 @@
-"""StarGAN's own choices: targets, schedule, options."""
+"""StarGAN's own choices: targets, joint sets, schedule, options."""
 
+import math
 from typing import cast
 
+import pytest
 import torch
 from support.data import DOMAINS
 from torch import Tensor
 
-from models.bundle.manifest import Picture
+from models.bundle.manifest import Domain, Picture
 from models.data.data import Description
 from models.data.labelled import parse_domains
-from models.recipes.stargan import StarGAN, StarGANOptions, targets
+from models.recipes.columns import Columns
+from models.recipes.stargan import StarGAN, StarGANOptions
 
 
 def description() -> Description:
@@ -22,26 +25,103 @@ def recipe(**options: float | str) -> StarGAN:
 
 
 LABELS = torch.tensor([[1.0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 1, 1]])
+ONES = torch.ones(4, 1)
+
+JOINT = (
+    Domain(name="red", group="hue", mask="toy", column=0),
+    Domain(name="green", group="hue", mask="toy", column=1),
+    Domain(name="bright", mask="toy", column=2),
+    Domain(name="dark", group="shade", mask="shade", column=3),
+    Domain(name="light", group="shade", mask="shade", column=4),
+)
+MASKS = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]])
+JOINT_LABELS = torch.tensor(
+    [[1.0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 1], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0]]
+)
+
+
+def joint(**options: float | str) -> StarGAN:
+    small = {"size": 32, "width": 4, "blocks": 1, "critic_width": 4, "critic_layers": 3}
+    return StarGAN(StarGANOptions.model_validate(small | options), JOINT, ("toy", "shade"))
 
 
 def test_targets_are_a_permutation_of_the_batch() -> None:
     """With keep=0, the paper's way, every target is some picture's label vector, each used once."""
-    made = recipe()._targets(LABELS)
+    made = recipe()._targets(LABELS, ONES)
     assert sorted(made.tolist()) == sorted(LABELS.tolist())
 
 
 def test_kept_groups_stay_whole() -> None:
     """With keep near 1 no target ever mixes two labels within a group, and most are the picture's own."""
     torch.manual_seed(0)
-    made = torch.cat([recipe(keep=0.9)._targets(LABELS) for _ in range(50)])
+    made = torch.cat([recipe(keep=0.9)._targets(LABELS, ONES) for _ in range(50)])
     assert (made[:, :2].sum(1) == 1).all()
     assert (made == LABELS.repeat(50, 1)).float().mean() > 0.8
 
 
 def test_asking_for_a_group_member_switches_its_fellows_off() -> None:
     """Green is set where red was; an attribute outside of the group is turned over alone."""
-    assert targets(LABELS, description().domains, 1)[:, :2].tolist() == [[0, 1]] * 4
-    assert targets(LABELS, description().domains, 2)[:, 2].tolist() == [0, 1, 1, 0]
+    columns = Columns(description().domains, ())
+    assert columns.asked(LABELS, 1)[0].tolist() == [[0, 1, 1], [0, 1, 0], [0, 1, 0], [0, 1, 1]]
+    assert columns.asked(LABELS, 2)[0].tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 1, 0]]
+
+
+def test_targets_of_joint_sets_stay_within_their_set() -> None:
+    """Each set's labels are permuted among its own pictures, and the other set's columns stay 0."""
+    torch.manual_seed(0)
+    made = [joint()._targets(JOINT_LABELS, MASKS) for _ in range(20)]
+    for rows in (MASKS[:, 0] == 1, MASKS[:, 1] == 1):
+        assert all(sorted(drawn[rows].tolist()) == sorted(JOINT_LABELS[rows].tolist()) for drawn in made)
+    assert any(not torch.equal(drawn, JOINT_LABELS) for drawn in made)
+
+
+def test_a_picture_is_judged_by_the_labels_of_its_own_set() -> None:
+    """Attributes cost log 2 each and two classes log 2 together, at logits of 0; what is unknown has no gradient."""
+    logits = torch.zeros(6, 5, requires_grad=True)
+    loss = Columns(JOINT, ("toy", "shade")).loss(logits, JOINT_LABELS, MASKS)
+    assert loss.item() == pytest.approx((3 * 3 + 3 * 1) * math.log(2) / 6)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert torch.equal(gradient[:, :3] != 0, (MASKS[:, :1] == 1).expand(-1, 3))
+    assert torch.equal(gradient[:, 3:] != 0, (MASKS[:, 1:] == 1).expand(-1, 2))
+
+
+def test_a_set_of_classes_alone_is_learned_by_cross_entropy() -> None:
+    """One group is classes, RaFD's way; with an attribute beside it, or none grouped, labels are attributes."""
+    classes = Columns(parse_domains("mood=happy|sad|angry"), ())
+    assert classes.loss(torch.zeros(1, 3), torch.eye(3)[:1], torch.ones(1, 1)).item() == pytest.approx(math.log(3))
+    mixed = Columns(parse_domains("mood=happy|sad,young"), ())
+    assert mixed.loss(torch.zeros(1, 3), torch.eye(3)[:1], torch.ones(1, 1)).item() == pytest.approx(3 * math.log(2))
+
+
+def test_asking_for_a_domain_of_another_set_sets_its_mask_and_clears_the_rest() -> None:
+    """As in training, the labels of all sets but the one that is asked for are 0."""
+    columns = Columns(JOINT, ("toy", "shade"))
+    labels = torch.tensor([[1.0, 0, 1, 1, 0]])
+    assert [one.tolist() for one in columns.asked(labels, 4)] == [[[0, 0, 0, 0, 1]], [[0, 1]]]
+    assert [one.tolist() for one in columns.asked(labels, 2)] == [[[1, 0, 0, 0, 0]], [[1, 0]]]
+
+
+def test_labels_that_a_set_does_not_know_are_read_by_the_critic() -> None:
+    """A picture keeps its own set's labels; of the others it gets the likeliest of each group and what exceeds half."""
+    logits = torch.tensor([[-9.0, 9, -9, 1, 2], [2, 1, 3, 9, -9]])
+    made = Columns(JOINT, ("toy", "shade")).completed(JOINT_LABELS[:2], MASKS[:2], logits)
+    assert made.tolist() == [[1, 0, 1, 0, 1], [1, 0, 1, 1, 0]]
+
+
+def test_the_generator_is_told_the_mask() -> None:
+    """The same labels with another mask make another picture, and a bundle's generator has columns for both."""
+    made = joint()
+    x, c = torch.rand(2, 3, 32, 32), torch.zeros(2, 5)
+    with torch.no_grad():
+        toy, shade = (made._translate(x, c, torch.tensor([mask]).expand(2, -1)) for mask in ([1.0, 0], [0, 1.0]))
+    assert not torch.allclose(toy, shade, atol=1e-3)
+    assert made.exported()["generator"].labels == 7
+
+
+def test_a_size_that_does_not_halve_evenly_is_refused() -> None:
+    """96 pixels have no six halvings; the message says which number they would have to be a multiple of."""
+    with pytest.raises(ValueError, match="size 96 is no multiple of 64"):
+        StarGANOptions.model_validate({"size": 96})
 
 
 def test_linear_decay_falls_to_zero_from_its_begin() -> None:
@@ -68,6 +148,7 @@ def test_published_defaults() -> None:
     """A training without options is the published one."""
     options = StarGANOptions.model_validate({})
     published = (128, 16, 200_000, 64, 6, 5, 1e-4, 1.0, 10.0, 10.0, False, 0, 0.0, 0.0)
+    assert options.objective == "wgan-gp"
     assert published == (
         options.size, options.batch, options.steps, options.width, options.blocks, options.generator_every,
         options.rate, options.classification, options.reconstruction, options.penalty,

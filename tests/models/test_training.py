@@ -2,17 +2,20 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from support.training import trained, trainer, words
 
-from models.errors import CheckpointError, Diverged, OptionsError
+from models.errors import CheckpointError, Diverged, OptionsError, RunError
 from models.training import checkpoint
 from models.training.loop import Progress
 from models.training.run import open_run
@@ -85,6 +88,66 @@ def test_a_failed_save_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="pickle"):
         checkpoint.save(tmp_path, 1, {**content, "bad": lambda: None}, keep=2)
     assert torch.equal(checkpoint.load(path)["networks"]["g"]["w"], torch.ones(2))
+
+
+def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
+    """The error names the file, the reason, the room and what is left; the earlier checkpoint stays, no scrap does."""
+    content = {"recipe": "stargan", "step": 1, "networks": {"g": {"w": torch.ones(2)}}}
+    path = checkpoint.save(tmp_path, 1, content, keep=1)
+    message = r"00000002\.ckpt can't be written: .+, \d+ MB are free; .+, the last good checkpoint is 00000001\.ckpt$"
+    with full_disk(100_000), pytest.raises(RunError, match=message):
+        checkpoint.save(tmp_path, 2, {**content, "big": torch.ones(1_000_000)}, keep=1)
+    assert list(tmp_path.iterdir()) == [path]
+    assert torch.equal(checkpoint.load(path)["networks"]["g"]["w"], torch.ones(2))
+
+
+def test_a_training_that_met_a_full_disk_goes_on_from_its_last_checkpoint(labelled_set: Path, tmp_path: Path) -> None:
+    """The disk fills between two saves; with room again, the resumed run ends with the bits of an undisturbed one."""
+    made = trainer("stargan", labelled_set, tmp_path / "run", 6, "save_every=2")
+    with ExitStack() as fills, pytest.raises(RunError, match=r"the last good checkpoint is 00000002\.ckpt"):
+        made.train(lambda now: fills.enter_context(full_disk(20_000)) if now.step == 3 else None)
+    resumed = trained("stargan", labelled_set, tmp_path / "run", 6, resume=True)
+    whole = trained("stargan", labelled_set, tmp_path / "whole", 6)
+    for name, network in whole.plain.items():
+        assert all(map(torch.equal, network.parameters(), resumed.plain[name].parameters()))
+
+
+def test_metrics_that_can_not_be_written_stop_the_training(labelled_set: Path, tmp_path: Path) -> None:
+    """A disk that is full between checkpoints is an error that names the run, too, and not a silent gap."""
+    made = trainer("stargan", labelled_set, tmp_path / "run", 6)
+    with ExitStack() as fills, pytest.raises(RunError, match=r"run can't be written: .+; make room and resume"):
+        made.train(lambda now: fills.enter_context(full_disk(1)) if now.step == 3 else None)
+
+
+def test_an_interrupted_save_leaves_no_scrap(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a save removes what was written so far; so does the next save after a kill."""
+    content = {"recipe": "stargan", "step": 1, "networks": {}}
+    path = checkpoint.save(tmp_path, 1, content, keep=2)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path, 2, {**content, "interrupts": Interrupts()}, keep=2)
+    assert list(tmp_path.iterdir()) == [path]
+    (tmp_path / "00000002.tmp").write_bytes(b"killed")
+    assert checkpoint.saved(tmp_path) == [path]
+    newer = checkpoint.save(tmp_path, 3, content, keep=2)
+    assert set(tmp_path.iterdir()) == {path, newer}
+
+
+class Interrupts:
+    """Ctrl-C, as soon as it is saved."""
+
+    def __reduce__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def full_disk(most: int) -> Iterator[None]:
+    """No file can grow beyond `most` bytes; the system refuses as it does on a full disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""What discriminator and generator play for, by name; any recipe takes any of them.
+
+Scores are raw: no sigmoid stands in a discriminator, so D below is sigmoid(score) where an equation has a logarithm.
+Means run over batch and patches. Official pix2pix and CycleGAN code halves what the discriminator minimises; that is
+the recipe's to do, not done here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+
+def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
+    """-E[log D(x)] - E[log(1 - D(G(z)))], the discriminator's loss (Goodfellow et al. 2014, eq. 1).
+
+    Scores of any shape to a scalar; -log sigmoid(s) is softplus(-s).
+    """
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+def minimax(fake: Tensor) -> Tensor:
+    """E[log(1 - D(G(z)))], the generator's loss as the game is written (Goodfellow et al. 2014, eq. 1).
+
+    Scores of any shape to a scalar. Its gradient vanishes where the discriminator is sure, so hardly any code uses it.
+    """
+    return -softplus(fake).mean()
+
+
+def non_saturating(fake: Tensor) -> Tensor:
+    """-E[log D(G(z))], the generator's loss with a strong gradient (Goodfellow et al. 2014, section 3).
+
+    Scores of any shape to a scalar. The official pix2pix code calls this game `vanilla`.
+    """
+    return softplus(-fake).mean()
+
+
+def least_squares(real: Tensor, fake: Tensor) -> Tensor:
+    """E[(D(x) - 1)^2] + E[D(G(z))^2], the discriminator's loss (Mao et al. 2017, eq. 9 with b = c = 1, a = 0).
+
+    Scores of any shape to a scalar; the paper has a factor of one half, CycleGAN's equations have none.
+    """
+    return (real - 1).square().mean() + fake.square().mean()
+
+
+def towards_one(fake: Tensor) -> Tensor:
+    """E[(D(G(z)) - 1)^2], the generator's loss (Mao et al. 2017, eq. 9). Scores of any shape to a scalar."""
+    return (fake - 1).square().mean()
+
+
+def wasserstein(real: Tensor, fake: Tensor) -> Tensor:
+    """E[D(G(z))] - E[D(x)], the critic's loss (Arjovsky et al. 2017, eq. 2; Gulrajani et al. 2017, eq. 3).
+
+    Scores of any shape to a scalar. It estimates a distance only while the critic's slope is held: by clipping its
+    weights after each step, or by a gradient penalty.
+    """
+    return fake.mean() - real.mean()
+
+
+def raised(fake: Tensor) -> Tensor:
+    """-E[D(G(z))], the generator's loss of the Wasserstein and hinge games. Scores of any shape to a scalar."""
+    return -fake.mean()
+
+
+def hinge(real: Tensor, fake: Tensor) -> Tensor:
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))], the discriminator's loss (Lim and Ye 2017; Miyato et al. 2018).
+
+    Scores of any shape to a scalar.
+    """
+    return relu(1 - real).mean() + relu(1 + fake).mean()
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """A game of two: each side's loss, and what must hold the discriminator's slope besides."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+    penalised: bool = False
+    """Whether a gradient penalty belongs to the discriminator's loss."""
+    clipped: bool = False
+    """Whether the discriminator's weights are clipped after each of its steps."""
+
+
+Objective = Literal["minimax", "vanilla", "lsgan", "wgan", "wgan-gp", "hinge"]
+
+OBJECTIVES: dict[Objective, Adversarial] = {
+    "minimax": Adversarial(cross_entropy, minimax),
+    "vanilla": Adversarial(cross_entropy, non_saturating),
+    "lsgan": Adversarial(least_squares, towards_one),
+    "wgan": Adversarial(wasserstein, raised, clipped=True),
+    "wgan-gp": Adversarial(wasserstein, raised, penalised=True),
+    "hinge": Adversarial(hinge, raised),
+}

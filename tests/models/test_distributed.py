@@ -1,0 +1,124 @@
+"""Several processes train as one: real ones, started by torchrun, which talk through gloo."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from support import ranks
+from support.training import FOLDERS, trained
+
+from models.errors import OptionsError
+from models.training.world import World
+
+TESTS = Path(__file__).parents[1]
+RANKS = 2
+
+
+@pytest.fixture(scope="module")
+def sets(request: pytest.FixtureRequest) -> dict[str, Path]:
+    """The data of every case."""
+    return {case: request.getfixturevalue(fixture) for case, fixture in FOLDERS.items()}
+
+
+@pytest.fixture(scope="module")
+def together(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes did what support/ranks.py says: `alone` is by one, `grown` half by one and half by two."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "cases.json").write_text(json.dumps({case: str(data) for case, data in sets.items()}))
+    for case, data in sets.items():
+        trained(case, data, folder / "alone" / case, 4, *ranks.words(case))
+        shutil.copytree(folder / "alone" / case, folder / "grown" / case)
+        (folder / "grown" / case / "checkpoints" / "00000004.ckpt").unlink()
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
+    done = subprocess.run(
+        [sys.executable, *launcher, "-m", "support.ranks", str(folder)],
+        cwd=TESTS.parent,
+        env={**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    (folder / "said.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_two_processes_have_the_gradients_of_one(
+    case: str, sets: dict[str, Path], together: Path, tmp_path: Path
+) -> None:
+    """Terms and gradients of every phase are those of one process that holds the whole batch."""
+    whole = ranks.gradients(case, sets[case], tmp_path / "run")
+    for rank in range(RANKS):
+        assert ranks.differing(torch.load(together / f"{case}.{rank}.pt"), whole) == []
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_parts_add_up_to_the_gradients_of_the_whole(case: str, sets: dict[str, Path], tmp_path: Path) -> None:
+    """With accumulate=4 each picture goes through alone; terms and gradients are those of the whole batch."""
+    whole = ranks.gradients(case, sets[case], tmp_path / "whole")
+    assert ranks.differing(ranks.gradients(case, sets[case], tmp_path / "parts", "accumulate=4"), whole) == []
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_a_run_goes_on_with_another_number_of_processes(
+    case: str, sets: dict[str, Path], together: Path, tmp_path: Path
+) -> None:
+    """Begun by one, gone on with by two, or the other way round: the losses are those of one alone."""
+    assert losses(together / "grown" / case) == about(losses(together / "alone" / case))
+    shutil.copytree(together / "grown" / case, tmp_path / "back")
+    trained(case, sets[case], tmp_path / "back", 5, *ranks.words(case), resume=True)
+    whole = trained(case, sets[case], tmp_path / "whole", 5, *ranks.words(case))
+    assert losses(tmp_path / "back") == about(losses(whole.run.folder))
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_one_process_alone_writes_the_run(case: str, together: Path) -> None:
+    """A run of two processes has the files of a run of one, and each step is logged once."""
+    assert files(together / "grown" / case) == files(together / "alone" / case)
+
+
+def test_the_command_line_speaks_once(together: Path) -> None:
+    """Of two processes one says that the training is done."""
+    assert (together / "said.txt").read_text().count("is trained: 4 steps") == 1
+
+
+def test_processes_that_see_other_runs_are_refused(together: Path) -> None:
+    """Every process names the steps at which they would begin."""
+    for rank in range(RANKS):
+        said = (together / f"disagreement.{rank}.txt").read_text()
+        assert said == "the processes would begin at steps 0, 1; all must see the same run folder"
+
+
+@pytest.mark.parametrize(("batch", "parts", "multiple"), [(4, 1, 3), (9, 2, 6)])
+def test_a_batch_that_can_not_be_dealt_out_is_refused(batch: int, parts: int, multiple: int) -> None:
+    """The error names the batch, the processes, the parts and what would fit."""
+    world = World(Fabric(accelerator="cpu", devices=1), rank=1, ranks=3)
+    with pytest.raises(
+        OptionsError, match=f"batch={batch} .* over 3 .* accumulate={parts}; take a multiple of {multiple}"
+    ):
+        world.rows(batch, parts)
+    assert world.rows(12, 2) == range(4, 8)
+
+
+def losses(run: Path) -> dict[str, float]:
+    """Every term of every step that was logged, by `STEP PHASE/TERM`."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {f"{line['step']} {name}": value for line in lines for name, value in line.items() if "/" in name}
+
+
+def about(expected: dict[str, float]) -> object:
+    """Equal up to rounding, and what an optimiser's first steps, which are all sign, make of it."""
+    return pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def files(run: Path) -> set[str]:
+    """The files of a run, but for TensorBoard's, which are named after the second and the process."""
+    return {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file() and "tfevents" not in path.name}
