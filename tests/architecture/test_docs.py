@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -32,11 +33,15 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 MACHINE_PATH = re.compile(r"(?<![\w./*:])/(home|root|work|Users|mnt|opt|private)/[\w.-]+")
 
 
-def commands() -> TyperGroup:
-    """The command line as Click sees it."""
+def commands() -> dict[str, Any]:
+    """The command line as Click sees it, by name; commands of a command have both names: `import stargan`."""
     group = typer.main.get_command(recast.app)
     assert isinstance(group, TyperGroup)
-    return group
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        within = command.commands if isinstance(command, TyperGroup) else {}
+        found |= {f"{name} {inner}": command for inner, command in within.items()} or {name: command}
+    return found
 
 
 def rows(fields: Mapping[str, FieldInfo], prefix: str = "") -> list[str]:
@@ -88,12 +93,10 @@ def test_every_option_is_on_its_recipes_page(recipe: str) -> None:
 def test_every_command_and_option_is_in_the_readme() -> None:
     """The README's table of commands names each command with all its options."""
     table = [line for line in README.splitlines() if line.startswith("| `recast ")]
-    lines = {
-        name: "".join(line for line in table if line.split()[2].strip("`") == name) for name in commands().commands
-    }
+    lines = {name: "".join(line for line in table if re.match(rf"\| `recast {name}[ `]", line)) for name in commands()}
     gone = [
         f"recast {name} {option}"
-        for name, command in commands().commands.items()
+        for name, command in commands().items()
         for parameter in command.params
         for option in [name, *(flag for flag in parameter.opts if flag.startswith("--"))]
         if not re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", lines[name])
@@ -106,10 +109,10 @@ def test_every_command_line_is_understood() -> None:
     found = [line for text in PAGES for line in _command_lines(text.read_text(encoding="utf-8"))]
     assert len(found) > 5
     for line in found:
-        name, *words = shlex.split(line, comments=True)[1:]
-        assert name in commands().commands, line
-        command = commands().commands[name]
-        command.make_context(name, list(words))
+        words = shlex.split(line, comments=True)[1:]
+        names = [name for name in commands() if words[: len(name.split())] == name.split()]
+        assert len(names) == 1, line
+        commands()[names[0]].make_context(names[0], words[len(names[0].split()) :])
 
 
 def test_every_route_is_in_the_readme(tmp_path: Path) -> None:

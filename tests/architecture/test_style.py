@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OURS = [
     ROOT / "recast.py",
+    ROOT / "import_commands.py",
     ROOT / "terminal.py",
     *(path for package in ("models", "worker", "service") for path in (ROOT / package).rglob("*.py")),
 ]

@@ -1,0 +1,1 @@
+"""Checkpoints of reference implementations, and ONNX files, as bundles: one file a publisher."""
