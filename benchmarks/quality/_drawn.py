@@ -1,0 +1,138 @@
+"""What the comparisons learn from: label maps of avatars beside the avatars themselves, and faces with expressions.
+
+A label map says at each pixel what is there, as Cityscapes' maps do: it shows the colour of hair and every wrinkle, but
+neither the colours of skin, clothes and background nor any shade. Faces are cut out of drawn people, as RaFD's are.
+"""
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.data import writing
+from models.data.avatars import Person, draw, person
+from models.data.canvas import WHITE, Colour, mix
+from models.data.tones import tones
+from models.data.writing import Notify
+
+Pixels = NDArray[np.uint8]
+
+CLASSES: dict[str, Colour] = {
+    "background": (0, 220, 60),
+    "skin": (255, 150, 255),
+    "folds": (130, 50, 110),
+    "black": (30, 30, 30),
+    "blond": (250, 190, 40),
+    "brown": (130, 60, 0),
+    "grey": (150, 150, 150),
+    "clothes": (0, 90, 255),
+    "hat": (0, 0, 130),
+    "mouth": (230, 0, 40),
+    "white": (255, 255, 255),
+}
+"""What may be at a pixel, and its colour in a map; black hair, lashes and frames of glasses are one."""
+_COLOURS = np.array(list(CLASSES.values()), np.int32)
+
+_FACE = 0.57
+"""The side of the square that is cut out around a face, as a share of the picture's."""
+_FACE_TOP = 0.25
+
+
+def write_pairs(out: Path, avatars: Path, seed: int, count: int, size: int, notify: Notify) -> None:
+    """Maps in trainA/ and testA/, and the same people in trainB/ and testB/, from avatars of that seed and count."""
+    with writing.whole(out) as folder:
+        for name in ("trainA", "trainB", "testA", "testB"):
+            (folder / name).mkdir()
+        writing.in_parallel(partial(_write_pair, folder, avatars, seed, size, count), count, count, notify)
+
+
+def write_unpaired(out: Path, pairs: Path) -> None:
+    """The maps of one half of the people that are trained on and the avatars of the other; the tests are the same."""
+    with writing.whole(out) as folder:
+        for half, side in enumerate("AB"):
+            shutil.copytree(pairs / f"test{side}", folder / f"test{side}")
+            (folder / f"train{side}").mkdir()
+            for path in sorted((pairs / f"train{side}").iterdir())[half::2]:
+                shutil.copyfile(path, folder / f"train{side}" / path.name)
+
+
+def write_faces(out: Path, expressions: tuple[str, ...], seed: int, count: int, size: int, notify: Notify) -> None:
+    """Faces in train/NAME and test/NAME for each expression, a tenth of them in the test part."""
+    with writing.whole(out) as folder:
+        for part in ("train", "test"):
+            for name in expressions:
+                (folder / part / name).mkdir(parents=True)
+        writing.in_parallel(partial(_write_face, folder, expressions, seed, size, count), count, count, notify)
+
+
+def label_map(one: Person, size: int) -> Pixels:
+    """What is where on the person's avatar, size x size x 3 in the colours of CLASSES."""
+    plain = replace(
+        one, skin=CLASSES["skin"], blush=0.0, freckles=False, hair_tone=0.0, clothes_colour=CLASSES["clothes"],
+        backdrop="glow", background=(CLASSES["background"],) * 2, eye_colour=CLASSES["black"],
+    )  # fmt: skip
+    inks = tones(plain)
+    shades: dict[str, list[Colour]] = {
+        "background": [CLASSES["background"]],
+        "skin": [inks.skin, inks.skin_shade, inks.skin_light, mix(inks.skin, (232, 92, 88), 0.35)],
+        "folds": [inks.skin_deep, mix(inks.skin, inks.skin_deep, 0.6)],
+        "clothes": [inks.cloth, inks.cloth_dark, inks.cloth_light, inks.hat],
+        "mouth": [inks.lips, (112, 26, 38)],
+        "white": [WHITE],
+        "black": [(30, 24, 30)],
+    }
+    beard = mix(inks.hair_dark, inks.skin_shade, 0.3)
+    hair = [inks.hair, inks.hair_dark, inks.hair_light, beard]
+    shades[one.attributes.hair] = shades.get(one.attributes.hair, []) + hair
+    names = [name for name, colours in shades.items() for _ in colours]
+    nearest = _nearest(draw(plain, 2 * size)[::2, ::2], np.array([c for some in shades.values() for c in some]))
+    drawn = np.array([CLASSES[name] for name in names], np.uint8)[nearest]
+    upper = drawn[: size // 2]
+    upper[(upper == CLASSES["clothes"]).all(axis=-1)] = CLASSES["hat"]  # they are of one cloth
+    return drawn
+
+
+def classes(maps: Pixels) -> NDArray[np.intp]:
+    """Maps n x s x s x 3 to places in CLASSES n x s x s: the one whose colour is nearest."""
+    return _nearest(maps, _COLOURS)
+
+
+def face(one: Person, size: int) -> Pixels:
+    """The person's face, size x size x 3."""
+    whole = round(size / _FACE)
+    left, top = (whole - size) // 2, round(_FACE_TOP * whole)
+    return draw(one, whole)[top : top + size, left : left + size]
+
+
+def expressive(expressions: tuple[str, ...], seed: int, index: int) -> Person:
+    """The person of that number, with the expression whose turn it is."""
+    one = person(f"faces/{seed}", index)
+    return one.changed(one.attributes.with_domain(expressions[index % len(expressions)]))
+
+
+def _nearest(pixels: Pixels, colours: NDArray[np.number]) -> NDArray[np.intp]:
+    apart = np.square(pixels[..., None, :].astype(np.float32) - colours.astype(np.float32)).sum(axis=-1)
+    nearest: NDArray[np.intp] = apart.argmin(axis=-1)
+    return nearest
+
+
+def _write_pair(folder: Path, avatars: Path, seed: int, size: int, count: int, index: int) -> int:
+    part = writing.part(index, count)
+    name = writing.numbered(index)
+    if part != 1:  # avatars for validation are in neither part
+        place = "test" if part else "train"
+        Image.fromarray(label_map(person(seed, index), size)).save(folder / f"{place}A" / name, compress_level=1)
+        shutil.copyfile(avatars / "images" / name, folder / f"{place}B" / name)
+    return 1
+
+
+def _write_face(folder: Path, expressions: tuple[str, ...], seed: int, size: int, count: int, index: int) -> int:
+    one = expressive(expressions, seed, index)
+    part = "test" if writing.part(index, count) == 2 else "train"
+    path = folder / part / one.attributes.expression / writing.numbered(index)
+    Image.fromarray(face(one, size)).save(path, compress_level=1)
+    return 1
