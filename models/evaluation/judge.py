@@ -1,10 +1,17 @@
-"""An independent classifier of domains, trained on the real pictures of the same data; it never sees a generator.
+"""An independent judge, trained on the real pictures of the same data; it never sees a generator.
 
-It shares no weights and no architecture with any critic, so that a generator can't have learned to fool it.
+It shares no weights and no architecture with any critic, so that a generator can't have learned to fool it. With labels
+it learns the domains; without, which side a picture is of, and which of four ways it was turned: what it must know for
+that gives features on which sets of pictures are compared. A judge is kept under the hash of all that it was trained
+from, so that a second evaluation on the same data has the same judge at once.
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,22 +19,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.bundle.domains import probabilities
-from models.bundle.manifest import Manifest
-from models.bundle.pixels import to_tensor
+from models.bundle.manifest import Domain, Picture
 from models.data.data import Data
+from models.data.labels import Labelled
 from models.data.loader import batches
+from models.errors import CheckpointError
+from models.evaluation.features import Vectors, best_device, device_of, in_batches
 from models.evaluation.metrics import Pixels
 
 STEPS = 1250
 """Enough for more than 99 % on every domain of 16,000 avatars."""
+
+Labels = NDArray[np.float32]
+Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+OnStep = Callable[[int, int], None]
 _BATCH = 32
+_FORMAT = 2  # of what a judge is; another number, and no kept judge is read again
+_TURNS = 4
 
 
 class Network(nn.Module):
-    """A small residual classifier with batch norm: 3 x s x s pixels in [-1, 1] to c logits."""
+    """A small residual classifier with batch norm: 3 x s x s pixels in [-1, 1] to logits."""
 
-    def __init__(self, labels: int, width: int = 32) -> None:
+    def __init__(self, outputs: int, width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
@@ -35,13 +49,18 @@ class Network(nn.Module):
             layers += [_Stage(channels, width * 2**stage)]
             channels = width * 2**stage
         self.features = nn.Sequential(*layers)
-        self.head = nn.Linear(channels * 16, labels)
+        self.head = nn.Linear(channels * 16, outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits n x c; a 4 x 4 grid is kept before the head, since where a feature lies says what it is."""
+        """Logits n x outputs; a 4 x 4 grid is kept before the head, since where a feature lies says what it is."""
         pooled = functional.adaptive_avg_pool2d(self.features(pixels), 4)
         logits: Tensor = self.head(pooled.flatten(1))
         return logits
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """The last features, averaged over the picture: n x 8 width."""
+        averaged: Tensor = self.features(pixels).mean((2, 3))
+        return averaged
 
 
 class _Stage(nn.Module):
@@ -60,43 +79,136 @@ class _Stage(nn.Module):
 
 @dataclass(frozen=True)
 class Judge:
-    """A trained classifier and the manifest that says what its columns mean."""
+    """A trained network, and the rule by which it takes pictures."""
 
     network: Network
-    manifest: Manifest
+    picture: Picture
 
-    @torch.no_grad()
-    def labels(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Pictures n x s x s x 3 to labels n x c in {0, 1}: the likeliest of each group, else what exceeds one half."""
-        logits = np.concatenate(
-            [
-                self.network(torch.from_numpy(to_tensor(pixels[i : i + 256], self.manifest.picture))).numpy()
-                for i in range(0, len(pixels), 256)
-            ]
-        )
-        shares = probabilities(self.manifest, logits)
-        labels = (shares > 0.5).astype(np.float32)
-        for members in self.manifest.groups.values():
-            columns = [member.column for member in members if member.column is not None]
-            labels[:, columns] = shares[:, columns] == shares[:, columns].max(axis=1, keepdims=True)
+    def features(self, pixels: Pixels) -> Vectors:
+        """Pictures n x s x s x 3 to vectors n x (8 width)."""
+        return in_batches(self.network.embed, pixels, self.picture, device_of(self.network))
+
+    def logits(self, pixels: Pixels) -> Vectors:
+        """Pictures n x s x s x 3 to logits, n x outputs."""
+        return in_batches(self.network, pixels, self.picture, device_of(self.network))
+
+
+@dataclass(frozen=True)
+class LabelJudge(Judge):
+    """A judge of domains, in this order."""
+
+    domains: tuple[Domain, ...]
+
+    def labels(self, pixels: Pixels) -> Labels:
+        """Pictures to labels n x c in {0, 1}: the likeliest of each group, else what exceeds one half."""
+        logits = self.logits(pixels)
+        labels = (logits > 0).astype(np.float32)
+        for group in {domain.group for domain in self.domains} - {None}:
+            columns = [column for column, domain in enumerate(self.domains) if domain.group == group]
+            labels[:, columns] = np.eye(len(columns))[logits[:, columns].argmax(axis=1)]
         return labels
 
 
-def train_judge(
-    data: Data, manifest: Manifest, on_step: Callable[[int, int], None], steps: int = STEPS, seed: int = 0
-) -> Judge:
-    """Trains on `data` (its training part) for a fixed number of steps; Adam, cosine decay to zero."""
-    torch.manual_seed(seed)
-    network = Network(len(manifest.label_order))
+@dataclass(frozen=True)
+class SideJudge(Judge):
+    """A judge of the two sides of a set, A and B, and of turned pictures."""
+
+    def sides(self, pixels: Pixels) -> NDArray[np.bool_]:
+        """Which pictures it takes for B's, n."""
+        is_b: NDArray[np.bool_] = self.logits(pixels)[:, 0] > 0
+        return is_b
+
+    def told(self, pixels: Pixels) -> float:
+        """The share of all quarter turns of pictures that it tells right."""
+        turned = [np.rot90(pixels, turns, axes=(1, 2)) for turns in range(_TURNS)]
+        right = [self.logits(some)[:, 1:].argmax(axis=1) == turns for turns, some in enumerate(turned)]
+        return float(np.mean(right))
+
+
+@dataclass(frozen=True)
+class Training:
+    """How judges are trained, how many channels their first layer has, and where they are kept: nowhere if None."""
+
+    steps: int = STEPS
+    folder: Path | None = None
+    seed: int = 0
+    width: int = 32
+
+
+def label_judge(data: Labelled, domains: Sequence[Domain], training: Training, on_step: OnStep) -> LabelJudge:
+    """A judge of the domains whose columns `data` (a training part) has, in its order."""
+    facts = ("labels", [domain.name for domain in domains], hashlib.sha256(data.labels.tobytes()).hexdigest())
+    network = _kept(len(domains), data, facts, _label_loss, training, on_step)
+    return LabelJudge(network, data.description.picture, tuple(domains))
+
+
+def side_judge(data: Data, training: Training, on_step: OnStep) -> SideJudge:
+    """A judge of the sides `a` and `b` of `data`, a training part of pairs or of an unpaired set."""
+    network = _kept(1 + _TURNS, data, ("sides",), _side_loss, training, on_step)
+    return SideJudge(network, data.description.picture)
+
+
+def _label_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"])
+
+
+def _side_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    a, b = batch["a"], batch["b"]
+    pixels = torch.cat([a, b])
+    sides = torch.cat([torch.zeros(len(a)), torch.ones(len(b))]).to(pixels.device)
+    turns = torch.randint(_TURNS, (len(pixels),))
+    turned = torch.stack([torch.rot90(one, int(k), (1, 2)) for one, k in zip(pixels, turns, strict=True)])
+    logits = network(turned)
+    side = functional.binary_cross_entropy_with_logits(logits[:, 0], sides)
+    return side + functional.cross_entropy(logits[:, 1:], turns.to(pixels.device))
+
+
+def _kept(
+    outputs: int, data: Data, facts: Sequence[object], loss: Loss, training: Training, on_step: OnStep
+) -> Network:
+    """The network with the weights that are kept for these facts; where there are none, it is trained and kept."""
+    torch.manual_seed(training.seed)
+    network = Network(outputs, training.width)
+    if training.folder is None:
+        return _trained(network, data, loss, training, on_step)
+    path = training.folder / f"{_hash(data, facts, training)}.pt"
+    if not path.exists():
+        _trained(network, data, loss, training, on_step)
+        _save(network, path)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise CheckpointError(f"{path} is no judge that can be read; remove it, and it is trained anew") from error
+    return network.to(best_device()).eval().requires_grad_(False)
+
+
+def _trained(network: Network, data: Data, loss: Loss, training: Training, on_step: OnStep) -> Network:
+    """A fixed number of steps; Adam, cosine decay to zero."""
+    network.to(best_device())
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    source = batches(data, _BATCH, seed, 0)
-    for step in range(steps):
-        batch = next(source)
-        loss = functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"])
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.steps)
+    source = batches(data, _BATCH, training.seed, 0)
+    for step in range(training.steps):
+        batch = {name: tensor.to(best_device()) for name, tensor in next(source).items()}
+        value = loss(network, batch)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        on_step(step + 1, steps)
-    return Judge(network.eval().requires_grad_(False), manifest)
+        on_step(step + 1, training.steps)
+    return network.eval().requires_grad_(False)
+
+
+def _hash(data: Data, facts: Sequence[object], training: Training) -> str:
+    """Of files by name and size, and of all else that the weights depend on."""
+    files = [[f"{path.parent.name}/{path.name}", path.stat().st_size] for path in data.pictures.paths]
+    picture = data.description.picture.model_dump(mode="json")
+    content = [_FORMAT, training.steps, training.seed, training.width, picture, list(facts), files]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _save(network: Network, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    torch.save(network.state_dict(), beside)
+    os.replace(beside, path)

@@ -1,7 +1,7 @@
 """What is evaluated: a run's network in PyTorch or a bundle's graphs in ONNX Runtime, asked in the same way."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from models.bundle import archive
 from models.bundle.domains import own_labels, probabilities
-from models.bundle.manifest import Manifest
+from models.bundle.manifest import Domain, Manifest
 from models.bundle.pixels import to_pixels, to_tensor
 from models.errors import OptionsError
+from models.evaluation.curves import read_curves
+from models.evaluation.evaluation import Curve
+from models.evaluation.features import best_device
 from models.evaluation.metrics import Pixels
 from models.recipes.recipe import Exported
 from models.runtime import GraphRunner
@@ -24,30 +27,45 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Subject:
-    """Graphs by name, and the manifest that says how they are fed. `step` is the training's, 0 for a bundle."""
+    """Graphs by name, and the manifest that says how they are fed. `step` is the training's, 0 for a bundle.
+
+    `sources` says of which entry of a batch each graph takes its pictures, `a` or `b`, where that is known.
+    """
 
     name: str
     manifest: Manifest
-    graphs: dict[str, Graph]
+    graphs: Mapping[str, Graph]
     step: int = 0
+    sources: Mapping[str, str] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
-    def translate(self, pixels: Pixels, labels: NDArray[np.float32]) -> Pixels:
-        """Pictures n x s x s x 3 and label vectors n x c to pictures of the same shape."""
-        graph = self.graphs[self.manifest.domains[0].graph]
+    def translate(self, domain: Domain, pixels: Pixels, labels: NDArray[np.float32] | None = None) -> Pixels:
+        """Pictures n x s x s x 3, and label vectors n x (c + masks) where the domain has a column, to such pictures."""
+        graph = self.graphs[domain.graph]
         parts = [
-            graph(to_tensor(pixels[i : i + _BATCH], self.manifest.picture), labels[i : i + _BATCH])
-            for i in range(0, len(pixels), _BATCH)
+            graph(to_tensor(pixels[rows], self.manifest.picture), *([] if labels is None else [labels[rows]]))
+            for rows in (slice(i, i + _BATCH) for i in range(0, len(pixels), _BATCH))
         ]
         return to_pixels(np.concatenate(parts), self.manifest.picture)
 
     def own_labels(self, pixels: Pixels) -> NDArray[np.float32]:
-        """The labels n x c that the model itself reads from pictures, as serving does."""
+        """The labels n x c that the model itself reads from pictures; as in serving, none without a classifier."""
         if self.manifest.classifier is None:
-            raise OptionsError(f"{self.name} has no classifier to read a picture's own labels")
+            return np.zeros((len(pixels), len(self.manifest.label_order)), np.float32)
         graph = self.graphs[self.manifest.classifier]
         parts = [graph(to_tensor(pixels[i : i + 256], self.manifest.picture)) for i in range(0, len(pixels), 256)]
         shares = probabilities(self.manifest, np.concatenate(parts))
         return np.stack([own_labels(self.manifest, row) for row in shares])
+
+
+def open_subjects(folders: Sequence[Path]) -> list[Subject]:
+    """Several of them, each with a name of its own: where two are called alike, the folder's."""
+    subjects = [open_subject(folder) for folder in folders]
+    names = [subject.name for subject in subjects]
+    return [
+        replace(subject, name=str(folder)) if names.count(subject.name) > 1 else subject
+        for subject, folder in zip(subjects, folders, strict=True)
+    ]
 
 
 def open_subject(folder: Path) -> Subject:
@@ -57,21 +75,39 @@ def open_subject(folder: Path) -> Subject:
     if (folder / "bundle.json").exists():
         bundle = archive.read(folder)
         graphs: dict[str, Graph] = {name: GraphRunner(bundle.graph(name)) for name in bundle.manifest.graphs}
-        return Subject(bundle.ref, bundle.manifest, graphs)
+        return Subject(bundle.ref, bundle.manifest, graphs, sources=_sources(bundle.manifest))
     raise OptionsError(f"{folder} is neither a run (config.json) nor a bundle (bundle.json)")
+
+
+def _sources(manifest: Manifest) -> dict[str, str]:
+    """Of two domains the first is A, made of B; what makes one alone takes A, unless its name or options deny it."""
+    if len(manifest.domains) == 2:
+        return {domain.graph: source for domain, source in zip(manifest.domains, "ba", strict=True)}
+    backward = manifest.training.get("options", {}).get("direction") == "BtoA"
+    return {domain.graph: "b" if backward or domain.graph == "b-to-a" else "a" for domain in manifest.domains}
 
 
 def _from_run(folder: Path) -> Subject:
     run = open_run(folder)
     recipe, step = run.trained()
-    manifest = recipe.manifest("run", run.data)
-    return Subject(folder.name, manifest, {name: _call(graph) for name, graph in recipe.exported().items()}, step)
+    exported = recipe.exported()
+    return Subject(
+        name=folder.resolve().name,
+        manifest=recipe.manifest("run", run.data),
+        graphs={name: _call(graph) for name, graph in exported.items()},
+        step=step,
+        sources={name: graph.source for name, graph in exported.items()},
+        curves=read_curves(folder / "metrics.jsonl"),
+    )
 
 
 def _call(exported: Exported) -> Graph:
+    module = exported.module.to(best_device())
+
     def call(*inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
-            result: NDArray[np.float32] = exported.module(*map(torch.from_numpy, inputs)).numpy()
+            made: torch.Tensor = module(*(torch.from_numpy(array).to(best_device()) for array in inputs))
+        result: NDArray[np.float32] = made.cpu().numpy()
         return result
 
     return call

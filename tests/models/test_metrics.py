@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
-from models.evaluation.metrics import psnr, ssim
+from models.evaluation.metrics import l1, psnr, ssim
 
 GREY = np.full((1, 16, 16, 3), 128, np.uint8)
 NOISE = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
+
+
+def test_l1_is_in_levels() -> None:
+    """A quarter of the pixels 8 levels off are 2 levels on average, whatever the sign."""
+    other = GREY.copy()
+    other[:, :4] -= 8
+    assert l1(GREY, other)[0] == l1(other, GREY)[0] == 2
 
 
 def test_psnr_of_one_level() -> None:
@@ -27,6 +34,16 @@ def test_psnr_looks_only_under_its_mask() -> None:
     mask[:, 8:] = True
     assert psnr(GREY, other, mask)[0] == 100
     assert psnr(GREY, other)[0] < 20
+
+
+def test_many_pictures_are_measured_as_one_by_one() -> None:
+    """Pictures are taken in parts, and none is lost or mixed up."""
+    random = np.random.default_rng(2)
+    a, b = random.integers(0, 256, (2, 70, 16, 16, 3), np.uint8)
+    mask = random.random((70, 16, 16)) < 0.5
+    for metric in (l1, psnr, ssim):
+        assert metric(a, b) == pytest.approx([metric(a[i : i + 1], b[i : i + 1])[0] for i in range(70)])
+    assert psnr(a, b, mask)[69] == pytest.approx(psnr(a[69:], b[69:], mask[69:])[0])
 
 
 def test_ssim_of_a_picture_with_itself_is_one() -> None:

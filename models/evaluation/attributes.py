@@ -1,0 +1,265 @@
+"""Attribute models (StarGAN, alone or joint): held-out pictures are asked for every domain, and the judge looks.
+
+For every request (each domain; for an attribute also its absence) the pictures that don't have it yet are translated,
+with the labels that the model itself reads for all that is not asked, exactly as serving does. Where several sets are
+joined, each has a judge of its own, and every set's pictures are asked for the domains of all: what the other sets'
+judges say of them is shown apart, as those never saw such pictures.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.bundle.manifest import Domain, Manifest
+from models.data import labelled
+from models.data.labels import Labelled
+from models.data.pictures import Pictures
+from models.errors import DataError
+from models.evaluation import figures
+from models.evaluation.counterfactuals import Shown, shown_by
+from models.evaluation.evaluation import Evaluation, Row, Sheet, Strip, Table
+from models.evaluation.features import Vectors, Yardstick
+from models.evaluation.figures import Figure, Value
+from models.evaluation.instruments import SHOWN, Instruments, doubts, spread
+from models.evaluation.judge import LabelJudge, label_judge
+from models.evaluation.metrics import Pixels, psnr
+from models.evaluation.requests import Labels, Request, columns_of, masked, requests
+from models.evaluation.subject import Subject
+
+_WORST = 3
+
+
+def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments) -> Evaluation:
+    """Measures on `instruments.count` held-out pictures of each set at most; DataError when the data do not fit."""
+    sets = _open_sets(subject, folder, instruments)
+    asked = [(held_out, owner, request) for held_out in sets for owner in sets for request in requests(owner.domains)]
+    measured: list[_Measured] = []
+    for number, (held_out, owner, request) in enumerate(asked, 1):
+        one = _measure(subject, instruments, held_out, owner, request)
+        measured += [one] if one else []
+        instruments.notify("translating", number, len(asked))
+    within = [one for one in measured if one.held_out is one.owner]
+    missing = sorted({str(r) for h, o, r in asked if h is o} - {one.row.name for one in within})
+    unmeasured = f"Every held-out picture is so already, and nothing was measured: {', '.join(missing)}."
+    return Evaluation(
+        subject=subject.name,
+        family=subject.manifest.family,
+        step=subject.step,
+        pictures=sum(len(one.pixels) for one in sets),
+        values=tuple(_summary(subject, sets, measured)),
+        tables=tuple(_tables(sets, measured)),
+        sheets=tuple(_sheets(subject, sets, measured)),
+        notes=(*(doubt for one in sets for doubt in doubts(one.accuracies)), *([unmeasured] if missing else [])),
+        curves=subject.curves,
+    )
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """One labelled set, the only one or one of several: its judge, and held-out pictures n x s x s x 3.
+
+    `truth` has the set's own columns, those of `domains`; `own`, what the model reads, has the model's.
+    """
+
+    name: str
+    domains: tuple[Domain, ...]
+    judge: LabelJudge
+    pixels: Pixels
+    truth: Labels
+    own: Labels
+    yardsticks: tuple[Yardstick, ...]
+    real: tuple[Vectors, ...]
+    shown: Shown | None
+
+    @property
+    def accuracies(self) -> list[tuple[str, float]]:
+        """The judge's accuracy on the held-out pictures, per cent by domain."""
+        right = 100 * (self.judge.labels(self.pixels) == self.truth).mean(axis=0)
+        return [(domain.name, float(share)) for domain, share in zip(self.domains, right, strict=True)]
+
+    def read_right(self, manifest: Manifest) -> float:
+        """The share of the set's labels that the model reads right, per cent."""
+        columns = columns_of(manifest)
+        places = [columns.index(domain) for domain in self.domains]
+        return float(100 * (self.own[:, places] == self.truth).mean())
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The figures of a request of `owner`'s for `held_out`'s pictures; examples of the worst where there is a truth."""
+
+    held_out: _HeldOut
+    owner: _HeldOut
+    row: Row
+    worst: Pixels | None
+
+    def value(self, figure: Figure) -> float | None:
+        """The row's value of a figure, if it has one."""
+        return next((value.value for value in self.row.values if value.figure == figure), None)
+
+
+def _open_sets(subject: Subject, folder: Path, instruments: Instruments) -> list[_HeldOut]:
+    manifest = subject.manifest
+    text = _domain_text(manifest)
+    training = labelled.read(folder, text, manifest.picture, "train", True)
+    testing = labelled.read(folder, text, manifest.picture, "test", False)
+    _check(manifest, training)
+    masks = manifest.mask_columns or (None,)
+    return [_open_set(subject, mask, _set(training, mask), _set(testing, mask), instruments) for mask in masks]
+
+
+def _check(manifest: Manifest, data: Labelled) -> None:
+    known, wanted = ({(d.name, d.mask) for d in domains} for domains in (data.description.domains, manifest.domains))
+    if known != wanted:
+        apart = ", ".join(sorted(f"{mask}/{name}" if mask else name for name, mask in known ^ wanted))
+        raise DataError(f"the sets and domains of {data.description.name} are not the model's; they differ in {apart}")
+
+
+def _set(data: Labelled, mask: str | None) -> Labelled:
+    """The pictures of one of several sets, with its own columns."""
+    if data.masks is None:
+        return data
+    description = data.description
+    rows = np.flatnonzero(data.masks[:, description.masks.index(str(mask))])
+    columns = [column for column, domain in enumerate(description.domains) if domain.mask == mask]
+    own = tuple(description.domains[column] for column in columns)
+    part = description.model_copy(update={"name": mask, "domains": own, "count": len(rows), "masks": (), "counts": {}})
+    pictures = Pictures([data.paths[row] for row in rows], data.pictures.picture)
+    return Labelled(pictures, data.labels[rows][:, columns], part, data.flip)
+
+
+def _open_set(
+    subject: Subject, mask: str | None, training: Labelled, testing: Labelled, instruments: Instruments
+) -> _HeldOut:
+    found = [subject.manifest.find(domain.name) for domain in training.description.domains]
+    domains = tuple(domain for domain in found if domain)
+    judge = label_judge(training, domains, instruments.training, instruments.training_step)
+    chosen = spread(len(testing), instruments.count)
+    pixels = np.stack([testing.picture(index) for index in chosen])
+    yardsticks = instruments.yardsticks_with(judge)
+    return _HeldOut(
+        name=mask or "",
+        domains=domains,
+        judge=judge,
+        pixels=pixels,
+        truth=testing.labels[chosen],
+        own=subject.own_labels(pixels),
+        yardsticks=yardsticks,
+        real=tuple(yardstick.measure.features(pixels) for yardstick in yardsticks),
+        shown=shown_by([testing.paths[index] for index in chosen], subject.manifest.picture),
+    )
+
+
+def _measure(
+    subject: Subject, instruments: Instruments, held_out: _HeldOut, owner: _HeldOut, request: Request
+) -> _Measured | None:
+    """One measurement; None where every picture has what is asked already."""
+    known = held_out.truth if held_out is owner else owner.judge.labels(held_out.pixels)
+    chosen = np.flatnonzero(~request.fulfilled(known, owner.domains))
+    if not len(chosen):
+        return None
+    inputs = held_out.pixels[chosen]
+    made = subject.translate(request.domain, inputs, request.applied(held_out.own[chosen], subject.manifest))
+    seen = owner.judge.labels(made)
+    values = [Value(figures.SET, float(100 * request.fulfilled(seen, owner.domains).mean()))]
+    if spared := request.spared(held_out.domains):
+        rest = seen if held_out is owner else held_out.judge.labels(made)
+        kept = rest[:, spared] == held_out.truth[chosen][:, spared]
+        values.append(Value(figures.KEPT, float(100 * kept.mean())))
+    values += _distances(owner, request, made)
+    worst = None
+    shown = held_out.shown[chosen] if held_out.shown else None
+    if shown and (exact := shown.changed(request)) is not None:
+        values += shown.likeness(inputs, made, exact)
+        if instruments.lpips:
+            values.append(Value(figures.LPIPS, float(instruments.lpips.distances(made, exact).mean())))
+        lowest = shown.worst(made, exact, _WORST)
+        worst = np.stack([inputs[lowest], made[lowest], exact[lowest]], axis=1).reshape(-1, *made.shape[1:])
+    name = str(request) if held_out is owner else f"{held_out.name}: {request}"
+    return _Measured(held_out, owner, Row(name, len(chosen), tuple(values)), worst)
+
+
+def _distances(owner: _HeldOut, request: Request, made: Pixels) -> Iterator[Value]:
+    """From translations to the held-out pictures that really have what was asked."""
+    having = request.fulfilled(owner.truth, owner.domains)
+    for yardstick, real in zip(owner.yardsticks, owner.real, strict=True):
+        yield from yardstick.distances(yardstick.measure.features(made), real[having])
+
+
+def _summary(subject: Subject, sets: Sequence[_HeldOut], measured: Sequence[_Measured]) -> Iterator[Value]:
+    """The figures that stand in a bundle; with several sets each one's own come after those of all."""
+    accuracies = [accuracy for one in sets for _, accuracy in one.accuracies]
+    yield Value(figures.JUDGE, float(np.mean(accuracies)))
+    yield Value(figures.JUDGE, min(accuracies), "lowest domain")
+    within = [one for one in measured if one.held_out is one.owner]
+    for figure in (figures.SET, figures.KEPT, figures.FACE, figures.HEAD):
+        yield from _mean(figure, within)
+        yield from _lowest(figure, within)
+    for figure in (figures.UNTOUCHED, figures.CHANGED, figures.STAYED, figures.EXACT, figures.LPIPS):
+        yield from _mean(figure, within)
+    for figure in (figures.KID, figures.FID, figures.KID_INCEPTION, figures.FID_INCEPTION):
+        yield from _mean(figure, within)
+    if subject.manifest.classifier:
+        yield Value(figures.READ, float(np.mean([one.read_right(subject.manifest) for one in sets])))
+    again = [psnr(_unasked(subject, one), one.pixels) for one in sets]
+    yield Value(figures.IDLE, float(np.concatenate(again).mean()))
+    if len(sets) > 1:
+        for one in sets:
+            yield from _mean(figures.SET, [m for m in within if m.owner is one], one.name)
+        yield from _mean(figures.SET, [m for m in measured if m.held_out is not m.owner], "across sets")
+
+
+def _mean(figure: Figure, measured: Sequence[_Measured], detail: str = "") -> Iterator[Value]:
+    values = [value for one in measured if (value := one.value(figure)) is not None]
+    if values:
+        yield Value(figure, float(np.mean(values)), detail)
+
+
+def _lowest(figure: Figure, measured: Sequence[_Measured]) -> Iterator[Value]:
+    values = [value for one in measured if (value := one.value(figure)) is not None]
+    if values:
+        yield Value(figure, min(values), "lowest domain")
+
+
+def _unasked(subject: Subject, held_out: _HeldOut) -> Pixels:
+    """Translations to what the model reads from the pictures themselves."""
+    domain = held_out.domains[0]
+    return subject.translate(domain, held_out.pixels, masked(held_out.own, domain.mask, subject.manifest))
+
+
+def _tables(sets: Sequence[_HeldOut], measured: Sequence[_Measured]) -> Iterator[Table]:
+    for one in sets:
+        rows = tuple(m.row for m in measured if m.held_out is one and m.owner is one)
+        note = "Held-out pictures that lack what is asked; distances are to held-out pictures that really have it."
+        yield Table(f"Requests{f', {one.name}' if one.name else ''}", note, rows)
+    across = tuple(m.row for m in measured if m.held_out is not m.owner)
+    if across:
+        note = "Pictures of one set asked for the domains of another, whose judge never saw such pictures."
+        yield Table("Requests across sets", note, across)
+    for one in sets:
+        rows = tuple(Row(name, len(one.pixels), (Value(figures.JUDGE, share),)) for name, share in one.accuracies)
+        yield Table(f"The judge{f', {one.name}' if one.name else ''}", "On held-out pictures as they are.", rows)
+
+
+def _sheets(subject: Subject, sets: Sequence[_HeldOut], measured: Sequence[_Measured]) -> Iterator[Sheet]:
+    for one in sets:
+        some = spread(len(one.pixels), SHOWN)
+        pixels, own = one.pixels[some], one.own[some]
+        asked = [request for owner in sets for request in requests(owner.domains)]
+        made = [Strip(str(r), subject.translate(r.domain, pixels, r.applied(own, subject.manifest))) for r in asked]
+        title = f"Translations{f', {one.name}' if one.name else ''}"
+        yield Sheet(title, "Some held-out pictures, asked for everything.", (Strip("input", pixels), *made))
+    worst = tuple(Strip(m.row.name, m.worst) for m in measured if m.worst is not None)
+    if worst:
+        note = "Of each request those with the lowest PSNR over the head: input, translation, exact counterfactual."
+        yield Sheet("The worst", note, worst)
+
+
+def _domain_text(manifest: Manifest) -> str:
+    """The model's domains as `labels.parse_domains` reads them."""
+    parts: dict[str, list[str]] = {}
+    for domain in columns_of(manifest):
+        parts.setdefault(f"{domain.group}=" if domain.group else domain.name, []).append(domain.name)
+    return ",".join(key + "|".join(names) if key.endswith("=") else key for key, names in parts.items())
