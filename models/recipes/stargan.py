@@ -17,7 +17,8 @@ Own additions, off by default: `mask` gives the generator GANimation's mask, whi
 the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
-extra pass.
+extra pass. `erase` hides a square of each picture from the critic, real or made: one that sees everything is convinced
+by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
 """
 
 from pathlib import Path
@@ -82,6 +83,8 @@ class StarGANOptions(Options):
     """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
     """Weight of the L1 distance to the input where the target is the picture's own label; the paper has none: 0."""
+    erase: float = Field(0.0, ge=0, lt=1)
+    """Side of the square that is erased, anywhere, from what the critic sees, as a share of the size; the paper: 0."""
 
     @field_validator("critic_layers")
     @classmethod
@@ -144,7 +147,18 @@ class StarGAN(Recipe):
         drawn = {"targets": self._targets(c, m), "masks": m}
         if phase == "critic" and self.game.penalised:
             drawn["mix"] = self.share.rand(len(c), 1, 1, 1)
+        if self.options.erase:
+            drawn["window"] = self._windows(len(c))
         return {**batch, **drawn}
+
+    def _windows(self, n: int) -> Tensor:
+        """n x 1 x s x s: 0 within a square that lies anywhere in the picture, 1 around it."""
+        side = round(self.options.erase * self.options.size)
+        top, left = (self.share.rand(n, 2, 1, 1, 1) * (self.options.size - side + 1)).floor().unbind(1)
+        line = torch.arange(self.options.size, device=top.device)
+        rows = (line >= top) & (line < top + side)
+        columns = (line >= left) & (line < left + side)
+        return 1 - (rows.transpose(2, 3) & columns).float()
 
     def _targets(self, c: Tensor, m: Tensor) -> Tensor:
         """The batch's labels permuted within each set; with chance `keep` a group's columns stay the picture's own."""
@@ -155,7 +169,8 @@ class StarGAN(Recipe):
     def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
         """The terms of equations (5) and (6).
 
-        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m and for the penalty mix n x 1 x 1 x 1.
+        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, for the penalty mix n x 1 x 1 x 1 and
+        where something is erased window n x 1 x s x s.
         """
         return self._critic_terms(batch) if phase == "critic" else self._generator_terms(batch)
 
@@ -164,6 +179,7 @@ class StarGAN(Recipe):
         x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
         with torch.no_grad():
             fake = self._translate(x, c_t, m)
+        x, fake = _seen(x, batch), _seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
@@ -179,7 +195,7 @@ class StarGAN(Recipe):
     def _generator_terms(self, batch: Batch) -> dict[str, Tensor]:
         x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
         fake = self._translate(x, c_t, m)
-        score, logits = self.networks["critic"](fake)
+        score, logits = self.networks["critic"](_seen(fake, batch))
         terms = {
             "adversarial": self.game.generator(score),
             "classification": self.options.classification * self.columns.loss(logits, c_t, m),
@@ -250,3 +266,8 @@ class Classifier(torch.nn.Module):
         """Pixels n x 3 x size x size to logits n x c."""
         logits: Tensor = self.critic(pixels)[1]
         return logits
+
+
+def _seen(pixels: Tensor, batch: Batch) -> Tensor:
+    """What the critic sees of pictures n x 3 x s x s; what is erased is middle grey."""
+    return pixels * batch["window"] if "window" in batch else pixels

@@ -114,7 +114,8 @@ class Trainer:
             load_weights(network, name, content["networks"])
         for name, turn in self._turns.items():
             turn.load_state(content["optimizers"][name])
-        self.world.fabric.strategy.precision.load_state_dict(content.get("precision", {}))
+        if content.get("precision"):  # the scale of 16-mixed; other precisions have none
+            self.world.fabric.strategy.precision.load_state_dict(content["precision"])
         self.recipe.load_state(content["state"])
         self.averages.load_state(content["averages"])
         self.losses = dict(content.get("losses", {}))

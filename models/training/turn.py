@@ -26,6 +26,9 @@ class Turn:
         self._frozen = [
             weights for name in networks.keys() - set(phase.trains) for weights in networks[name].parameters()
         ]
+        # Of batch norm: the same in all processes in the end, though each part is normalised by itself.
+        buffers = (buffer for network in networks.values() for buffer in network.buffers())
+        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
 
     def take(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Updates what the phase trains and gives its terms; the rest gets no gradient: none is computed in vain."""
@@ -51,7 +54,7 @@ class Turn:
         self.optimizer.load_state_dict(state)
         for weights, kept in self.optimizer.state.items():
             for name, value in kept.items():
-                if value.shape == weights.shape:
+                if isinstance(value, Tensor) and value.shape == weights.shape:
                     kept[name] = torch.empty_like(weights).copy_(value)
 
     def _differentiate(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -66,7 +69,8 @@ class Turn:
             values = torch.stack(list(terms.values())) / self._parts
             self._world.fabric.backward(values.sum())
             names, means = list(terms), means + values.detach()
-        self._world.average([means, *(weights.grad for weights in self._trained if weights.grad is not None)])
+        gradients = [weights.grad for weights in self._trained if weights.grad is not None]
+        self._world.average([means, *gradients, *self._statistics])
         return dict(zip(names, means, strict=True))
 
     def _seed_of(self, step: int, place: int) -> int:

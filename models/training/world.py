@@ -15,6 +15,7 @@ from torch import Tensor, distributed
 from models.errors import CheckpointError, OptionsError
 from models.recipes.recipe import Precision
 from models.recipes.share import Share
+from models.training.memory import keep_freed
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,14 @@ class World:
 
 def join(precision: Precision) -> World:
     """This process alone with the first device, or under torchrun one of several, each with a device of its own."""
-    if not distributed.is_torchelastic_launched():
-        return World(Fabric(accelerator="auto", devices=1, precision=precision))
-    devices = [distributed.get_node_local_rank()] if torch.cuda.is_available() else 1
+    several = distributed.is_torchelastic_launched()
+    devices = [distributed.get_node_local_rank()] if several and torch.cuda.is_available() else 1
     fabric = Fabric(accelerator="auto", devices=devices, precision=precision)
     fabric.launch()  # before the processes meet: it says which GPU is this one's
+    if fabric.device.type == "cpu":
+        keep_freed()
+    if not several:
+        return World(fabric)
     if not distributed.is_initialized():
         distributed.init_process_group()
         atexit.register(distributed.destroy_process_group)

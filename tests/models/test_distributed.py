@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 from support import ranks
+from support.states import differing
 from support.training import FOLDERS, trained
 
 from models.errors import OptionsError
@@ -18,6 +20,7 @@ from models.training.world import World
 
 TESTS = Path(__file__).parents[1]
 RANKS = 2
+pytestmark = pytest.mark.timeout(300)  # three processes load PyTorch, which takes a minute where all cores are busy
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +39,8 @@ def together(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
         trained(case, data, folder / "alone" / case, 4, *ranks.words(case))
         shutil.copytree(folder / "alone" / case, folder / "grown" / case)
         (folder / "grown" / case / "checkpoints" / "00000004.ckpt").unlink()
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
-    done = subprocess.run(
-        [sys.executable, *launcher, "-m", "support.ranks", str(folder)],
-        cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    (folder / "said.txt").write_text(done.stdout)
+    said = launched("-m", "support.ranks", str(folder))
+    (folder / "said.txt").write_text(said)
     return folder
 
 
@@ -80,6 +74,15 @@ def test_a_run_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.parametrize("case", FOLDERS)
+def test_all_processes_hold_the_same_bits(case: str, together: Path) -> None:
+    """Weights, averages, statistics of batch norm and the picture pool do not drift apart, whatever each one saw."""
+    first, *others = (torch.load(together / f"alike.{case}.{rank}.pt") for rank in range(RANKS))
+    assert len(first) > 2
+    for other in others:
+        assert differing(first, other) == []
+
+
+@pytest.mark.parametrize("case", FOLDERS)
 def test_one_process_alone_writes_the_run(case: str, together: Path) -> None:
     """A run of two processes has the files of a run of one, and each step is logged once."""
     assert files(together / "grown" / case) == files(together / "alone" / case)
@@ -106,6 +109,21 @@ def test_a_batch_that_can_not_be_dealt_out_is_refused(batch: int, parts: int, mu
     ):
         world.rows(batch, parts)
     assert world.rows(12, 2) == range(4, 8)
+
+
+def launched(*command: str) -> str:
+    """What processes under torchrun write to standard output."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
+    environment = {**os.environ, "PYTHONPATH": f"{TESTS.parent}:{TESTS}", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*launcher, *command], cwd=TESTS.parent, env=environment, stdout=PIPE, stderr=PIPE, text=True
+    ) as process:
+        try:
+            said, complained = process.communicate(timeout=270)
+        finally:
+            process.terminate()  # and with it what it has started
+    assert process.returncode == 0, complained[-4000:]
+    return said
 
 
 def losses(run: Path) -> dict[str, float]:

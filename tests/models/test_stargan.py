@@ -147,12 +147,12 @@ def test_generator_waits_for_the_warm_up_and_comes_on_every_nth_step() -> None:
 def test_published_defaults() -> None:
     """A training without options is the published one."""
     options = StarGANOptions.model_validate({})
-    published = (128, 16, 200_000, 64, 6, 5, 1e-4, 1.0, 10.0, 10.0, False, 0, 0.0, 0.0)
+    published = (128, 16, 200_000, 64, 6, 5, 1e-4, 1.0, 10.0, 10.0, False, 0, 0.0, 0.0, 0.0)
     assert options.objective == "wgan-gp"
     assert published == (
         options.size, options.batch, options.steps, options.width, options.blocks, options.generator_every,
         options.rate, options.classification, options.reconstruction, options.penalty,
-        options.mask, options.warmup, options.keep, options.identity,
+        options.mask, options.warmup, options.keep, options.identity, options.erase,
     )  # fmt: skip
 
 
@@ -166,3 +166,29 @@ def test_a_closed_mask_lets_the_picture_through() -> None:
     torch.nn.init.constant_(cast(Tensor, generator.mask.bias), 200.0)
     painted = generator.main(torch.cat([pixels, LABELS[:2, :, None, None].expand(-1, -1, 32, 32)], dim=1))
     assert torch.equal(generator(pixels, LABELS[:2]), painted)
+
+
+def test_each_picture_loses_a_square_of_its_own() -> None:
+    """With erase=0.5 a square of half the side is 0 in each window, wholly inside, and not always in one place."""
+    torch.manual_seed(0)
+    windows = recipe(erase=0.5).before("critic", {"pixels": torch.zeros(64, 3, 32, 32), "labels": LABELS.repeat(16, 1)})
+    erased = windows["window"][:, 0] == 0
+    for one in erased:
+        rows, columns = (one.any(dim=side).nonzero().flatten() for side in (1, 0))
+        assert len(rows) == len(columns) == 16
+        assert one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert one.sum() == 16 * 16
+    assert len({tuple(one.flatten().tolist()) for one in erased}) > 32
+
+
+def test_the_critic_never_sees_what_is_erased() -> None:
+    """Pixels within the window change no term of the critic; the same change beside it does."""
+    made = recipe(erase=0.5)
+    torch.manual_seed(0)
+    batch = made.before("critic", {"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
+    window = batch["window"]
+    hidden = {**batch, "pixels": batch["pixels"] + 5 * (1 - window)}
+    shown = {**batch, "pixels": batch["pixels"] + 5 * window}
+    first, second, third = (made.terms("critic", each, 0)["classification"] for each in (batch, hidden, shown))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)

@@ -61,12 +61,19 @@ def main(folder: Path) -> None:
         found = gradients(case, data, folder / "gradients" / case)
         rank = torch.distributed.get_rank()
         torch.save(found, folder / f"{case}.{rank}.pt")
+        alike = trained(case, data, folder / "alike" / case, 2, "batch=4")
+        torch.save([alike.recipe.state(), *bits(alike)], folder / f"alike.{case}.{rank}.pt")
         made = trained(case, data, folder / "grown" / case, 4, *words(case), resume=True)
         disagree(made, folder / f"disagreement.{rank}.txt")
     case, data = next(iter(cases.items()))
     options = [part for word in small_words(case, 4, *words(case)) for part in ("--set", word)]
     command = ["train", case, "--data", str(data), "--out", str(folder / "commanded"), *options]
     recast.app(command, standalone_mode=False)
+
+
+def bits(made: Trainer) -> list[dict[str, Tensor]]:
+    """All weights and statistics, of the live networks and of the averaged ones."""
+    return [network.state_dict() for network in (*made.plain.values(), *made.averages.copies.values())]
 
 
 def disagree(made: Trainer, path: Path) -> None:

@@ -8,7 +8,7 @@ from models.training.start import start
 SMALLEST: dict[str, list[str]] = {
     "stargan": [
         "size=32", "batch=4", "width=4", "blocks=1", "critic_width=4", "critic_layers=3", "generator_every=2",
-        "keep=0.3", "identity=1", "average=0.9",
+        "keep=0.3", "identity=1", "erase=0.5", "average=0.9",
     ],
     "stargan joint": [
         "size=32", "batch=6", "width=4", "blocks=1", "critic_width=4", "critic_layers=3", "generator_every=2",
