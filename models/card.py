@@ -1,5 +1,7 @@
 """The model card of a bundle: what its manifest says, for people."""
 
+from typing import Any
+
 from models.bundle.manifest import Manifest
 
 
@@ -42,12 +44,26 @@ def _training(manifest: Manifest) -> list[str]:
         f"{training['steps']} steps. Make it again with",
         "",
         *([f"    {training['data_command']}"] if training["data_command"] else []),
-        f"    recast train {training['recipe']} --data DATA --out RUN" + (" \\" if training["options"] else ""),
-        *_words(training["options"]),
+        *_trainings(training),
         f"    recast export RUN --to STORE/{manifest.name} --precision {manifest.precision}",
         "",
         f"Inference: {training['inference']}.",
     ]
+
+
+def _trainings(training: dict[str, Any]) -> list[str]:
+    """The commands of a training, one for each of its stages; what a stage changes is said, and no more."""
+    lines: list[str] = []
+    before: dict[str, object] = {}
+    stages = [*training.get("stages", []), {"until": training["steps"], "options": training["options"]}]
+    for number, stage in enumerate(stages):
+        changed = {key: value for key, value in stage["options"].items() if before.get(key) != value}
+        resumed = " --resume" if number else ""
+        command = f"    recast train {training['recipe']} --data DATA --out RUN{resumed}"
+        until = f"    # until step {stage['until']}" if len(stages) > 1 else ""
+        lines += [until] * bool(until) + [command + (" \\" if changed else ""), *_words(changed)]
+        before = stage["options"]
+    return lines
 
 
 def _origin(manifest: Manifest) -> list[str]:

@@ -238,7 +238,8 @@ def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, f
         "data_command": made.command(run.data_folder),
         "pictures": run.data.count,
         "steps": step,
-        "options": run.options.model_dump(mode="json", exclude_defaults=True),
+        "options": run.said,
+        **({"stages": [stage.model_dump(mode="json") for stage in run.stages]} if run.stages else {}),
     }
     changes = {
         "version": facts.version,

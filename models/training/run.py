@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from models.data.data import Description
 from models.errors import CheckpointError, OptionsError
@@ -24,15 +24,25 @@ from models.recipes.recipe import Options, Recipe
 from models.training import checkpoint
 
 
+class Stage(BaseModel):
+    """A part of a training that was resumed with other options: what had to be said for it, and until which step."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    until: int
+    options: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Run:
-    """A run folder and its resolved config."""
+    """A run folder and its resolved config; `stages` are what came before the options that hold now."""
 
     folder: Path
     recipe: type[Recipe]
     options: Options
     data_folder: Path
     data: Description
+    stages: tuple[Stage, ...] = ()
 
     @property
     def checkpoints(self) -> Path:
@@ -51,9 +61,23 @@ class Run:
             "recipe": self.recipe.name,
             "data_folder": str(self.data_folder.resolve()),
             "options": self.options.model_dump(mode="json"),
+            "stages": [stage.model_dump(mode="json") for stage in self.stages],
             "data": self.data.model_dump(mode="json"),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
         }
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """The options that must be said to train so: those that are no defaults, now or in an earlier stage."""
+        mentioned = set(self.options.model_dump(exclude_defaults=True)).union(*(stage.options for stage in self.stages))
+        return {name: value for name, value in self.options.model_dump(mode="json").items() if name in mentioned}
+
+    def resumed(self, options: Options) -> tuple[Stage, ...]:
+        """The stages of this run when it goes on with `options`: one more where they differ, and steps were made."""
+        latest = self.latest() if options != self.options else None
+        if latest is None:
+            return self.stages
+        return (*self.stages, Stage(until=int(latest["step"]), options=self.said))
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint that can be read, None when there is none at all.
@@ -104,7 +128,8 @@ def open_run(folder: Path) -> Run:
         recipe = RECIPES[config["recipe"]]
         options = recipe.options_type.model_validate(config["options"])
         data = Description.model_validate(config["data"])
-        return Run(folder, recipe, options, Path(config["data_folder"]), data)
+        stages = tuple(Stage.model_validate(stage) for stage in config.get("stages", []))
+        return Run(folder, recipe, options, Path(config["data_folder"]), data, stages)
     except OSError as error:
         raise OptionsError(f"{folder} is no run of a training: it has no config.json") from error
     except (KeyError, ValueError, ValidationError) as error:

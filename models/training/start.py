@@ -58,6 +58,7 @@ def prepare(
     if recipe not in RECIPES:
         raise OptionsError(f"there is no recipe {recipe!r}; there are {', '.join(sorted(RECIPES))}")
     base: dict[str, Any] = {}
+    earlier: Run | None = None
     if resume:
         earlier = open_run(out)
         if earlier.recipe.name != recipe:
@@ -68,7 +69,8 @@ def prepare(
     kind = RECIPES[recipe]
     options = resolve(kind.options_type, base, config, words)
     training, samples = _read(kind, data, options, thorough, notify)
-    return Prepared(Run(out, kind, options, data, training.description), training, samples)
+    stages = earlier.resumed(options) if earlier else ()
+    return Prepared(Run(out, kind, options, data, training.description, stages), training, samples)
 
 
 def _read(kind: type[Recipe], folder: Path, options: Options, thorough: bool, notify: Notify) -> tuple[Data, Data]:

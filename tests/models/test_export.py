@@ -83,6 +83,21 @@ def test_bundle_of_every_recipe_agrees_with_pytorch(made: Made) -> None:
     assert f"Inference: {manifest.training['inference']}." in card
 
 
+def test_the_card_tells_every_stage_of_a_training(labelled_set: Path, tmp_path: Path) -> None:
+    """A run that went on with other options has a command for each part, with what changed; the same words add none."""
+    trained("stargan", labelled_set, tmp_path / "run", 2)
+    trained("stargan", labelled_set, tmp_path / "run", 2, resume=True)
+    trained("stargan", labelled_set, tmp_path / "run", 4, "erase=0", "classification=2", resume=True)
+    export(open_run(tmp_path / "run"), tmp_path / "staged", "fp32", Facts(), None)
+    card = (tmp_path / "staged" / "README.md").read_text()
+    first, second = card.split("# until step ")[1:]
+    assert first.startswith("2\n    recast train stargan --data DATA --out RUN \\\n")
+    assert "--set erase=0.5" in first
+    assert second.startswith("4\n    recast train stargan --data DATA --out RUN --resume \\\n")
+    words = [line.strip(" \\") for line in second.splitlines() if "--set" in line]
+    assert sorted(words) == ["--set classification=2.0", "--set erase=0.0", "--set steps=4"]
+
+
 def test_written_graphs_take_any_batch_and_free_sides(made: Made) -> None:
     """The batch axis is dynamic, and height and width are where the manifest says free."""
     manifest = made.bundle.manifest
