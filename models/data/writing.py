@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,15 @@ def in_parallel(work: Callable[[int], int], tasks: int, total: int, notify: Noti
     """
     finished = 0
     workers = min(os.cpu_count() or 1, tasks)
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for written in pool.imap_unordered(work, range(tasks), chunksize=max(1, min(16, tasks // workers))):
-            finished += written
-            notify(finished, total)
+    # Not multiprocessing.Pool: ending one that is at work was seen to hang.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        try:
+            for written in pool.map(work, range(tasks), chunksize=max(1, min(16, tasks // workers))):
+                finished += written
+                notify(finished, total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def part(index: int, count: int) -> int:
