@@ -45,8 +45,8 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--width", type=int, default=64, help="of both networks")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32, help="of both networks")
     parser.add_argument("--batch", type=int, default=16, help="of all processes together")
     parser.add_argument("--steps", type=int, default=5, help="timed ones in each round, critic and generator")
     parser.add_argument("--rounds", type=int, default=3)
