@@ -53,7 +53,7 @@ export class Compare {
     this.#figure.dataset.view = over ? (same ? "both" : "after") : "before";
     this.#figure.style.setProperty("--ratio", String(shown.naturalWidth / shown.naturalHeight || 1));
     this.#figure.style.setProperty("--natural", `${shown.naturalWidth || 256}px`);
-    this.#figure.hidden = false;
+    this.#figure.hidden = !this.#before.hasAttribute("src");
   }
 
   #divide() {

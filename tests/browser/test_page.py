@@ -110,6 +110,17 @@ def test_sample_and_a_toggle_give_a_new_picture(page: Page) -> None:
     assert Path(saved.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_toggle_without_a_picture_keeps_the_place_to_drop_one(page: Page) -> None:
+    """Whoever chooses a domain first is asked for a picture, and sees no broken one; a sample is then translated."""
+    page.get_by_role("button", name="Brown").click()
+    expect(page.get_by_text("Now choose a picture.")).to_be_visible()
+    page.wait_for_timeout(500)  # the pause before the page asks, after which it showed a broken picture
+    expect(page.locator("#compare")).to_be_hidden()
+    expect(page.locator("#drop")).to_be_visible()
+    page.get_by_role("button", name="Sample 1").click()
+    expect(page.locator("#compare")).to_have_attribute("data-view", "both")
+
+
 def test_uploaded_picture_is_translated_at_once(page: Page) -> None:
     """With a domain chosen first, an uploaded picture needs no further press."""
     page.get_by_role("button", name="Blond").click()
