@@ -7,6 +7,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 CHROMIUM := $(or $(shell which chromium),/usr/bin/chromium)
+REDIS := $(or $(shell which redis-server),/usr/bin/redis-server)
 FONT := NotoColorEmoji.ttf
 EMOJI := $(or $(firstword $(wildcard /usr/share/fonts/*/$(FONT) /usr/share/fonts/*/*/$(FONT))),/usr/share/fonts/truetype/noto/$(FONT))
 # onnxruntime and onnxruntime-gpu own the same folder in site-packages: never both.
@@ -24,7 +25,7 @@ serve: $(VENV)/stamp-serve ## serves on http://127.0.0.1:8000, PORT= changes the
 	@echo "starting Recast on http://127.0.0.1:$(PORT)"
 	@exec $(BIN)/recast serve --port $(PORT)
 
-test: install $(CHROMIUM) $(EMOJI) ## runs every test; ARGS= goes to pytest
+test: install $(CHROMIUM) $(EMOJI) $(REDIS) ## runs every test; ARGS= goes to pytest
 	@echo "running the tests"
 	@$(BIN)/pytest $(ARGS)
 
@@ -38,7 +39,7 @@ lint: install ## checks style, types and import rules
 	@$(BIN)/lint-imports
 
 bench: install ## runs the benchmarks of benchmarks/
-	@for name in $(basename $(notdir $(wildcard benchmarks/*.py))); do \
+	@for name in $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
 		echo "running benchmarks/$$name.py"; $(BIN)/recast bench $$name || exit; \
 	done
 
@@ -56,7 +57,7 @@ $(VENV)/stamp-serve: pyproject.toml requirements.lock | $(VENV)/bin/pip
 $(VENV)/stamp-full: pyproject.toml requirements.lock | $(VENV)/bin/pip
 	@echo "installing everything ($(RUNTIME)) into $(VENV): PyTorch is large, so it takes some minutes"
 	@$(PIP) uninstall --quiet --quiet --yes $(OTHER)
-	@$(INSTALL) '.[$(RUNTIME),train,faces,dev]'
+	@$(INSTALL) '.[$(RUNTIME),queue,otel,train,faces,dev]'
 	@touch $(VENV)/stamp-serve $@
 
 $(VENV)/bin/pip:
@@ -66,6 +67,10 @@ $(VENV)/bin/pip:
 $(CHROMIUM):
 	@echo "installing Chromium, in which the page is tested"
 	@scripts/apt-install chromium
+
+$(REDIS):
+	@echo "installing Redis, through which service and workers meet"
+	@scripts/apt-install redis-server
 
 $(EMOJI):
 	@echo "installing the emoji font, of which data sets are made"

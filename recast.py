@@ -17,10 +17,12 @@ import typer
 from rich.table import Table
 
 import import_commands
+import serve_commands
+import submit_commands
 import terminal
+from command_options import Stores, open_store
 
 if TYPE_CHECKING:
-    from models.bundle.store import Store
     from models.training.loop import Progress as TrainingProgress
 
 app = typer.Typer(
@@ -30,14 +32,8 @@ app = typer.Typer(
     help="Translate pictures with GANs: serve them, train them, export them.",
 )
 app.add_typer(import_commands.app, name="import")
-
-
-Stores = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--store", help="A folder of bundles; may be repeated. The shipped bundles come last.", show_default=False
-    ),
-]
+for command in (serve_commands.serve, serve_commands.work, submit_commands.submit):
+    app.command()(command)
 
 
 class DataName(StrEnum):
@@ -62,19 +58,6 @@ class Check(StrEnum):
 
 
 @app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8000")] = None,
-    store: Stores = None,
-) -> None:
-    """Serve the bundles over HTTP; open the address in a browser."""
-    from service.settings import ServiceSettings
-
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
-    asyncio.run(_serve(ServiceSettings(**cast(Any, given)), _open_store(store)))
-
-
-@app.command()
 def translate(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
     domains: Annotated[str, typer.Option(help="What to ask for: blond,-smiling,hat:0.5 or * for a contact sheet.")],
@@ -96,7 +79,7 @@ def translate(
     form = output_format(format_)
     request = Request((domains,), model, strength, cast(Any, region), cast(Any, size), form, quality)
     todo = errands(inputs, out)
-    with _open_store(store) as opened, terminal.progress() as report:
+    with open_store(store) as opened, terminal.progress() as report:
         advance = partial(report, "translating", total=len(todo))
         failures = asyncio.run(translate_files(todo, request, opened, advance))
     for failure in failures:
@@ -198,7 +181,7 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """List what a store holds."""
-    with _open_store(store) as opened:
+    with open_store(store) as opened:
         snapshot = opened.snapshot()
         refused = {refused.folder: refused.reason for refused in snapshot.refused}
         if check is Check.verify:
@@ -253,7 +236,7 @@ def doctor(store: Stores = None) -> None:
     """Say what works here: Python, ONNX Runtime and its device, training, the store and every bundle in it."""
     from worker.doctor import examine
 
-    with _open_store(store) as opened:
+    with open_store(store) as opened:
         findings = examine(opened)
     for finding in findings:
         mark = "[green]ok[/]  " if finding.works else "[red]FAIL[/]" if finding.needed else "[yellow]no[/]  "
@@ -294,6 +277,13 @@ def main() -> None:
         sys.exit(2)
 
 
+_EXTRAS = {
+    "onnxruntime": "cpu",
+    **dict.fromkeys(("celery", "kombu", "redis", "msgpack"), "queue"),
+    **dict.fromkeys(("torch", "lightning_fabric", "onnx", "onnxscript"), "train"),
+}
+
+
 def _is_known(error: Exception) -> bool:
     """Whether the message was written for people; anything else is a bug, and shows its trace."""
     from pydantic import ValidationError
@@ -301,60 +291,25 @@ def _is_known(error: Exception) -> bool:
     from models.bundle.archive import BundleError
     from models.bundle.store import StoreError
     from models.errors import ModelError
-    from worker.engine.session import EngineError
-    from worker.errors import RecastError
+    from worker.errors import EngineError, RecastError
 
     known = (BundleError, StoreError, ModelError, EngineError, RecastError, ValidationError, OSError)
     return isinstance(error, known) or _lacks_extra(error)
 
 
 def _lacks_extra(error: Exception) -> bool:
-    return isinstance(error, ModuleNotFoundError) and error.name in {"torch", "lightning_fabric", "onnx", "onnxscript"}
+    return isinstance(error, ModuleNotFoundError) and error.name in _EXTRAS
 
 
 def _one_line(error: Exception) -> str:
     from pydantic import ValidationError
 
     if _lacks_extra(error):
-        return f"{error}; training and export need the extra `train`: pip install 'recast[cpu,train]'"
+        extra = _EXTRAS[cast(ModuleNotFoundError, error).name or ""]
+        return f"{error}; it comes with the extra `{extra}`: pip install 'recast[{extra}]'"
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc']))}={e['input']!r}: {e['msg']}" for e in error.errors())
     return " ".join(str(error).split())
-
-
-def _open_store(folders: list[Path] | None) -> "Store":
-    """The folders that were named, then the shipped bundles."""
-    import models as package
-    from models.bundle.store import Store
-
-    shipped = Path(package.__file__).parent / "pretrained"
-    return Store([*(folders or []), shipped])
-
-
-async def _serve(settings: Any, store: "Store") -> None:
-    import uvicorn
-
-    from service.app import create_app
-    from worker.embedded import Embedded
-    from worker.engine.library import Library
-    from worker.pipeline import Pipeline
-    from worker.settings import EngineSettings
-
-    engine = EngineSettings()
-    library = Library(store, engine)
-    translator = Embedded(library, engine)
-    pipeline = Pipeline(store, translator, settings.limits(), threads=engine.threads)
-    app = create_app(settings, pipeline, store, translator)
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, lifespan="off", server_header=False, timeout_graceful_shutdown=10
-    )
-    with store:
-        store.watch(library.follow)
-        try:
-            await uvicorn.Server(config).serve()
-        finally:
-            pipeline.close()
-            await translator.close()
 
 
 def _print_models(rows: list[dict[str, Any]], refused: dict[str, str]) -> None:

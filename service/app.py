@@ -7,10 +7,14 @@ from starlette.staticfiles import StaticFiles
 
 from models.bundle.store import Store
 from service import problems, security
-from service.envelope import BodyLimit, Envelope
+from service.envelope import BodyLimit, Envelope, Head
+from service.parts import Jobs
+from service.routes import jobs as job_routes
 from service.routes import models, operations, page, translate
 from service.settings import ServiceSettings
 from service.uploads import MULTIPART_OVERHEAD
+from service.watch import Watch
+from worker.exposition import Registry
 from worker.pipeline import Pipeline
 from worker.translator import Translator
 
@@ -22,6 +26,7 @@ DESCRIPTION = """A picture and the names of target domains go in, the translated
 Every error is `application/problem+json` (RFC 9457) with a stable `code`, and the `request_id` that the log has."""
 _TAGS = [
     {"name": "translate", "description": "Pictures in, pictures out."},
+    {"name": "jobs", "description": "Many pictures at once, while nobody waits."},
     {"name": "models", "description": "What can be asked for."},
     {"name": "operations", "description": "For whoever runs it."},
 ]
@@ -39,8 +44,16 @@ class Service(FastAPI):
         return schema
 
 
-def create_app(settings: ServiceSettings, pipeline: Pipeline, store: Store, translator: Translator) -> FastAPI:
-    """The ASGI application over these parts; it neither starts nor closes any of them."""
+def create_app(
+    settings: ServiceSettings,
+    pipeline: Pipeline,
+    store: Store,
+    translator: Translator,
+    jobs: Jobs,
+    watch: Watch | None = None,
+) -> FastAPI:
+    """The ASGI application over these parts; it neither starts nor closes any of them. `watch`, if not its own."""
+    watch = watch or Watch(Registry())
     app = Service(
         title="Recast",
         summary="Image-to-image translation with GANs.",
@@ -58,12 +71,16 @@ def create_app(settings: ServiceSettings, pipeline: Pipeline, store: Store, tran
     app.state.pipeline = pipeline
     app.state.store = store
     app.state.translator = translator
+    app.state.jobs = jobs
+    app.state.registry = watch.registry
     app.state.guard = security.Guard(settings)
     problems.install(app)
     _add_routes(app, settings)
     # The last one added is the outermost.
-    app.add_middleware(BodyLimit, paths={"/translate": settings.max_bytes + MULTIPART_OVERHEAD})
-    app.add_middleware(Envelope)
+    limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
+    app.add_middleware(BodyLimit, paths=limits)
+    app.add_middleware(Head)
+    app.add_middleware(Envelope, watch=watch)
     return app
 
 
@@ -75,6 +92,6 @@ def _add_routes(app: FastAPI, settings: ServiceSettings) -> None:
         app.include_router(page.docs)
     door = security.with_key if settings.keys else security.anybody
     codes = [*(["unauthorized"] if settings.keys else []), *(["rate-limited"] if settings.rate else [])]
-    for router in (translate.router, models.router):
+    for router in (translate.router, job_routes.router, models.router):
         app.include_router(router, dependencies=[Depends(door)], responses=always | problems.responses(*codes))
     app.include_router(operations.router, responses=always)

@@ -6,7 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from models.bundle.store import Store
+from service.parts import Jobs
 from service.settings import ServiceSettings
+from worker.exposition import Registry
 from worker.pipeline import Pipeline
 from worker.translator import Translator
 
@@ -35,6 +37,18 @@ async def translator(request: Request) -> Translator:
     return found
 
 
+async def jobs(request: Request) -> Jobs:
+    """Many pictures together, through storage."""
+    found: Jobs = request.app.state.jobs
+    return found
+
+
+async def registry(request: Request) -> Registry:
+    """What was counted and timed in this process."""
+    found: Registry = request.app.state.registry
+    return found
+
+
 async def deadline(settings: Annotated[ServiceSettings, Depends(settings)]) -> float:
     """The moment of `time.monotonic()` when this request's time is up; it starts before the body is read."""
     return time.monotonic() + settings.deadline_s
@@ -44,4 +58,6 @@ Settings = Annotated[ServiceSettings, Depends(settings)]
 PipelinePart = Annotated[Pipeline, Depends(pipeline)]
 StorePart = Annotated[Store, Depends(store)]
 TranslatorPart = Annotated[Translator, Depends(translator)]
+JobsPart = Annotated[Jobs, Depends(jobs)]
+RegistryPart = Annotated[Registry, Depends(registry)]
 Deadline = Annotated[float, Depends(deadline)]

@@ -4,6 +4,7 @@ import logging
 import re
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import answer, unexpected
+from service.watch import Watch
 from worker.errors import RecastError, TimedOut, TooLarge
 
 PAGE_POLICY = (
@@ -28,18 +30,21 @@ HEADERS = {
 SMALL_BODY = 1 << 20
 """Bytes that a request may carry to a path that names no limit of its own."""
 
+READ_ON = 16 << 20
+"""Bytes of a body that is refused before it was read, beyond which the connection is closed instead of reading it.
+
+Not every client hears an answer that comes while it still sends, so what is shorter is read, and dropped.
+"""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 _log = logging.getLogger(__name__)
 
 
 class Envelope:
-    """Names every request, adds the security headers, and turns what nobody else caught into a problem.
+    """Names every request, adds the security headers, and turns what nobody else caught into a problem."""
 
-    HEAD is answered as GET is: the server leaves the body out.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, watch: Watch) -> None:
+        self.app, self.watch = app, watch
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request; other scopes pass through untouched."""
@@ -47,9 +52,7 @@ class Envelope:
             return await self.app(scope, receive, send)
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         inner: Scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
-        if scope["method"] == "HEAD":
-            inner["method"] = "GET"
-        started = whole = False
+        whole = False
 
         async def watched() -> Message:
             nonlocal whole
@@ -58,25 +61,56 @@ class Envelope:
             return message
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
-                _complete(MutableHeaders(scope=message), request_id)
+                exchange.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                _complete(headers, request_id)
+                if message["status"] >= 400 and not whole and _content_length(scope) > READ_ON:
+                    headers["Connection"] = "close"
             await send(message)
 
+        with self.watch.request(inner) as exchange:
+            try:
+                await self.app(inner, watched, send_with_headers)
+            except ClientDisconnect:
+                _log.info("request %s: the client hung up", request_id)
+            except Exception as error:
+                response = _last_resort(error, request_id)
+                if exchange.status is not None:
+                    # The status line is out: only a broken connection can still tell the client.
+                    raise
+                if isinstance(error, (TooLarge, TimedOut)) and not whole:
+                    # Too long or too slow: nobody reads the rest.
+                    response.headers["Connection"] = "close"
+                await response(inner, receive, send_with_headers)
+
+
+class Head:
+    """Answers HEAD with the head of what GET answers, and ends there: a body would be made for nobody, without end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI request; other methods pass through untouched."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            return await self.app(scope, receive, send)
+
+        async def send_head(message: Message) -> None:
+            await send(message)
+            await send({"type": "http.response.body"})
+            raise _HeadSent
+
+        inner = {**scope, "method": "GET"}
         try:
-            await self.app(inner, watched, send_with_headers)
-        except ClientDisconnect:
-            _log.info("request %s: the client hung up", request_id)
-        except Exception as error:
-            response = _last_resort(error, request_id)
-            if started:
-                # The status line is out: only a broken connection can still tell the client.
-                raise
-            if isinstance(error, (TooLarge, TimedOut)) and not whole:
-                # Too long or too slow: nobody reads the rest.
-                response.headers["Connection"] = "close"
-            await response(inner, receive, send_with_headers)
+            with suppress(_HeadSent):
+                await self.app(inner, receive, send_head)
+        finally:
+            scope.update({name: inner[name] for name in ("route", "root_path") if name in inner})  # for whoever counts
+
+
+class _HeadSent(Exception):
+    """Ends the making of an answer of which nobody wants the rest."""
 
 
 class BodyLimit:

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from worker.errors import InvalidParameter, RecastError, UnknownDomain, UnknownModelError
 
@@ -32,7 +33,10 @@ KINDS: tuple[Kind, ...] = (
     Kind("unauthorized", 401, "A key is needed"),
     Kind("not-found", 404, "Nothing is here"),
     Kind("unknown-model", 404, "No such model"),
+    Kind("unknown-job", 404, "No such job"),
+    Kind("unknown-result", 404, "No such result"),
     Kind("method-not-allowed", 405, "This path takes another method"),
+    Kind("idempotency-conflict", 409, "The key was used for another request"),
     Kind("too-large", 413, "More than is taken here"),
     Kind("unsupported-media-type", 415, "Not a picture format that is read here"),
     Kind("unknown-domain", 422, "No model knows this domain"),
@@ -226,4 +230,18 @@ def _response(
         "request_id": request_id,
         **(extra or {}),
     }
-    return JSONResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return _Answer(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+class _Answer(JSONResponse):
+    """Leaves its code in the request's state, where it is counted."""
+
+    def __init__(
+        self, body: Mapping[str, object], *, status_code: int, headers: Mapping[str, str], media_type: str
+    ) -> None:
+        super().__init__(body, status_code, headers, media_type)
+        self._code = body["code"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["problem"] = self._code
+        await super().__call__(scope, receive, send)

@@ -1,10 +1,15 @@
 """What goes in and out as parameters and JSON; the OpenAPI description is made from these classes."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.bundle.manifest import Picture
+from worker.jobs.layout import State
+
+JOB_ID = "^[0-9a-z]{26}$"
+"""What a job's id looks like."""
 
 
 class TranslateQuery(BaseModel):
@@ -26,6 +31,46 @@ class TranslateQuery(BaseModel):
     """The answer's format; by default what `Accept` asks for, else that of the upload, else `png`."""
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     """For lossy formats."""
+
+
+class JobQuery(TranslateQuery):
+    """The query of POST /jobs: that of POST /translate, for every picture."""
+
+    format: Literal["jpeg", "png", "webp", "avif"] | None = None
+    """The format of the results; by default each picture's own, where it can be written, else `png`."""
+    webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
+    """An https address that is told, signed as in Standard Webhooks, when the job is over."""
+
+
+class JobsQuery(BaseModel):
+    """The query of GET /jobs."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Jobs in one answer, at most."""
+    before: Annotated[str, Field(pattern=JOB_ID)] | None = None
+    """The `next` of the answer before: only the jobs that come after this one."""
+
+
+class JobPicturesQuery(BaseModel):
+    """The query of GET /jobs/{id}/pictures."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """The `next` of the answer before."""
+
+
+class JobFolders(BaseModel):
+    """The JSON body of POST /jobs: pictures that lie in storage already."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    source: Annotated[str, Field(min_length=1, max_length=1000, examples=["photos/2026"])]
+    """`ROOT` or `ROOT/FOLDER` whose pictures are translated; the roots are those of RECAST_ROOTS."""
+    destination: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    """`ROOT` or `ROOT/FOLDER` that the results are written to; by default they are kept with the job."""
 
 
 class Out(BaseModel):
@@ -126,3 +171,94 @@ class Ready(Out):
     """Always this; otherwise the answer is a problem."""
     models: int
     """How many bundles are served."""
+
+
+class JobFailure(Out):
+    """A picture of a job that could not be translated."""
+
+    name: str
+    """As it was sent."""
+    code: str
+    """The code of the problem that POST /translate would have answered."""
+    reason: str
+    """What is wrong with it."""
+
+
+class JobLinks(Out):
+    """Paths of a job."""
+
+    self: str
+    """State and failures."""
+    events: str
+    """Progress, as server-sent events."""
+    results: str
+    """A ZIP of what is translated; one picture lies below it under its own name."""
+
+
+class JobSummary(Out):
+    """A job, and how far it is."""
+
+    id: str
+    """As in the paths below /jobs."""
+    state: State
+    """`failed`: it is over, and not one picture could be translated."""
+    created: datetime
+    """When it was accepted."""
+    ended: datetime | None
+    """When it was over."""
+    pictures: int
+    """How many it has."""
+    done: int
+    """Of these, translated."""
+    failed: int
+    """Of these, not to be translated."""
+    position: int | None
+    """Jobs that come before it, while it is queued."""
+    rate: float | None
+    """Pictures a second, lately."""
+    seconds_left: float | None
+    """Until it is over, at this rate."""
+    domains: tuple[str, ...]
+    """What was asked for."""
+    model: str | None
+    """The bundle as `name@version`; none where several take part."""
+    links: JobLinks
+    """Where to go from here."""
+
+
+class JobInfo(JobSummary):
+    """A job whole."""
+
+    failures: tuple[JobFailure, ...]
+    """The first 100 pictures that could not be translated, with the reasons."""
+
+
+class JobPicture(Out):
+    """What became of a picture of a job: a result, or a failure."""
+
+    name: str
+    """As it was sent."""
+    output: str | None
+    """The name of its result, below the path of the results."""
+    code: str | None
+    """The code of the problem that POST /translate would have answered."""
+    reason: str | None
+    """What is wrong with it."""
+
+
+class JobPictures(Out):
+    """Pictures of a job that are finished, in the order in which they were sent."""
+
+    pictures: tuple[JobPicture, ...]
+    """Some of them; where pictures before others are not finished, the others wait."""
+    next: int | None
+    """The `after` of the next answer; none: the job is over, and these were the last."""
+
+
+class JobList(Out):
+    """The jobs that are not over, then those that are, each the newest first."""
+
+    jobs: tuple[JobSummary, ...]
+    """At most `limit`."""
+    next: str | None
+    """The `before` of the next answer; none: these were the last."""

@@ -1,15 +1,24 @@
-"""One picture out of a request's body, multipart or raw; what the client says of name and type is not believed."""
+"""One picture out of a request's body, or a job's many; what the client says of name and type is not believed.
+
+A picture alone is read whole. Of a job's pictures one at a time is in memory, and its ZIP lies on the disk.
+"""
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import AsyncIterator, Mapping
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 from fastapi import Request
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from pydantic import ValidationError
 
 from service.deadline import late, left
-from worker.errors import InvalidParameter, UnreadableImage, UnsupportedMedia
+from service.envelope import SMALL_BODY
+from service.forms import Form, Part
+from service.schemas import JobFolders
+from worker.errors import InvalidParameter, TimedOut, TooLarge, UnreadableImage, UnsupportedMedia
+from worker.jobs.intake import Upload
+from worker.storage import RETRY_S, StorageError
 
 FIELD = "image"
 MULTIPART_OVERHEAD = 1 << 16
@@ -30,6 +39,29 @@ BODY: Mapping[str, object] = {
         "application/octet-stream": {},
     },
 }
+
+IMAGES, ARCHIVE = "images", "archive"
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+JOB_BODY: Mapping[str, object] = {
+    "required": True,
+    "description": (
+        f"Pictures as form fields `{IMAGES}`, or one ZIP as `{ARCHIVE}`; or JSON that names folders in storage."
+    ),
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "properties": {IMAGES: {"type": "array", "items": _FILE}, ARCHIVE: _FILE},
+                "additionalProperties": False,
+            },
+            "encoding": {IMAGES: {"contentType": "image/*"}, ARCHIVE: {"contentType": "application/zip"}},
+        },
+        "application/json": {"schema": JobFolders.model_json_schema()},
+    },
+}
+
+_SPOOLED = 1 << 20
+_log = logging.getLogger(__name__)
 
 
 async def picture(request: Request, *, deadline: float) -> bytes:
@@ -53,10 +85,65 @@ async def picture(request: Request, *, deadline: float) -> bytes:
     return data
 
 
+async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
+    """The folders that a job's body names; None where it is a form, which is then still to be taken.
+
+    Raises:
+        TimedOut: no byte came for `idle_s` seconds.
+        TooLarge: the JSON is longer than `SMALL_BODY`.
+        UnsupportedMedia: the body is neither multipart nor JSON.
+        InvalidParameter: the JSON is not what it should be.
+        ClientDisconnect: the client hung up.
+    """
+    media_type = _media_type(request)
+    if media_type == "multipart/form-data":
+        return None
+    if media_type != "application/json":
+        raise UnsupportedMedia(
+            f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the fields {IMAGES!r} "
+            f"or {ARCHIVE!r}, or application/json with a source"
+        )
+    data = bytearray()
+    async for piece in _steady(request, idle_s):
+        data += piece
+        if len(data) > SMALL_BODY:
+            raise TooLarge(f"the JSON has more than {SMALL_BODY} bytes; it names two folders and nothing else")
+    try:
+        return JobFolders.model_validate_json(bytes(data))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))[:100] or "the JSON"
+        raise InvalidParameter(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+
+
+async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: float) -> None:
+    """Puts what the form has into the upload while it arrives: pictures one by one, a ZIP when it is whole.
+
+    Of a picture longer than `max_bytes` one byte more is put, so that it is refused when its turn comes.
+
+    Raises:
+        TimedOut: no byte came for `idle_s` seconds.
+        TooLarge: more bytes than the path may carry, or more than a job may have.
+        InvalidParameter: other fields than `images`, or one `archive`.
+        UnreadableImage: it is no multipart.
+        StorageError: there is no room.
+        ClientDisconnect: the client hung up.
+    """
+    fields: set[str] = set()
+    with TemporaryFile() as archive:
+        async for part in Form(request.headers["content-type"], _steady(request, idle_s)):
+            name = _checked(part, fields)
+            if part.field == IMAGES:
+                await upload.add(name, await part.read(max_bytes + 1))
+            else:
+                await _spool(part, archive)
+        if ARCHIVE in fields:
+            archive.seek(0)
+            await upload.add_archive(archive)
+
+
 async def _read(request: Request) -> bytes:
-    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
-        raise UnsupportedMedia(f"the content encoding {coding[:50]!r} is not taken; send the picture as it is")
-    media_type = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type == "multipart/form-data":
         return await _from_form(request)
     if media_type == "application/octet-stream" or media_type.startswith("image/"):
@@ -68,24 +155,71 @@ async def _read(request: Request) -> bytes:
 
 
 async def _from_form(request: Request) -> bytes:
-    try:
-        form = await MultiPartParser(request.headers, request.stream(), max_files=8, max_fields=8).parse()
-    except (MultiPartException, FormParserError) as error:
-        raise UnreadableImage("the body is not the multipart/form-data that its content type promises") from error
-    try:
-        return await _only_picture(form).read()
-    finally:
-        await form.close()
-
-
-def _only_picture(form: FormData) -> UploadFile:
-    if unknown := [name for name in form if name != FIELD]:
-        raise InvalidParameter(
-            f"the form field {unknown[0][:100]!r} is not known: the picture is {FIELD!r}, all else goes into the query"
-        )
-    found = form.getlist(FIELD)
+    found: list[bytes] = []
+    async for part in Form(request.headers["content-type"], request.stream()):
+        if part.field != FIELD:
+            raise InvalidParameter(
+                f"the form field {part.field[:100]!r} is not known: the picture is {FIELD!r}, "
+                "all else goes into the query"
+            )
+        if part.filename is None:
+            raise InvalidParameter(
+                f"the form field {FIELD!r} is text; send it as a file (curl: -F {FIELD}=@picture.jpg)"
+            )
+        found.append(b"".join([piece async for piece in part]))
     if len(found) != 1:
         raise InvalidParameter(f"the form has {len(found)} fields {FIELD!r}; it must have one")
-    if not isinstance(found[0], UploadFile):
-        raise InvalidParameter(f"the form field {FIELD!r} is text; send it as a file (curl: -F {FIELD}=@picture.jpg)")
     return found[0]
+
+
+def _media_type(request: Request) -> str:
+    if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+        raise UnsupportedMedia(f"the content encoding {coding[:50]!r} is not taken; send it as it is")
+    return request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+
+
+async def _steady(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+    """The body as it arrives, however long that takes, unless it stands still."""
+    body = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                piece = await anext(body, None)
+        except TimeoutError:
+            raise TimedOut(
+                f"no byte of the upload came for {idle_s:g} s; nothing of it is kept, send it again"
+            ) from None
+        if piece is None:
+            return
+        yield piece
+
+
+def _checked(part: Part, fields: set[str]) -> str:
+    """The part's file name; `fields` are those that came before, and this one is added."""
+    if part.field not in (IMAGES, ARCHIVE):
+        raise InvalidParameter(
+            f"the form field {part.field[:100]!r} is not known: pictures are {IMAGES!r}, a ZIP is {ARCHIVE!r}, "
+            "all else goes into the query"
+        )
+    if fields and (part.field == ARCHIVE or ARCHIVE in fields):
+        raise InvalidParameter(f"a job has any number of {IMAGES!r}, or one {ARCHIVE!r} and nothing else")
+    if not part.filename:
+        raise InvalidParameter(f"a form field {part.field!r} has no file name; send it as a file with a name")
+    fields.add(part.field)
+    return part.filename
+
+
+async def _spool(part: Part, file: BinaryIO) -> None:
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async for piece in part:
+            pieces.append(piece)
+            size += len(piece)
+            if size >= _SPOOLED:
+                await asyncio.to_thread(file.writelines, pieces)
+                pieces, size = [], 0
+        await asyncio.to_thread(file.writelines, pieces)
+    except OSError as error:
+        _log.error("the archive can't be kept on the disk: %s", error.strerror)
+        raise StorageError("there is no room for the archive at the moment", retry_after=RETRY_S) from error

@@ -9,7 +9,7 @@ import onnxruntime
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from worker.engine.engine import Engine
-from worker.engine.session import EngineError
+from worker.errors import EngineError
 from worker.imaging import faces
 from worker.imaging.formats import FORMATS
 from worker.settings import EngineSettings

@@ -6,7 +6,9 @@ Bundles are loaded outside the batcher's thread, so that a request for a cold bu
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,10 @@ from models.bundle.archive import Bundle
 from worker.engine.batcher import Batch, Batcher, Closed, Expired, Full
 from worker.engine.engine import Engine
 from worker.engine.library import RETRY_S, Library
-from worker.engine.session import EngineError, cores, has_gpu
-from worker.errors import NotReady, Overloaded, TimedOut
+from worker.engine.session import cores, has_gpu
+from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
+from worker.tracing import SILENT, Tracer
 from worker.translator import Translated, Translator
 
 UNKNOWN_RATE_RETRY_S = 1.0
@@ -34,14 +37,16 @@ class Embedded(Translator):
         settings: EngineSettings,
         *,
         observe: Callable[[Batch], None] = lambda batch: None,
+        tracer: Tracer = SILENT,
     ) -> None:
         """Starts loading the store's bundles in the background; `observe` is told of each batch, in its own thread."""
-        self._library = library
-        self._batcher: Batcher[_Job, _Done] = Batcher(
+        self._library, self._tracer = library, tracer
+        self._rows_at_once = _rows_at_once(settings)
+        self._batcher: Batcher[_Job, Done] = Batcher(
             _run,
             key=_key,
-            weight=lambda job: len(job.pixels),
-            max_batch=_rows_at_once(settings),
+            weight=lambda job: len(job.order.pixels),
+            max_batch=self._rows_at_once,
             max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue,
             observe=observe,
@@ -62,12 +67,12 @@ class Embedded(Translator):
         `queue_s` counts from the call, so it holds the loading of a cold bundle; `infer_s` is the whole batch's.
         Raises EngineError where the graph itself fails.
         """
-        done = await self._do(bundle, graph, pixels, labels, deadline)
+        done = await self._do(bundle, Order(graph, pixels, labels, deadline))
         return Translated(done.rows, done.queue_s, done.infer_s)
 
     async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
         """As Translator says."""
-        done = await self._do(bundle, None, pixels, None, deadline)
+        done = await self._do(bundle, Order(None, pixels, None, deadline))
         return done.rows
 
     async def ready(self) -> None:
@@ -81,6 +86,11 @@ class Embedded(Translator):
         await asyncio.to_thread(self._library.close)
 
     @property
+    def bulk(self) -> Translator:
+        """The same device for work that nobody waits for: its pictures give way. Closing it does nothing."""
+        return _Bulk(self)
+
+    @property
     def depth(self) -> int:
         """Pictures taken in and not answered yet, waiting and running."""
         return self._batcher.depth
@@ -90,30 +100,44 @@ class Embedded(Translator):
         """Pictures done per second of work, averaged over the last batches; None before the first is done."""
         return self._batcher.rate
 
-    async def _do(
-        self,
-        bundle: Bundle,
-        graph: str | None,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        deadline: float,
-    ) -> "_Done":
-        arrived = time.monotonic()
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the present batch has been running; 0 while none is."""
+        return self._batcher.busy_s
+
+    @property
+    def rows_at_once(self) -> int:
+        """Pictures of one batch, at most."""
+        return self._rows_at_once
+
+    def submit(self, bundle: Bundle, orders: "Sequence[Order]") -> "list[Future[Done]]":
+        """For threads: queues what is there at once, so that it may share batches; waits only while a bundle is loaded.
+
+        A future that is cancelled before its turn is not run; one that fails has EngineError, or see `explained`.
+        Raises NotReady, Overloaded.
+        """
         try:
-            if deadline <= arrived:
+            with self._library.engine(bundle) as engine:
+                return self._queue(engine, orders, urgent=True)
+        except EngineError as error:
+            raise NotReady(str(error), retry_after=RETRY_S) from error
+        except (Full, Closed) as error:
+            raise explained(error, bundle) from error
+
+    async def _do(self, bundle: Bundle, order: "Order", *, urgent: bool = True) -> "Done":
+        left = order.deadline - time.monotonic()
+        try:
+            if left <= 0:
                 raise TimeoutError
-            async with asyncio.timeout(deadline - arrived):
+            async with asyncio.timeout(left):
                 engine = await self._lease(bundle)
-                return await self._queue(_Job(engine, graph, pixels, labels, arrived), deadline)
-        except (TimeoutError, Expired) as error:
-            raise TimedOut(f"{bundle.ref} did not answer within the time allowed; the work is dropped") from error
-        except Full as full:
-            retry_after = UNKNOWN_RATE_RETRY_S if full.rate is None else full.depth / full.rate
-            raise Overloaded(
-                f"{full.depth} pictures are under way, and no more may wait", retry_after=retry_after
-            ) from full
-        except Closed as error:
-            raise NotReady("this service is shutting down") from error
+                try:
+                    (future,) = self._queue(engine, [order], urgent=urgent)
+                finally:
+                    self._library.release(engine)
+                return await asyncio.wrap_future(future)
+        except (TimeoutError, Expired, Full, Closed) as error:
+            raise explained(error, bundle) from error
 
     async def _lease(self, bundle: Bundle) -> Engine:
         try:
@@ -124,31 +148,89 @@ class Embedded(Translator):
             raise NotReady(str(error), retry_after=RETRY_S) from error
         return engine
 
-    async def _queue(self, job: "_Job", deadline: float) -> "_Done":
-        try:
-            future = self._batcher.submit(job, deadline)
-        except BaseException:
-            self._library.release(job.engine)
-            raise
-        # Not when this coroutine ends: cancelled or not, the engine is in use until its batch is done.
-        future.add_done_callback(lambda _: self._library.release(job.engine))
-        return await asyncio.wrap_future(future)
+    def _queue(self, engine: Engine, orders: "Sequence[Order]", *, urgent: bool) -> "list[Future[Done]]":
+        """Queues orders for an engine that is leased; from then on each holds a lease of its own."""
+        jobs = [(_Job(engine, order), order.deadline) for order in orders]
+        futures = self._batcher.submit_all(jobs, urgent=urgent)
+        for future, order in zip(futures, orders, strict=True):
+            if trace := order.trace or self._tracer.here():
+                future.add_done_callback(partial(self._tell, trace))
+            # Released when the batch is done, not when nobody waits any more: until then the engine is in use.
+            self._library.lease(engine.bundle)
+            future.add_done_callback(lambda _: self._library.release(engine))
+        return futures
+
+    def _tell(self, trace: str, future: "Future[Done]") -> None:
+        if not future.cancelled() and not future.exception():
+            done = future.result()
+            self._tracer.computed(done.queue_s, done.infer_s, within=trace)
+
+
+class _Bulk(Translator):
+    def __init__(self, embedded: Embedded) -> None:
+        self._embedded = embedded
+
+    async def translate(
+        self,
+        bundle: Bundle,
+        graph: str,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.float32] | None,
+        *,
+        deadline: float,
+    ) -> Translated:
+        done = await self._embedded._do(bundle, Order(graph, pixels, labels, deadline), urgent=False)
+        return Translated(done.rows, done.queue_s, done.infer_s)
+
+    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+        done = await self._embedded._do(bundle, Order(None, pixels, None, deadline), urgent=False)
+        return done.rows
+
+    async def ready(self) -> None:
+        await self._embedded.ready()
+
+    async def close(self) -> None:
+        """Leaves the device to the others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """One call of a Translator, as it waits for its turn."""
+
+    graph: str | None
+    """None: classify."""
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.float32] | None
+    deadline: float
+    """A moment of time.monotonic()."""
+    arrived: float = field(default_factory=time.monotonic)
+    trace: str | None = None
+    """The traceparent of the span that it is a part of; None: the one under way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What came of an order: uint8 pixels or float32 probabilities, and the seconds it waited and was computed."""
+
+    rows: NDArray[Any]
+    queue_s: float
+    infer_s: float
+
+
+def explained(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
+    """What a Translator raises where the batcher raised this."""
+    if isinstance(error, Full):
+        retry_after = UNKNOWN_RATE_RETRY_S if error.rate is None else error.depth / error.rate
+        return Overloaded(f"{error.depth} pictures are under way, and no more may wait", retry_after=retry_after)
+    if isinstance(error, Closed):
+        return NotReady("this service is shutting down")
+    return TimedOut(f"{bundle.ref} did not answer within the time allowed; the work is dropped")
 
 
 @dataclass(frozen=True, eq=False)
 class _Job:
     engine: Engine
-    graph: str | None  # None: classify
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.float32] | None
-    arrived: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Done:
-    rows: NDArray[Any]  # uint8 pixels, or float32 probabilities
-    queue_s: float
-    infer_s: float
+    order: Order
 
 
 def _rows_at_once(settings: EngineSettings) -> int:
@@ -160,21 +242,22 @@ def _rows_at_once(settings: EngineSettings) -> int:
 
 def _key(job: _Job) -> Hashable:
     # The engine stands for the bundle's version: it is leased, so no other object has its id meanwhile.
-    labels = None if job.labels is None else job.labels.shape[1:]
-    return id(job.engine), job.graph, job.pixels.shape[1:], labels
+    labels = None if job.order.labels is None else job.order.labels.shape[1:]
+    return id(job.engine), job.order.graph, job.order.pixels.shape[1:], labels
 
 
-def _run(jobs: Sequence[_Job]) -> list[_Done]:
+def _run(jobs: Sequence[_Job]) -> list[Done]:
     started = time.monotonic()
-    first = jobs[0]
-    pixels = np.concatenate([job.pixels for job in jobs])
+    engine, graph = jobs[0].engine, jobs[0].order.graph
+    orders = [job.order for job in jobs]
+    pixels = np.concatenate([order.pixels for order in orders])
     rows: NDArray[Any]
-    if first.graph is None:
-        rows = first.engine.classify(pixels)
+    if graph is None:
+        rows = engine.classify(pixels)
     else:
-        labels = [job.labels for job in jobs if job.labels is not None]
-        rows = first.engine.translate(first.graph, pixels, np.concatenate(labels) if labels else None)
+        labels = [order.labels for order in orders if order.labels is not None]
+        rows = engine.translate(graph, pixels, np.concatenate(labels) if labels else None)
     took = time.monotonic() - started
-    ends = np.cumsum([len(job.pixels) for job in jobs])[:-1]
+    ends = np.cumsum([len(order.pixels) for order in orders])[:-1]
     parts = np.split(rows, ends)
-    return [_Done(part, started - job.arrived, took) for part, job in zip(parts, jobs, strict=True)]
+    return [Done(part, started - order.arrived, took) for part, order in zip(parts, orders, strict=True)]

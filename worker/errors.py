@@ -2,6 +2,9 @@
 
 RecastError ─┬─ UnreadableImage    400  unreadable-image        truncated, corrupt, or not what it says it is
              ├─ UnknownModelError  404  unknown-model           no bundle of that name
+             ├─ UnknownJob         404  unknown-job             no job of that id, or no longer
+             ├─ UnknownResult      404  unknown-result          the job has no such output, or not yet
+             ├─ IdempotencyConflict 409 idempotency-conflict    the same key came with another request
              ├─ TooLarge           413  too-large               more bytes, pixels or frames than configured
              ├─ UnsupportedMedia   415  unsupported-media-type  not a picture format that is read here
              ├─ UnknownDomain      422  unknown-domain          no bundle knows the name
@@ -11,6 +14,8 @@ RecastError ─┬─ UnreadableImage    400  unreadable-image        truncated,
              ├─ Overloaded         503  overloaded              the queue is full; retry_after says when to come back
              ├─ NotReady           503  not-ready               no bundle can translate yet
              └─ TimedOut           504  timed-out               the deadline passed; the work is dropped
+
+EngineError is none of them: a model failed, which is nobody's fault who sends a picture.
 """
 
 from typing import ClassVar
@@ -43,6 +48,27 @@ class UnknownModelError(RecastError):
     def __init__(self, message: str, *, known: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.known = known
+
+
+class UnknownJob(RecastError):
+    """No job has that id, or it is gone by now."""
+
+    code = "unknown-job"
+    status = 404
+
+
+class UnknownResult(RecastError):
+    """The job has no output of that name, or not yet."""
+
+    code = "unknown-result"
+    status = 404
+
+
+class IdempotencyConflict(RecastError):
+    """The same Idempotency-Key came with another request."""
+
+    code = "idempotency-conflict"
+    status = 409
 
 
 class TooLarge(RecastError):
@@ -111,3 +137,7 @@ class TimedOut(RecastError):
 
     code = "timed-out"
     status = 504
+
+
+class EngineError(Exception):
+    """A graph that can't be run, or gave what it must not; the message names the bundle and holds no path."""

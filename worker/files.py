@@ -10,8 +10,7 @@ from pathlib import Path
 from models.bundle.store import Store
 from worker.embedded import Embedded
 from worker.engine.library import Library
-from worker.engine.session import EngineError
-from worker.errors import InvalidParameter, RecastError
+from worker.errors import EngineError, InvalidParameter, RecastError
 from worker.imaging.formats import FORMATS, Format, by_extension, by_name
 from worker.pipeline import Pipeline, Request
 from worker.settings import EngineSettings, Limits

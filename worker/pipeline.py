@@ -5,7 +5,7 @@ The plan comes first because it costs nothing: a misspelt domain is refused befo
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeVar
@@ -27,6 +27,7 @@ from worker.imaging.formats import PNG, Format
 from worker.pool import Pool
 from worker.regions import Canvas, Pixels, seen
 from worker.settings import Limits
+from worker.tracing import SILENT, Tracer
 from worker.translator import Translator
 
 T = TypeVar("T")
@@ -65,6 +66,10 @@ class Request:
         """Whether the bundle's part in this is done face by face."""
         return (bundle.manifest.region if self.region == "auto" else self.region) == "face"
 
+    def written(self, read: Format) -> Format:
+        """The format of the output for an upload in the format `read`."""
+        return self.format or (read if read.writes else PNG)
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -87,10 +92,27 @@ class Answer:
 class Pipeline:
     """Translates pictures, many at a time, within one event loop."""
 
-    def __init__(self, store: Store, translator: Translator, limits: Limits, *, threads: int) -> None:
-        """`threads` for decoding, composing and encoding; 0: one for each core."""
-        self._store, self._translator, self._limits = store, translator, limits
+    def __init__(
+        self,
+        store: Store,
+        translator: Translator,
+        limits: Limits,
+        *,
+        threads: int,
+        observe: Callable[[Mapping[str, float]], None] = lambda seconds: None,
+        tracer: Tracer = SILENT,
+    ) -> None:
+        """`threads` for decoding, composing and encoding; 0: one for each core.
+
+        `observe` is told of each picture that was translated what its stages took, seconds by name as in the timings.
+        """
+        self._store, self._translator, self.limits = store, translator, limits
+        self._observe, self._tracer = observe, tracer
         self._pool = Pool(threads)
+
+    def plan(self, request: Request) -> Plan:
+        """Which bundles would do it now, in which order; raises what `translate` raises before it decodes."""
+        return _plan(request, self._store.snapshot())
 
     async def translate(self, data: bytes, request: Request, *, deadline: float) -> Answer:
         """Translate one picture before `deadline`, a moment of time.monotonic(); raises RecastError of every kind.
@@ -110,9 +132,9 @@ class Pipeline:
         self._pool.close()
 
     async def _translate(self, data: bytes, request: Request, deadline: float) -> Answer:
-        plan = _plan(request, self._store.snapshot())
-        work = _Work(self._translator, self._pool, request, deadline)
-        decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self._limits)))
+        plan = self.plan(request)
+        work = _Work(self._translator, self._pool, self._tracer, request, deadline)
+        decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self.limits)))
         canvas = Canvas(decoded.image, decoded.alpha)
         if any(request.by_face(step.bundle) for step in plan.steps):
             canvas = await work.compose(canvas.searched)
@@ -121,7 +143,7 @@ class Pipeline:
         else:
             for step in plan.steps:
                 canvas = await work.step(canvas, step)
-        format = request.format or (decoded.format if decoded.format.writes else PNG)
+        format = request.written(decoded.format)
         encoding = partial(
             encode,
             canvas.image,
@@ -132,6 +154,7 @@ class Pipeline:
             copyright=decoded.copyright,
         )
         encoded = await work.timed("encode", self._pool.run(encoding))
+        self._observe(work.seconds)
         models = ",".join(dict.fromkeys(step.bundle.ref for step in plan.steps))
         return Answer(encoded, format.media_type, format, models, work.applied, work.milliseconds())
 
@@ -160,6 +183,7 @@ class _Work:
 
     translator: Translator
     pool: Pool
+    tracer: Tracer
     request: Request
     deadline: float
     applied: dict[str, float] = field(default_factory=dict)
@@ -206,7 +230,8 @@ class _Work:
         """The result of `work`, its duration added to the named timing."""
         started = time.monotonic()
         try:
-            return await work
+            with self.tracer.span(name):
+                return await work
         finally:
             self.seconds[name] += time.monotonic() - started
 
@@ -233,7 +258,8 @@ class _Work:
 
     async def _run(self, bundle: Bundle, graph: str, pixels: Pixels, vectors: Floats) -> Pixels:
         labels = vectors if bundle.manifest.graphs[graph].labels else None
-        done = await self.translator.translate(bundle, graph, pixels, labels, deadline=self.deadline)
+        with self.tracer.span("infer"):
+            done = await self.translator.translate(bundle, graph, pixels, labels, deadline=self.deadline)
         self.seconds["queue"] += done.queue_s
         self.seconds["infer"] += done.infer_s
         return done.pixels

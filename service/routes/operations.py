@@ -1,12 +1,15 @@
-"""Alive and ready, for whoever runs the service; both are open, and neither makes work."""
+"""Alive, ready, and how it goes, for whoever runs the service; all are open, and none makes work or tells of users."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from service.dependencies import StorePart, TranslatorPart
+from service.dependencies import RegistryPart, StorePart, TranslatorPart
 from service.problems import responses
 from service.schemas import Health, Ready
+from worker.exposition import MEDIA_TYPE
 
 router = APIRouter(tags=["operations"])
+
+_METRICS = {"description": "Figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 @router.get("/healthz", summary="Alive", response_description="Alive.")
@@ -20,3 +23,9 @@ async def readyz(store: StorePart, translator: TranslatorPart) -> Ready:
     """Pictures can be translated; 503 with the reason until then."""
     await translator.ready()
     return Ready(models=len(store.snapshot().bundles))
+
+
+@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: _METRICS})
+async def metrics(registry: RegistryPart) -> Response:
+    """What this process has counted and timed, as Prometheus reads it; each worker has figures of its own."""
+    return Response(registry.text(), media_type=MEDIA_TYPE)

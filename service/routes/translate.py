@@ -7,14 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.deadline import awaited
 from service.dependencies import Deadline, PipelinePart
-from service.negotiation import accepted
 from service.problems import responses
 from service.schemas import TranslateQuery
 from service.uploads import BODY, picture
-from worker.errors import InvalidParameter
-from worker.imaging.formats import Format, by_name
+from service.wishes import wished
 from worker.pipeline import Answer
-from worker.pipeline import Request as Wish
 
 router = APIRouter(tags=["translate"])
 
@@ -59,32 +56,10 @@ async def translate(
     The picture is the multipart field `image`, or the body itself. The answer is marked as made by AI, keeps its colour
     profile and transparency, and loses its private metadata.
     """
-    wish = _wish(query, ",".join(request.headers.getlist("accept")))
+    wish = wished(query, accept=",".join(request.headers.getlist("accept")))
     data = await picture(request, deadline=deadline)
     answer = await awaited(pipeline.translate(data, wish, deadline=deadline), request, deadline=deadline)
     return Response(answer.data, media_type=answer.media_type, headers=_headers(answer))
-
-
-def _wish(query: TranslateQuery, accept: str) -> Wish:
-    wanted = _named(query.format) if query.format else accepted(accept)
-    return Wish(
-        domains=tuple(query.domains),
-        model=query.model,
-        strength=query.strength,
-        region=query.region,
-        size=query.size,
-        format=wanted,
-        quality=query.quality,
-    )
-
-
-def _named(name: str) -> Format:
-    found = by_name(name)
-    if found is None or not found.writes:
-        raise InvalidParameter(
-            f"the format {name!r} can't be written by this installation; leave it out, or ask for png"
-        )
-    return found
 
 
 def _headers(answer: Answer) -> dict[str, str]:

@@ -12,7 +12,7 @@ import typer
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from support.services import Failing, settings
+from support.services import Failing, job_parts, settings
 from typer.core import TyperGroup
 
 import recast
@@ -24,9 +24,10 @@ from service.routes import page
 from service.settings import ServiceSettings
 from worker.errors import NotReady
 from worker.pipeline import Pipeline
-from worker.settings import EngineSettings, Limits
+from worker.settings import EngineSettings, JobSettings, Limits, OperationsSettings, QueueSettings
 
 ROOT = Path(__file__).parents[2]
+SETTINGS = (ServiceSettings, EngineSettings, JobSettings, QueueSettings, OperationsSettings)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -54,7 +55,7 @@ def rows(fields: Mapping[str, FieldInfo], prefix: str = "") -> list[str]:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    return "none" if value in (None, "", ()) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    return "none" if value in (None, "", (), {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _cell(text: str | None) -> str:
@@ -67,7 +68,7 @@ def missing(wanted: list[str], page: str) -> str:
     return "\n".join(row for row in wanted if not any(line.startswith(row.removesuffix(" |")) for line in lines))
 
 
-@pytest.mark.parametrize("kind", [ServiceSettings, EngineSettings])
+@pytest.mark.parametrize("kind", SETTINGS)
 def test_every_setting_is_in_the_readme(kind: type[BaseModel]) -> None:
     """The README's table has each RECAST_ variable with its default and the sentence from the code."""
     wanted = rows(kind.model_fields, "RECAST_")
@@ -76,8 +77,9 @@ def test_every_setting_is_in_the_readme(kind: type[BaseModel]) -> None:
 
 
 def test_the_readme_has_no_setting_that_is_gone() -> None:
-    """Each RECAST_ name in the documentation is a setting."""
-    known = {f"RECAST_{name.upper()}" for kind in (ServiceSettings, EngineSettings) for name in kind.model_fields}
+    """Each RECAST_ name in the documentation is a setting, or stands for an option of a command."""
+    known = {f"RECAST_{name.upper()}" for kind in SETTINGS for name in kind.model_fields}
+    known |= {str(option.envvar) for command in commands().values() for option in command.params if option.envvar}
     assert set(re.findall(r"RECAST_[A-Z_]+[A-Z]", "".join(text.read_text(encoding="utf-8") for text in PAGES))) <= known
 
 
@@ -121,7 +123,8 @@ def test_every_route_is_in_the_readme(tmp_path: Path) -> None:
     translator = Failing(NotReady("never"))
     pipeline = Pipeline(store, translator, Limits(), threads=1)
     try:
-        app = create_app(settings(), pipeline, store, translator)
+        jobs = job_parts(JobSettings(storage=str(tmp_path / "storage")), pipeline)
+        app = create_app(settings(), pipeline, store, translator, jobs)
         calls = [
             f"`{method} {path}" for path, item in app.openapi()["paths"].items() for method in map(str.upper, item)
         ]

@@ -10,6 +10,8 @@ from support.services import png, serving, settings
 
 from models.bundle.store import Store
 from service.settings import ServiceSettings
+from worker.settings import JobSettings
+from worker.storage import Storage
 from worker.translator import Translator
 
 
@@ -31,11 +33,18 @@ def client(store: Store) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def serve(store: Store) -> Iterator[Callable[..., httpx.Client]]:
-    """Starts a service of the test's own and gives a client of it: `serve(settings(rate="1/hour"), translator)`."""
+    """Starts a service of the test's own and gives a client of it: the arguments are those of `serving`."""
     with ExitStack() as stack:
 
-        def start(settings: ServiceSettings, translator: Translator | None = None) -> httpx.Client:
-            return stack.enter_context(_client(stack.enter_context(serving(store, settings, translator))))
+        def start(
+            settings: ServiceSettings,
+            translator: Translator | None = None,
+            jobs: JobSettings | None = None,
+            storage: Storage | None = None,
+        ) -> httpx.Client:
+            return stack.enter_context(
+                _client(stack.enter_context(serving(store, settings, translator, jobs, storage)))
+            )
 
         yield start
 

@@ -1,23 +1,23 @@
 """What wraps every request: ids, headers, and bodies that are too long, too slow or given up."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from support.bundles import toy_picture
 from support.services import Stuck, encoded, running, settings
+from support.sockets import WAIT_S, assert_closed_with, connected
 
 from service.envelope import SMALL_BODY, BodyLimit, Envelope
 from service.problems import install
 from service.uploads import MULTIPART_OVERHEAD
+from service.watch import Watch
+from worker.exposition import Registry
 
 Start = Callable[..., httpx.Client]
 
-WAIT_S = 20
 LIMIT = 50_000
 
 
@@ -150,7 +150,7 @@ def test_limit_holds_where_the_framework_reads_the_body() -> None:
 
     install(app)
     app.add_middleware(BodyLimit, paths={"/json": 10})
-    app.add_middleware(Envelope)
+    app.add_middleware(Envelope, watch=Watch(Registry()))
     with running(app) as address, httpx.Client(base_url=address, trust_env=False) as client:
         assert client.post("/json", json={"a": "b"}).json() == ["a"]
         assert client.post("/json", json={"a": "bcdefg"}).json()["code"] == "too-large"
@@ -159,26 +159,7 @@ def test_limit_holds_where_the_framework_reads_the_body() -> None:
         assert client.post("/other", json={"a": "b" * SMALL_BODY}).json()["code"] == "too-large"
 
 
-@contextmanager
-def connected(client: httpx.Client) -> Iterator[socket.socket]:
-    """A bare connection to the client's service, closed at the end of the block."""
-    address = urlsplit(str(client.base_url))
-    with socket.create_connection((address.hostname, address.port), timeout=WAIT_S) as connection:
-        yield connection
-
-
 def send_head(connection: socket.socket, length: str) -> None:
     """The head of POST /translate, for a raw picture of the given length."""
     head = ["POST /translate?domains=blond HTTP/1.1", "Host: test", "Content-Type: image/png", length, "", ""]
     connection.sendall("\r\n".join(head).encode())
-
-
-def assert_closed_with(connection: socket.socket, status: int, code: str) -> None:
-    """The server answers with this problem and then closes the connection."""
-    answer = b""
-    while received := connection.recv(65536):
-        answer += received
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 %d " % status), answer
-    assert b"connection: close" in head.lower()
-    assert f'"code":"{code}"'.encode() in body

@@ -24,6 +24,14 @@ Start = Callable[..., httpx.Client]
 
 CALLS = (
     "post /translate",
+    "post /jobs",
+    "get /jobs",
+    "get /jobs/{id}",
+    "delete /jobs/{id}",
+    "get /jobs/{id}/events",
+    "get /jobs/{id}/pictures",
+    "get /jobs/{id}/results",
+    "get /jobs/{id}/results/{name}",
     "get /models",
     "get /models/{name}",
     "get /models/{name}/samples/{file}",
@@ -78,6 +86,19 @@ def test_calls_and_parameters_are_the_contracts(description: dict[str, Any]) -> 
     assert set(translate["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
 
 
+def test_jobs_take_the_query_of_translate(description: dict[str, Any]) -> None:
+    """POST /jobs has every parameter of POST /translate with the same default, a webhook, and a key."""
+    job, translate = ({each["name"]: each for each in described(description, path)} for path in ("/jobs", "/translate"))
+    assert {name: each["schema"].get("default") for name, each in translate.items()} == {
+        name: each["schema"].get("default") for name, each in job.items() if name in translate
+    }
+    assert set(job) - set(translate) == {"webhook", "Idempotency-Key"}
+    assert job["Idempotency-Key"]["in"] == "header"
+    content = description["paths"]["/jobs"]["post"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+    assert set(content["application/json"]["schema"]["properties"]) == {"source", "destination"}
+
+
 def test_description_can_be_switched_off(serve: Start) -> None:
     """Without docs, neither the description nor its page is there; the upload page is."""
     client = serve(settings(docs=False))
@@ -88,8 +109,11 @@ def test_description_can_be_switched_off(serve: Start) -> None:
     ("call", "mode"),
     [
         *((call, GenerationMode.POSITIVE) for call in CALLS),
-        # The only call that has parameters which can be wrong.
+        # The calls that have parameters which can be wrong.
         ("post /translate", GenerationMode.NEGATIVE),
+        ("post /jobs", GenerationMode.NEGATIVE),
+        ("get /jobs", GenerationMode.NEGATIVE),
+        ("get /jobs/{id}/pictures", GenerationMode.NEGATIVE),
     ],
 )
 def test_nothing_that_is_sent_breaks_the_service(
@@ -105,3 +129,9 @@ def test_nothing_that_is_sent_breaks_the_service(
         case.call_and_validate(base_url=str(client.base_url), checks=CHECKS)
 
     check()
+
+
+def described(description: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    """The parameters of a POST."""
+    parameters: list[dict[str, Any]] = description["paths"][path]["post"]["parameters"]
+    return parameters

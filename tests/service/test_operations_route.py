@@ -1,9 +1,10 @@
 """Health and readiness."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
-from support.services import Failing, close, running, settings
+from support.services import Failing, close, job_parts, running, settings
 
 from models.bundle.store import Store
 from service.app import create_app
@@ -11,7 +12,7 @@ from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.errors import NotReady
 from worker.pipeline import Pipeline
-from worker.settings import EngineSettings
+from worker.settings import EngineSettings, JobSettings
 
 Start = Callable[..., httpx.Client]
 
@@ -29,7 +30,7 @@ def test_not_ready_gives_the_reason(serve: Start) -> None:
     assert answer.json()["detail"] == "the models are loading"
 
 
-def test_ready_once_the_bundles_are_loaded(store: Store) -> None:
+def test_ready_once_the_bundles_are_loaded(store: Store, tmp_path: Path) -> None:
     """With the bundles loaded it is ready, and says how many there are."""
     engine = EngineSettings(device="cpu", threads=1)
     library = Library(store, engine)
@@ -37,8 +38,9 @@ def test_ready_once_the_bundles_are_loaded(store: Store) -> None:
     for bundle in store.snapshot().bundles:
         library.load(bundle).result()
     pipeline = Pipeline(store, translator, settings().limits(), threads=1)
+    jobs = job_parts(JobSettings(storage=str(tmp_path)), pipeline)
     try:
-        with running(create_app(settings(), pipeline, store, translator)) as address:
+        with running(create_app(settings(), pipeline, store, translator, jobs)) as address:
             answer = httpx.get(f"{address}/readyz", trust_env=False)
     finally:
         pipeline.close()

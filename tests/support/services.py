@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import uvicorn
@@ -20,11 +21,21 @@ from support.bundles import toy_picture
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from service.app import create_app
+from service.parts import Jobs
 from service.settings import ServiceSettings
 from worker.embedded import Embedded
 from worker.engine.library import Library
+from worker.jobs.board import Board
+from worker.jobs.chunks import Chunks
+from worker.jobs.intake import Intake
+from worker.jobs.layout import End, Job
+from worker.jobs.local import Local
+from worker.jobs.roots import Roots
+from worker.jobs.runner import Runner
+from worker.jobs.webhooks import Courier
 from worker.pipeline import Pipeline
-from worker.settings import EngineSettings
+from worker.settings import EngineSettings, JobSettings
+from worker.storage import Storage, open_storage
 from worker.translator import Translated, Translator
 
 
@@ -61,17 +72,41 @@ def encoded(image: Image.Image, format: str) -> bytes:
 
 
 @contextmanager
-def serving(store: Store, settings: ServiceSettings, translator: Translator | None = None) -> Iterator[str]:
-    """The address (`http://127.0.0.1:PORT`) of a service over `store`; without a translator, with an embedded one."""
+def serving(
+    store: Store,
+    settings: ServiceSettings,
+    translator: Translator | None = None,
+    jobs: JobSettings | None = None,
+    storage: Storage | None = None,
+) -> Iterator[str]:
+    """The address (`http://127.0.0.1:PORT`) of a service over `store`; without a translator, with an embedded one.
+
+    Without settings or a storage of their own, jobs lie in a folder that is gone afterwards.
+    """
     engine = EngineSettings(device="cpu", threads=1)
     used = translator or Embedded(Library(store, engine), engine)
     pipeline = Pipeline(store, used, settings.limits(), threads=2)
-    try:
-        with running(create_app(settings, pipeline, store, used)) as address:
-            yield address
-    finally:
-        pipeline.close()
-        close(used)
+    with TemporaryDirectory() as folder:
+        parts = job_parts(jobs or JobSettings(storage=folder), pipeline, storage)
+        try:
+            with running(create_app(settings, pipeline, store, used, parts), parts.runner) as address:
+                yield address
+        finally:
+            pipeline.close()
+            close(used)
+
+
+def job_parts(settings: JobSettings, pipeline: Pipeline, storage: Storage | None = None) -> Jobs:
+    """The parts of jobs over these settings' storage, or another one; the runner, which is a Local, is not started."""
+    storage = storage or open_storage(settings.storage)
+    roots, board, courier = Roots(settings.roots), Board(storage), Courier(storage, settings)
+
+    async def ended(job: Job, end: End) -> None:
+        """Tells nobody."""
+
+    runner = Local(board, Chunks(storage, roots, pipeline, at_once=4), ended=ended, at_once=2)
+    intake = Intake(storage, roots, settings, pipeline.limits)
+    return Jobs(settings, storage, roots, intake, board, runner, courier)
 
 
 def close(translator: Translator) -> None:
@@ -81,16 +116,24 @@ def close(translator: Translator) -> None:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """The address of an application that runs until the end of the block."""
+def running(app: FastAPI, runner: Runner | None = None) -> Iterator[str]:
+    """The address of an application that runs until the end of the block, and its runner with it."""
+    with started(app, runner) as (address, _):
+        yield address
+
+
+@contextmanager
+def started(app: FastAPI, runner: Runner | None, *, patience_s: int = 1) -> Iterator[tuple[str, uvicorn.Server]]:
+    """The same, and the server; `patience_s` is how long it waits at the end for answers that are under way."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = _Server(uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1))
+        config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=patience_s)
+        server = _Server(config, runner)
         thread = threading.Thread(target=server.run, args=([listener],), name="uvicorn")
         thread.start()
         try:
             assert server.up.wait(30), "the server did not start"
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}", server
         finally:
             server.should_exit = True
             thread.join()
@@ -167,10 +210,18 @@ class Stuck:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, runner: Runner | None) -> None:
         super().__init__(config)
         self.up = threading.Event()
+        self.runner = runner
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if isinstance(self.runner, Local):
+            await self.runner.start()
         await super().startup(sockets=sockets)
         self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets=sockets)
+        if self.runner is not None:
+            await self.runner.close()

@@ -1,5 +1,6 @@
 """The batcher, with real threads and a device that the test holds and lets go; time is told by the test."""
 
+import itertools
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -420,6 +421,99 @@ def test_an_empty_queue_takes_an_item_of_any_weight(make: Make, device: Device) 
     assert heavy.result(PATIENCE_S) == 9
 
 
+def test_items_that_are_there_at_once_share_a_batch(make: Make, device: Device) -> None:
+    """Several items queued together are one batch even on an idle device, each with its own answer and deadline."""
+    clock = Clock()
+    batcher = make(device, clock=clock)
+    clock.now = 1.0
+    futures = batcher.submit_all([(("a", 1), None), (("a", 2), 1.0), (("a", 3), 2.0)])
+    device.let_go()
+    assert (futures[0].result(PATIENCE_S), futures[2].result(PATIENCE_S)) == (1, 3)
+    assert isinstance(futures[1].exception(PATIENCE_S), Expired)
+    assert device.numbers == [[1, 3]]
+
+
+def test_items_are_queued_together_or_not_at_all(make: Make, device: Device) -> None:
+    """Where not all of several items fit, none is queued."""
+    batcher = make(device, max_queue=3)
+    batcher.submit(("a", 0))
+    device.wait_for_batch()
+    batcher.submit_all([(("a", 1), None), (("a", 2), None)])
+    with pytest.raises(Full):
+        batcher.submit_all([(("a", 3), None), (("a", 4), None)])
+    last = batcher.submit(("a", 5))
+    device.let_go()
+    assert last.result(PATIENCE_S) == 5
+    assert device.numbers == [[0], [1, 2, 5]]
+
+
+def test_urgent_items_lead(make: Make, device: Device) -> None:
+    """What somebody waits for comes before what was there first; that fills the room that is left, if it may."""
+    batcher = make(device, max_batch=3)
+    batcher.submit(("x", 0))
+    device.wait_for_batch()
+    futures = [batcher.submit(("a", number), urgent=False) for number in (1, 2)]
+    futures += [batcher.submit(work, urgent=False) for work in [("b", 3), ("a", 4)]]
+    futures += [batcher.submit(("a", number)) for number in (5, 6)]
+    device.let_go()
+    for future in futures:
+        future.result(PATIENCE_S)
+    assert device.numbers == [[0], [5, 6, 1], [2, 4], [3]]
+
+
+def test_what_is_not_urgent_is_never_starved(make: Make, device: Device) -> None:
+    """After three batches that urgent items led, the oldest of the others leads one, and urgent ones may fill it."""
+    batcher = make(device, max_batch=2)
+    batcher.submit(("x", 0))
+    device.wait_for_batch()
+    futures = [batcher.submit(("b", number), urgent=False) for number in (101, 102, 103)]
+    futures += [batcher.submit(("a", number)) for number in range(1, 15)]
+    device.let_go()
+    for future in futures:
+        future.result(PATIENCE_S)
+    assert device.numbers[1:] == [
+        *([1, 2], [3, 4], [5, 6]),
+        [101, 102],
+        *([7, 8], [9, 10], [11, 12]),
+        [103],
+        [13, 14],
+    ]
+
+
+def test_others_wait_for_nothing_where_nothing_is_urgent(make: Make) -> None:
+    """Without urgent items the others are batched as if they were."""
+    batcher = make(_numbers)
+    assert batcher.submit(("a", 7), urgent=False).result(PATIENCE_S) == 7
+
+
+def test_each_kind_has_room_of_its_own(make: Make, device: Device) -> None:
+    """However many wait for whom nobody waits, an urgent item is let in, and the other way round."""
+    batcher = make(device, max_queue=1)
+    batcher.submit(("a", 0))
+    device.wait_for_batch()
+    futures = [batcher.submit(("a", number), urgent=urgent) for number, urgent in [(1, False), (2, True)]]
+    for urgent in (True, False):
+        with pytest.raises(Full):
+            batcher.submit(("a", 3), urgent=urgent)
+    device.let_go()
+    assert [future.result(PATIENCE_S) for future in futures] == [1, 2]
+
+
+def test_a_batch_that_runs_says_since_when(make: Make, device: Device) -> None:
+    """busy_s is the time since the present batch began, and 0 while the device is idle."""
+    clock = Clock()
+    batcher = make(device, clock=clock)
+    assert batcher.busy_s == 0
+    future = batcher.submit(("a", 1))
+    device.wait_for_batch()
+    clock.now = 7.0
+    assert batcher.busy_s == 7.0
+    device.let_go()
+    future.result(PATIENCE_S)
+    batcher.close()
+    assert batcher.busy_s == 0
+
+
 def test_close_finishes_what_waits(make: Make, device: Device) -> None:
     """Draining runs what is queued, without holding it back, and takes nothing new."""
     batcher = make(device, max_wait=1e6)
@@ -509,32 +603,33 @@ def test_many_threads_get_their_own_answers(make: Make) -> None:
     assert max(batch.rows for batch in make.told) <= 8
 
 
-WORK = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 6), st.booleans()), max_size=20)
+WORK = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 6), st.booleans(), st.booleans()), max_size=20)
 
 
 @settings(deadline=None, max_examples=60)
 @given(queue=WORK, max_batch=st.integers(1, 6))
-def test_whatever_waits_is_batched_by_the_rules(queue: list[tuple[str, int, bool]], max_batch: int) -> None:
-    """Every item that is not cancelled runs once; batches have one key, fit, and keep each key's order of arrival."""
+def test_whatever_waits_is_batched_by_the_rules(queue: list[tuple[str, int, bool, bool]], max_batch: int) -> None:
+    """Every item that is not cancelled runs once; batches have one key, fit, and keep each key's and kind's order."""
     device = Device()
     batcher: Batcher[Work, int] = Batcher(
         device, key=_key, weight=lambda work: work[1] % 10, max_batch=max_batch, max_queue=1000
     )
     batcher.submit(("blocker", 1))
     device.wait_for_batch()
-    works = [(key, rows + 10 * place) for place, (key, rows, _) in enumerate(queue)]
-    futures = [batcher.submit(work) for work in works]
+    works = [(key, rows + 10 * place) for place, (key, rows, _, _) in enumerate(queue)]
+    urgent = {work for work, (_, _, _, kind) in zip(works, queue, strict=True) if kind}
+    futures = [batcher.submit(work, urgent=work in urgent) for work in works]
     alive = [
         work
-        for work, future, (_, _, cancel) in zip(works, futures, queue, strict=True)
+        for work, future, (_, _, cancel, _) in zip(works, futures, queue, strict=True)
         if not cancel or not future.cancel()
     ]
     device.let_go()
     batcher.close()
     batches = device.batches[1:]
-    for key in "ab":
-        assert [work for batch in batches for work in batch if work[0] == key] == [
-            work for work in alive if work[0] == key
+    for key, kind in itertools.product("ab", (True, False)):
+        assert [work for batch in batches for work in batch if work[0] == key and (work in urgent) == kind] == [
+            work for work in alive if work[0] == key and (work in urgent) == kind
         ]
     for batch in batches:
         assert len({key for key, _ in batch}) == 1

@@ -15,12 +15,11 @@ from support.graphs import SIZE, failing_bundle, square_root_bundle
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
-from worker.embedded import UNKNOWN_RATE_RETRY_S, Embedded
+from worker.embedded import UNKNOWN_RATE_RETRY_S, Embedded, Order
 from worker.engine.batcher import Batch
 from worker.engine.engine import Engine
 from worker.engine.library import Library
-from worker.engine.session import EngineError
-from worker.errors import NotReady, Overloaded, TimedOut
+from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
 from worker.translator import Translated
 
@@ -150,6 +149,53 @@ def test_requests_share_a_batch_while_the_device_is_busy(tmp_path: Path, device:
     assert (horse.pixels == 120).all()
     assert [batch.rows for batch in told] == [1, 3, 2]
     assert all(done.queue_s > 0 and done.infer_s > 0 for done in zebras)
+
+
+def test_what_nobody_waits_for_gives_way(tmp_path: Path, device: Device) -> None:
+    """What came through `bulk` is done after what came later by the front door; closing it does nothing."""
+    flip = flip_bundle(tmp_path)
+
+    async def ask() -> tuple[list[str], list[Translated]]:
+        async with embedded(Store([tmp_path]), device=device) as translator:
+            order: list[str] = []
+            first = zebra(translator, flip, 0)
+            await device.wait_for_run()
+            bulk = translator.bulk
+            patient = asyncio.create_task(bulk.translate(flip, "horse", grey(), None, deadline=soon()))
+            patient.add_done_callback(lambda _: order.append("bulk"))
+            await queued(first, patient, translator=translator, rows=2)
+            urgent = zebra(translator, flip, 1)
+            urgent.add_done_callback(lambda _: order.append("urgent"))
+            await queued(first, patient, urgent, translator=translator, rows=3)
+            device.let_go()
+            answers = await asyncio.gather(first, patient, urgent)
+            await bulk.close()
+            await bulk.ready()
+            await zebra(translator, flip, 2)
+            return order, list(answers)
+
+    order, answers = asyncio.run(ask())
+    assert order == ["urgent", "bulk"]
+    assert [done.pixels[0, 0, 0, 0] for done in answers] == [255, 120, 254]
+
+
+def test_threads_may_queue_many_at_once(tmp_path: Path) -> None:
+    """What a thread submits together is one batch, and each of it ends by itself; a cold bundle is loaded first."""
+    flip, failing = flip_bundle(tmp_path), failing_bundle(tmp_path)
+    told: list[Batch] = []
+
+    async def ask() -> list[int]:
+        async with embedded(Store([tmp_path]), told=told) as translator:
+            orders = [Order("zebra", grey(level=level), None, soon()) for level in (1, 2, 3)]
+            futures = await asyncio.to_thread(translator.submit, flip, orders)
+            levels = [(await asyncio.wrap_future(future)).rows[0, 0, 0, 0] for future in futures]
+            with pytest.raises(NotReady, match="failing@1"):
+                await asyncio.to_thread(translator.submit, failing, orders)
+            assert translator.rows_at_once == 8
+            return levels
+
+    assert asyncio.run(ask()) == [254, 253, 252]
+    assert [batch.items for batch in told] == [3]
 
 
 def test_a_batch_on_a_cpu_has_no_more_rows_than_threads(tmp_path: Path, device: Device) -> None:

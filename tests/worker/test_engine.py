@@ -10,7 +10,8 @@ from support.bundles import HORSE_SHIFT, flip_bundle, toy_bundle, toy_picture, t
 
 from models.bundle.archive import Bundle
 from worker.engine.engine import Engine, buckets, run_in_parts
-from worker.engine.session import CPU, EngineError
+from worker.engine.session import CPU
+from worker.errors import EngineError
 from worker.settings import EngineSettings
 
 Floats = NDArray[np.float32]

@@ -15,7 +15,7 @@ from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from worker.engine.engine import Engine
 from worker.engine.library import GRACE_S, RETRY_S, Library
-from worker.engine.session import EngineError
+from worker.errors import EngineError
 from worker.settings import EngineSettings
 
 PATIENCE_S = 20.0

@@ -12,7 +12,8 @@ from support.bundles import flip_bundle, toy_bundle
 from support.graphs import PIXELS, SIZE, bundle_of, model
 
 from models.bundle.archive import Bundle
-from worker.engine.session import CPU, CUDA, EngineError, ProviderMissing, Session, cores, has_gpu
+from worker.engine.session import CPU, CUDA, ProviderMissing, Session, cores, has_gpu
+from worker.errors import EngineError
 
 
 def opened(bundle: Bundle, graph: str = "generator", *, device: str = "cpu") -> Session:

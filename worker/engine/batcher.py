@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Generic, Literal, TypeVar
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Reason = Literal["size", "idle", "wait", "close"]
 """Why a batch left: it was full; the device was free; its oldest item had waited long enough; the batcher closes."""
+
+URGENT_IN_A_ROW = 3
+"""Batches that urgent items may lead while others wait; the next one is led by the oldest of the others."""
 
 
 class Full(Exception):
@@ -64,9 +68,11 @@ class Batcher(Generic[Item, Result]):
 
     run: items to as many results in the same order. Where it raises, or miscounts, its items are run once more, one by
         one, so that a bad item fails alone.
-    key: only items with equal keys share a batch. The oldest item's key leads, and the order of arrival is kept.
+    key: only items with equal keys share a batch. The oldest urgent item's key leads, and the order of arrival is kept;
+        what room is left goes to items that are not urgent. Of four batches these lead one, if any wait.
     max_batch: rows in one batch; an item that weighs more runs alone.
-    max_queue: rows that may wait; beyond that `submit` raises Full. An empty queue takes an item of any weight.
+    max_queue: rows that may wait, urgent ones and others each; beyond that `submit` raises Full. An empty queue takes
+        an item of any weight.
     max_wait: seconds, from the arrival of the oldest item, that a free device may be held back for more. With 0 it
         takes what there is; batches then grow only while the device is busy.
     weight: rows of an item, 1 or more.
@@ -92,34 +98,46 @@ class Batcher(Generic[Item, Result]):
         self._changed = threading.Condition()
         self._line: _Line[Item, Result] = _Line()
         self._running = 0
+        self._began: float | None = None
         self._rate = _Rate()
         self._closed = False
         self._thread = threading.Thread(target=self._loop, name="batcher", daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item, deadline: float | None = None) -> Future[Result]:
+    def submit(self, item: Item, deadline: float | None = None, *, urgent: bool = True) -> Future[Result]:
         """Queues an item and returns at once; cancelling the future before its batch starts takes the item out.
 
         deadline: on time.monotonic's scale. An item that is still waiting then is not run and ends with Expired, which
         is noticed when the next batch is formed: who needs to know on time waits with a timeout of its own and cancels.
+        urgent: whether somebody waits for it; what is not urgent gives way.
         Raises Full or Closed.
         """
-        entry = _Entry[Item, Result](item, self._key(item), self._weight(item), self._clock(), deadline)
-        if entry.rows < 1:
-            raise ValueError(f"an item of {entry.rows} rows can't be queued: the least is 1")
+        return self.submit_all([(item, deadline)], urgent=urgent)[0]
+
+    def submit_all(self, items: Sequence[tuple[Item, float | None]], *, urgent: bool = True) -> list[Future[Result]]:
+        """As `submit`, of items with their deadlines that are there at once and may share a batch; all or none."""
+        now = self._clock()
+        entries = [
+            _Entry[Item, Result](item, self._key(item), self._weight(item), urgent, now, deadline)
+            for item, deadline in items
+        ]
+        if bad := [entry.rows for entry in entries if entry.rows < 1]:
+            raise ValueError(f"an item of {bad[0]} rows can't be queued: the least is 1")
+        rows = sum(entry.rows for entry in entries)
         with self._changed:
             if self._closed:
                 raise Closed("the batcher is closed and takes no more items")
-            dead = [] if self._has_room(entry) else self._line.pull_dead(entry.arrived)
-            refusal = None if self._has_room(entry) else Full(self.depth, self.rate, self._max_queue)
+            dead = [] if self._has_room(rows, urgent) else self._line.pull_dead(now)
+            refusal = None if self._has_room(rows, urgent) else Full(self.depth, self.rate, self._max_queue)
             if refusal is None:
-                self._line.push(entry)
+                for entry in entries:
+                    self._line.push(entry)
                 self._changed.notify()
         for gone in dead:
             gone.bury()
         if refusal is not None:
             raise refusal
-        return entry.future
+        return [entry.future for entry in entries]
 
     @property
     def depth(self) -> int:
@@ -132,6 +150,12 @@ class Batcher(Generic[Item, Result]):
         """Rows done per second of work, averaged over the last batches; None before the first is done."""
         with self._changed:
             return self._rate.per_second
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds that the present batch has been running; 0 while none is."""
+        with self._changed:
+            return 0.0 if self._began is None else self._clock() - self._began
 
     def close(self, *, drain: bool = True) -> None:
         """Takes no more items, finishes what waits (or, without drain, ends it with Closed) and joins the thread.
@@ -147,14 +171,16 @@ class Batcher(Generic[Item, Result]):
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def _has_room(self, entry: "_Entry[Item, Result]") -> bool:
-        return self._line.rows == 0 or self._line.rows + entry.rows <= self._max_queue
+    def _has_room(self, rows: int, urgent: bool) -> bool:
+        waiting = self._line.waiting[urgent]
+        return waiting == 0 or waiting + rows <= self._max_queue
 
     def _loop(self) -> None:
         while True:
             with self._changed:
                 dead, batch, reason = self._await_batch()
                 self._running = sum(entry.rows for entry in batch)
+                self._began = self._clock() if batch else None
             for entry in dead:
                 entry.bury()
             if batch:
@@ -173,9 +199,9 @@ class Batcher(Generic[Item, Result]):
                 self._changed.wait()
                 continue
             batch, full = self._line.head(self._max_batch)
-            held_back = batch[0].arrived + self._max_wait - self._clock()
+            held_back = _oldest(batch) + self._max_wait - self._clock()
             if full or self._closed or held_back <= 0:
-                self._line.pull(batch)
+                self._line.take(batch)
                 return [], batch, self._reason(full)
             self._changed.wait(held_back)
 
@@ -195,9 +221,10 @@ class Batcher(Generic[Item, Result]):
         rows = sum(entry.rows for entry in live)
         with self._changed:
             self._running = 0
+            self._began = None
             self._rate.add(rows, took)
         if live:
-            self._tell(Batch(len(live), rows, reason, started - live[0].arrived, took, failed))
+            self._tell(Batch(len(live), rows, reason, started - _oldest(live), took, failed))
 
     def _answer(self, live: "list[_Entry[Item, Result]]") -> int:
         """Runs items as one, or one by one where that fails; how many failed for good."""
@@ -241,6 +268,7 @@ class _Entry(Generic[Item, Result]):
     item: Item
     key: Hashable
     rows: int
+    urgent: bool
     arrived: float
     deadline: float | None
     future: Future[Result] = field(default_factory=Future)
@@ -263,23 +291,33 @@ class _Entry(Generic[Item, Result]):
             self.future.set_exception(error)
 
 
+def _oldest(batch: "Sequence[_Entry[Item, Result]]") -> float:
+    return min(entry.arrived for entry in batch)
+
+
 class _Line(Generic[Item, Result]):
-    """The waiting entries in order of arrival; not thread-safe by itself."""
+    """The waiting entries, urgent ones (True) and others, each in order of arrival; not thread-safe by itself."""
 
     def __init__(self) -> None:
-        self._entries: deque[_Entry[Item, Result]] = deque()
-        self.rows = 0
+        self._entries: dict[bool, deque[_Entry[Item, Result]]] = {True: deque(), False: deque()}
+        self.waiting = {True: 0, False: 0}  # rows
+        self._in_a_row = 0  # batches that urgent entries led while others waited
+
+    @property
+    def rows(self) -> int:
+        return sum(self.waiting.values())
 
     def push(self, entry: _Entry[Item, Result]) -> None:
-        self._entries.append(entry)
-        self.rows += entry.rows
+        self._entries[entry.urgent].append(entry)
+        self.waiting[entry.urgent] += entry.rows
 
     def head(self, most: int) -> tuple[list[_Entry[Item, Result]], bool]:
-        """The oldest entry and those that may run with it, up to `most` rows, and whether no more would fit."""
+        """The entry whose turn it is and those that may run with it, up to `most` rows, and if no more would fit."""
+        first = bool(self._entries[True]) and not (self._entries[False] and self._in_a_row >= URGENT_IN_A_ROW)
         batch: list[_Entry[Item, Result]] = []
         rows = 0
-        for entry in self._entries:
-            if entry.key != self._entries[0].key:
+        for entry in chain(self._entries[first], self._entries[not first]):
+            if batch and entry.key != batch[0].key:
                 continue
             if batch and rows + entry.rows > most:
                 return batch, True
@@ -287,19 +325,26 @@ class _Line(Generic[Item, Result]):
             rows += entry.rows
         return batch, rows >= most
 
+    def take(self, batch: list[_Entry[Item, Result]]) -> None:
+        """Pulls what runs now."""
+        self._in_a_row = self._in_a_row + 1 if batch[0].urgent and self._entries[False] else 0
+        self.pull(batch)
+
     def pull(self, gone: list[_Entry[Item, Result]]) -> None:
         names = {id(entry) for entry in gone}
-        self._entries = deque(entry for entry in self._entries if id(entry) not in names)
-        self.rows -= sum(entry.rows for entry in gone)
+        for urgent, entries in self._entries.items():
+            self._entries[urgent] = deque(entry for entry in entries if id(entry) not in names)
+        for entry in gone:
+            self.waiting[entry.urgent] -= entry.rows
 
     def pull_dead(self, now: float) -> list[_Entry[Item, Result]]:
-        dead = [entry for entry in self._entries if entry.is_dead(now)]
+        dead = [entry for entry in chain(*self._entries.values()) if entry.is_dead(now)]
         if dead:
             self.pull(dead)
         return dead
 
     def pull_all(self) -> list[_Entry[Item, Result]]:
-        left = list(self._entries)
+        left = list(chain(*self._entries.values()))
         self.pull(left)
         return left
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.bundle.archive import Bundle
 from models.bundle.domains import probabilities
 from models.bundle.pixels import to_pixels, to_tensor
-from worker.engine.session import CUDA, EngineError, Session, label_width
+from worker.engine.session import CUDA, Session, label_width
+from worker.errors import EngineError
 from worker.settings import EngineSettings
 
 Pixels = NDArray[np.uint8]

@@ -8,14 +8,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Snapshot, Store
 from worker.engine.engine import Engine
-from worker.engine.session import EngineError
+from worker.errors import EngineError
 from worker.settings import EngineSettings
 
 logger = logging.getLogger(__name__)
@@ -107,11 +107,29 @@ class Library:
             future = self._loading[bundle] = self._loader.submit(self._load, bundle)
             return future
 
+    def find(self, ref: str) -> Bundle | None:
+        """The bundle called `name@version`: the store's, or one that has left it and is still in memory."""
+        with self._lock:
+            left = next((bundle for bundle in self._held if bundle.ref == ref), None)
+        return self._store.snapshot().get(ref) or left
+
     @property
     def loaded(self) -> tuple[str, ...]:
         """`name@version` of each engine in memory, the least recently used first."""
         with self._lock:
             return tuple(bundle.ref for bundle in self._held)
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """`name@version` of the store's bundles by rank, but those that did not load."""
+        with self._lock:
+            return tuple(bundle.ref for bundle in self._store.snapshot().bundles if bundle not in self._refused)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that the graphs in memory really run on, each once."""
+        with self._lock:
+            return tuple(sorted({name for held in self._held.values() for name in held.engine.providers}))
 
     @property
     def refused(self) -> dict[str, str]:
@@ -132,6 +150,11 @@ class Library:
         with self._lock:
             works = any(bundle not in self._refused for bundle in snapshot.bundles)
         return None if works else "; ".join(["no bundle can be loaded", *self.refused.values(), *refusals])
+
+    def settle(self) -> str | None:
+        """Waits until each bundle of the first `follow` is loaded or refused; then as `unready`."""
+        wait(self._opening)
+        return self.unready()
 
     def close(self) -> None:
         """Waits for the load that runs, if any, and lets all engines go, leased or not."""

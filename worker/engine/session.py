@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle, BundleError
 from models.bundle.manifest import Manifest
+from worker.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,6 @@ CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
 Shape = tuple[int | None, ...]
-
-
-class EngineError(Exception):
-    """A graph that can't be run, or gave what it must not; the message names the bundle and holds no path."""
 
 
 class ProviderMissing(EngineError):

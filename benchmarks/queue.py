@@ -1,0 +1,322 @@
+"""What the road over Redis and Celery costs, and how far it scales; Redis and the workers are started here.
+
+    recast bench queue [--seconds S] [--rounds N] [--bundle NAME] [--part overhead|throughput|scaling]
+
+- overhead: the same shipped bundle in this process and in one worker process, in turns, at concurrency 1 and 32. A
+  picture is what the pipeline asks for it: its labels, then its translation. Both sides share the machine's CPUs.
+- throughput: one worker whose model costs nothing, pictures of 128 px. Also the CPU time that a picture costs this
+  process, which stands for the service, the worker and Redis.
+- scaling: 1, 2, 4 and 8 workers whose model sleeps 5 ms a batch, as if on a GPU.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+import models
+import worker.engine.library
+from models.bundle.archive import Bundle, write
+from models.bundle.manifest import Domain, Graph, Manifest, Picture
+from models.bundle.store import Store
+from worker.embedded import Embedded
+from worker.engine.library import Library
+from worker.errors import NotReady
+from worker.remote import Remote
+from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
+from worker.translator import Translator
+from worker.work import work
+
+SIZE = 128
+ROWS = 64
+"""Pictures of one batch of the models that are none."""
+SLEEP_S = 0.005
+CLIENTS = 256
+PARTS = ("overhead", "throughput", "scaling")
+
+Ask = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one side did in one round."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+def main() -> None:
+    """Prints the parts that were asked for; or is a worker itself, with or without a model that is none."""
+    options = _options()
+    if options.worker is not None:
+        _work(options.worker, options.sleep)
+        return
+    for part in [options.part] if options.part else PARTS:
+        with tempfile.TemporaryDirectory() as folder, _broker(Path(folder)) as broker:
+            {"overhead": _overhead, "throughput": _throughput, "scaling": _scaling}[part](options, broker, Path(folder))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each side in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--bundle", default="avatars")
+    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--sleep", type=float, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class Double:
+    """In the place of an engine: sleeps as long as a batch is said to take, and gives the pictures back."""
+
+    seconds = 0.0
+
+    def __init__(self, bundle: Bundle, settings: EngineSettings) -> None:
+        self.bundle, self.bytes, self.providers = bundle, 0, ("none",)
+
+    def translate(self, graph: str, pixels: NDArray[np.uint8], labels: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+        """The same pixels."""
+        if self.seconds:
+            time.sleep(self.seconds)
+        return pixels
+
+    def warm(self) -> None:
+        """Is warm."""
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def _work(store: Path, sleep: float | None) -> None:
+    if sleep is not None:
+        Double.seconds = sleep
+        worker.engine.library.Engine = Double  # type: ignore[attr-defined,assignment]
+    with Store([store]) as opened:
+        sys.exit(work(opened, EngineSettings(), QueueSettings(), JobSettings(), Limits()))
+
+
+def _overhead(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
+    shipped = Path(models.__file__).parent / "pretrained"
+    bundle = Store([shipped]).snapshot().get(options.bundle)
+    if bundle is None:
+        sys.exit(f"there is no shipped bundle {options.bundle!r}")
+    engine = EngineSettings(device="auto")
+    with _workers(1, broker, shipped, folder, {"device": "auto"}):
+        for concurrency in (1, 32):
+            rounds = [
+                asyncio.run(_sides(shipped, engine, bundle, broker, concurrency, options.seconds))
+                for _ in range(options.rounds)
+            ]
+            _print_overhead(concurrency, rounds)
+
+
+async def _sides(
+    shipped: Path, engine: EngineSettings, bundle: Bundle, broker: "_Redis", concurrency: int, seconds: float
+) -> dict[str, Load]:
+    embedded = Embedded(Library(Store([shipped]), engine), engine)
+    remote = Remote(QueueSettings(broker=broker.url))
+    await remote.start()
+    loads = {}
+    for name, translator in {"embedded": embedded, "remote": remote}.items():
+        await _ready(translator)
+        loads[name] = await _load(_picture(translator, bundle), concurrency, seconds)
+    await remote.close()
+    await embedded.close()
+    return loads
+
+
+def _picture(translator: Translator, bundle: Bundle) -> Ask:
+    """What the pipeline asks of a translator for one picture of the network's size."""
+    manifest = bundle.manifest
+    pixels = np.random.default_rng(0).integers(0, 256, (1, manifest.picture.size, manifest.picture.size, 3), np.uint8)
+    graph = manifest.domains[0].graph
+    labels = np.zeros((1, len(manifest.label_order)), np.float32) if manifest.graphs[graph].labels else None
+
+    async def ask() -> None:
+        deadline = time.monotonic() + 60
+        if manifest.classifier and labels is not None:
+            await translator.classify(bundle, pixels, deadline=deadline)
+        await translator.translate(bundle, graph, pixels, labels, deadline=deadline)
+
+    return ask
+
+
+def _print_overhead(concurrency: int, rounds: list[dict[str, Load]]) -> None:
+    print(f"concurrency {concurrency}, medians of {len(rounds)} rounds")
+    for name in rounds[0]:
+        _print(name, [each[name] for each in rounds])
+    p50, p99 = (
+        statistics.median(getattr(each["remote"], field) - getattr(each["embedded"], field) for each in rounds)
+        for field in ("p50_ms", "p99_ms")
+    )
+    print(f"  the broker's road adds {p50:.1f} ms at p50 and {p99:.1f} ms at p99")
+
+
+def _throughput(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
+    bundle = _nothing(folder / "store")
+    with _workers(1, broker, folder / "store", folder, _MANY, sleep=0.0) as processes:
+        watched = {"service": os.getpid(), "worker": processes[0].pid, "redis": broker.process.pid}
+        for concurrency in (1, 32, CLIENTS):
+            loads, costs = [], []
+            for _ in range(options.rounds):
+                before = {name: _cpu_s(pid) for name, pid in watched.items()}
+                loads.append(asyncio.run(_remotely(broker, bundle, concurrency, options.seconds)))
+                pictures = loads[-1].per_second * options.seconds
+                costs.append({name: 1e6 * (_cpu_s(pid) - before[name]) / pictures for name, pid in watched.items()})
+            print(f"a model that costs nothing, one worker, concurrency {concurrency}")
+            _print("remote", loads)
+            spent = (f"{name} {statistics.median(each[name] for each in costs):.0f}" for name in watched)
+            print(f"  CPU time of a picture in microseconds: {', '.join(spent)}")
+
+
+def _scaling(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
+    bundle = _nothing(folder / "store")
+    print(f"a model that sleeps {1000 * SLEEP_S:g} ms a batch of at most {ROWS}, concurrency {CLIENTS} for each worker")
+    for count in (1, 2, 4, 8):
+        with _workers(count, broker, folder / "store", folder, _MANY, sleep=SLEEP_S):
+            loads = [
+                asyncio.run(_remotely(broker, bundle, CLIENTS * count, options.seconds)) for _ in range(options.rounds)
+            ]
+        _print(f"{count} workers", loads)
+
+
+_MANY = {"device": "cpu", "threads": str(ROWS), "max_batch": str(ROWS)}
+
+
+def _nothing(store: Path) -> Bundle:
+    """A bundle whose graph is never opened."""
+    manifest = Manifest(
+        name="nothing",
+        version="1",
+        title="Nothing",
+        family="cyclegan",
+        domains=(Domain(name="same", graph="same"),),
+        graphs={"same": Graph(file="same.onnx")},
+        picture=Picture(size=SIZE),
+        licence="CC0-1.0",
+    )
+    return write(store / "nothing", manifest, {"same.onnx": b"no graph"})
+
+
+async def _remotely(broker: "_Redis", bundle: Bundle, concurrency: int, seconds: float) -> Load:
+    remote = Remote(QueueSettings(broker=broker.url, max_in_flight=1 << 16))
+    await remote.start()
+    await _ready(remote)
+    load = await _load(_picture(remote, bundle), concurrency, seconds)
+    await remote.close()
+    return load
+
+
+async def _ready(translator: Translator) -> None:
+    while True:
+        try:
+            return await translator.ready()
+        except NotReady:
+            await asyncio.sleep(0.05)
+
+
+async def _load(ask: Ask, concurrency: int, seconds: float) -> Load:
+    await asyncio.gather(*(ask() for _ in range(concurrency)))
+    until = time.monotonic() + seconds
+    took = [t for times in await asyncio.gather(*(_repeat(ask, until) for _ in range(concurrency))) for t in times]
+    milliseconds = np.array(took) * 1000
+    return Load(len(took) / seconds, float(np.median(milliseconds)), float(np.percentile(milliseconds, 99)))
+
+
+async def _repeat(ask: Ask, until: float) -> list[float]:
+    took: list[float] = []
+    while (begun := time.monotonic()) < until:
+        await ask()
+        took.append(time.monotonic() - begun)
+    return took
+
+
+def _print(name: str, loads: list[Load]) -> None:
+    per_second, p50, p99 = (
+        statistics.median(getattr(load, field) for load in loads) for field in ("per_second", "p50_ms", "p99_ms")
+    )
+    print(f"  {name:10} {per_second:8.1f} pictures/s   p50 {p50:7.1f} ms   p99 {p99:7.1f} ms")
+
+
+@dataclass(frozen=True)
+class _Redis:
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+
+@contextmanager
+def _broker(folder: Path) -> Iterator[_Redis]:
+    """Redis as it is recommended to be run."""
+    program = shutil.which("redis-server")
+    if program is None:
+        sys.exit("there is no redis-server here")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"--port {port} --bind 127.0.0.1 --dir {folder} --appendonly yes --maxmemory-policy noeviction"
+    process = subprocess.Popen([program, *options.split()], stdout=subprocess.DEVNULL)
+    try:
+        with redis.Redis(port=port) as client:
+            _until(lambda: _answers(client))
+        yield _Redis(f"redis://127.0.0.1:{port}/0", process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def _workers(
+    count: int, broker: _Redis, store: Path, folder: Path, settings: Mapping[str, str], sleep: float | None = None
+) -> Iterator[list["subprocess.Popen[bytes]"]]:
+    """Worker processes that are warm."""
+    told = {"broker": broker.url, "storage": str(folder / "storage"), **settings}
+    environment = {**os.environ, **{f"RECAST_{name.upper()}": value for name, value in told.items()}}
+    command = [sys.executable, "-m", "recast", "bench", "queue", f"--worker={store}"]
+    command += [] if sleep is None else [f"--sleep={sleep}"]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
+    try:
+        with redis.Redis.from_url(broker.url) as client:
+            _until(lambda: client.zcard("recast:workers") == count)
+        yield processes
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def _until(happens: Callable[[], bool]) -> None:
+    while not happens():
+        time.sleep(0.05)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _cpu_s(pid: int) -> float:
+    """The CPU time that a process's threads have spent so far, seconds; what ps tells is counted in ticks."""
+    return 1e-9 * sum(int(file.read_text().split()[0]) for file in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+
+
+if __name__ == "__main__":
+    main()

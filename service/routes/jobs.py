@@ -1,0 +1,263 @@
+"""Many pictures at once: POST /jobs takes them in, the rest tells of them; all that is said comes out of storage."""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from service import uploads
+from service.dependencies import JobsPart, PipelinePart, Settings
+from service.parts import Jobs
+from service.problems import responses
+from service.progress import stream, summary
+from service.schemas import (
+    JOB_ID,
+    JobFailure,
+    JobInfo,
+    JobList,
+    JobPicture,
+    JobPictures,
+    JobPicturesQuery,
+    JobQuery,
+    JobsQuery,
+)
+from service.wishes import wished
+from worker.errors import UnknownJob
+from worker.jobs import results
+from worker.jobs.board import Status
+from worker.jobs.layout import Job, Outcome, Wish
+from worker.storage import StorageError
+
+router = APIRouter(tags=["jobs"])
+
+FAILURES = 100
+"""Failures that the description of one job lists, at most."""
+
+_ACCEPTED = {
+    "headers": {
+        "Location": {"description": "The job's path.", "schema": {"type": "string"}},
+        "Idempotent-Replayed": {
+            "description": "`true` where the key had been used for the same request before: this is its job.",
+            "schema": {"type": "string", "enum": ["true"]},
+        },
+    }
+}
+_EVENTS = {
+    "description": "`progress` whenever something has changed, then one `end`; the data of both are the job as in the "
+    "list of jobs. The id counts the pictures that are finished.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
+_ZIP = {"description": "A ZIP.", "content": {"application/zip": {}}}
+_PICTURE = {"description": "The picture.", "content": {"image/*": {}}}
+_PROBLEMS = (
+    "unreadable-image",
+    "unknown-model",
+    "idempotency-conflict",
+    "too-large",
+    "unsupported-media-type",
+    "unknown-domain",
+    "invalid-domains",
+    "invalid-parameter",
+    "not-ready",
+    "timed-out",
+)
+
+
+# The pattern is told, but not checked by the framework: what can't be a job is unknown, not invalid.
+_ID = Path(alias="id", description="The job's id.", json_schema_extra={"pattern": JOB_ID})
+
+
+async def _checked(job_id: Annotated[str, _ID]) -> str:
+    """The id in the path, before storage is asked for anything by that name."""
+    if not re.fullmatch(JOB_ID, job_id):
+        raise UnknownJob(f"there is no job {job_id[:100]!r}")
+    return job_id
+
+
+JobId = Annotated[str, Depends(_checked)]
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern="^[!-~]{1,255}$",
+        description="1 to 255 visible ASCII characters; the same key and the same request give the same job.",
+    ),
+]
+LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", description="The id of the last event that came.")]
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    summary="Start a job",
+    response_description="The job, accepted: from now on it is done, whatever breaks.",
+    responses={202: _ACCEPTED, **responses(*_PROBLEMS)},
+    openapi_extra={"requestBody": uploads.JOB_BODY},
+)
+async def start_job(
+    request: Request,
+    response: Response,
+    query: Annotated[JobQuery, Query()],
+    settings: Settings,
+    pipeline: PipelinePart,
+    jobs: JobsPart,
+    key: Key = None,
+) -> JobInfo:
+    """Translates every picture of a form, a ZIP or a folder in storage as /translate does one.
+
+    Pictures are stored as they arrive. A picture that can't be translated fails alone, and the job goes on.
+    """
+    # One bundle for all the pictures, though a newer one may come before the last of them is done.
+    refs = {step.bundle.ref for step in pipeline.plan(wished(query)).steps}
+    picked = refs.pop() if len(refs) == 1 else None
+    if query.webhook is not None:
+        jobs.courier.check(query.webhook)
+    folders = await uploads.folders(request, idle_s=settings.deadline_s)
+    source, destination = (folders.source, folders.destination) if folders else (None, None)
+    upload = await jobs.intake.begin(
+        _wish(query), key=key, webhook=query.webhook, source=source, destination=destination, picked=picked
+    )
+    try:
+        if folders:
+            await upload.add_source()
+        else:
+            await uploads.pictures(request, upload, max_bytes=settings.max_bytes, idle_s=settings.deadline_s)
+        job, new = await upload.commit()
+    finally:
+        await upload.abort()
+    if new:
+        await jobs.runner.wake(job.id)
+    else:
+        response.headers["Idempotent-Replayed"] = "true"
+    info = await _info(jobs, await _known(jobs, job), request)
+    response.headers["Location"] = info.links.self
+    return info
+
+
+@router.get(
+    "/jobs",
+    summary="List the jobs",
+    response_description="The jobs.",
+    responses=responses("unknown-job", "invalid-parameter", "not-ready"),
+)
+async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()], jobs: JobsPart) -> JobList:
+    """The jobs that are not over, then those that are, each the newest first, a page at a time."""
+    found = await jobs.board.statuses(limit=query.limit + 1, before=query.before)
+    shown = found[: query.limit]
+    more = shown[-1].job.id if len(found) > len(shown) else None
+    return JobList(jobs=tuple(summary(status, _root(request)) for status in shown), next=more)
+
+
+@router.get(
+    "/jobs/{id}", summary="One job", response_description="The job.", responses=responses("unknown-job", "not-ready")
+)
+async def show_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo:
+    """State, progress and failures of a job."""
+    return await _info(jobs, await jobs.board.status(job_id), request)
+
+
+@router.delete(
+    "/jobs/{id}",
+    summary="Cancel a job",
+    response_description="The job as it is now.",
+    responses=responses("unknown-job", "not-ready"),
+)
+async def cancel_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo:
+    """Ends a job; what is finished stays, and a job that is over stays as it is."""
+    status = await jobs.board.cancel(job_id)
+    await jobs.runner.wake(job_id)
+    return await _info(jobs, status, request)
+
+
+@router.get(
+    "/jobs/{id}/events",
+    summary="Follow a job",
+    response_class=Response,
+    responses={200: _EVENTS, **responses("unknown-job", "not-ready")},
+)
+async def show_events(job_id: JobId, request: Request, jobs: JobsPart, last: LastEvent = None) -> Response:
+    """A job's progress as server-sent events, until it is over; whoever reconnects is told what it has missed."""
+    await jobs.board.status(job_id)
+    return stream(jobs, job_id, _root(request), last)
+
+
+@router.get(
+    "/jobs/{id}/pictures",
+    summary="What became of the pictures",
+    response_description="Pictures that are finished.",
+    responses=responses("unknown-job", "invalid-parameter", "not-ready"),
+)
+async def list_pictures(job_id: JobId, query: Annotated[JobPicturesQuery, Query()], jobs: JobsPart) -> JobPictures:
+    """The results' names, and every failure, a page at a time; while the job runs, as far as it has come."""
+    outcomes, following = await jobs.board.outcomes(await jobs.board.job(job_id), query.after)
+    return JobPictures(pictures=tuple(JobPicture(**outcome.model_dump()) for outcome in outcomes), next=following)
+
+
+@router.get(
+    "/jobs/{id}/results",
+    summary="All results",
+    response_class=Response,
+    responses={200: _ZIP, **responses("unknown-job", "unknown-result", "not-ready")},
+)
+async def show_results(job_id: JobId, jobs: JobsPart) -> Response:
+    """What is translated by now as a ZIP, made while it is sent; `failures.json` in it has what could not be."""
+    job = await jobs.board.job(job_id)
+    return _streamed(
+        results.archive(jobs.storage, jobs.roots, job), "application/zip", f"recast-{job_id}.zip", "attachment"
+    )
+
+
+@router.get(
+    "/jobs/{id}/results/{name:path}",
+    summary="One result",
+    response_class=Response,
+    responses={200: _PICTURE, **responses("unknown-job", "unknown-result", "not-ready")},
+)
+async def show_result(job_id: JobId, name: str, jobs: JobsPart) -> Response:
+    """One translated picture, by its name in the ZIP."""
+    job = await jobs.board.job(job_id)
+    pieces, media_type = await results.picture(jobs.storage, jobs.roots, job, name)
+    return _streamed(pieces, media_type, name.rpartition("/")[2], "inline")
+
+
+def _wish(query: JobQuery) -> Wish:
+    return Wish(
+        domains=tuple(query.domains),
+        model=query.model,
+        strength=query.strength,
+        region=query.region,
+        size=query.size,
+        format=query.format,
+        quality=query.quality,
+    )
+
+
+async def _info(jobs: Jobs, status: Status, request: Request) -> JobInfo:
+    failures: Sequence[Outcome] = await jobs.board.failures(status.job.id, FAILURES) if status.failed else ()
+    listed = tuple(
+        JobFailure(name=failure.name, code=failure.code or "", reason=failure.reason or "") for failure in failures
+    )
+    return JobInfo(**dict(summary(status, _root(request))), failures=listed)
+
+
+async def _known(jobs: Jobs, job: Job) -> Status:
+    try:
+        return await jobs.board.status(job.id)
+    except StorageError:
+        return Status(job, "queued", 0, 0)  # it is accepted all the same: an error would have it sent again
+
+
+def _root(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root
+
+
+def _streamed(pieces: AsyncIterator[bytes], media_type: str, name: str, disposition: str) -> Response:
+    headers = {
+        "Content-Disposition": f"{disposition}; filename*=UTF-8''{quote(name, safe='')}",
+        "Cache-Control": "no-store",
+    }
+    return StreamingResponse(pieces, media_type=media_type, headers=headers)

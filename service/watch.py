@@ -1,0 +1,92 @@
+"""What is seen of every request from outside: counted, timed, traced, and named in the log.
+
+Labels are routes and codes, never a path or a name that somebody sent: there would be no end of them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from worker.exposition import SECONDS, Registry
+from worker.logs import bear
+from worker.tracing import SILENT, Tracer
+
+HUNG_UP = 499
+"""The status under which requests are counted whose client hung up before there was one."""
+
+OTHER = "other"
+"""The route of what lies nowhere, and the method of what is none."""
+
+UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Paths that probes ask every few seconds: traces of them would bury all others."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+@dataclass
+class Exchange:
+    """A request under way; `status` is None until the answer begins."""
+
+    status: int | None = None
+
+
+class Watch:
+    """Watches over the requests of one application."""
+
+    def __init__(self, registry: Registry, tracer: Tracer = SILENT) -> None:
+        self.registry = registry
+        self._tracer = tracer
+        self._requests = Counter(
+            "recast_requests",
+            "Requests by the status of their answer; 499: the client hung up before it.",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "recast_request_seconds",
+            "From a request's head to the end of its answer, the upload included.",
+            ["route", "method"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._problems = Counter("recast_problems", "Answers that were errors, by code.", ["code"], registry=registry)
+
+    @contextmanager
+    def request(self, scope: Scope) -> Iterator[Exchange]:
+        """Around everything that is done for a request; its `state` must hold the `request_id`."""
+        exchange = Exchange()
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        request_id = scope["state"]["request_id"]
+        parent = Headers(scope=scope).get("traceparent")
+        root = scope.get("root_path", "")
+        tracer = SILENT if scope["path"].removeprefix(root) in UNTRACED else self._tracer
+        began = time.monotonic()
+        attributes = {"http.request.method": method, "recast.request_id": request_id}
+        bear(request_id=request_id)
+        with tracer.span(method, attributes, kind="server", within=parent) as span:
+            try:
+                yield exchange
+            finally:
+                route, status = _route(scope, root), exchange.status or HUNG_UP
+                self._requests.labels(route, method, str(status)).inc()
+                self._seconds.labels(route, method).observe(time.monotonic() - began)
+                if code := scope["state"].get("problem"):
+                    self._problems.labels(code).inc()
+                span.tell(
+                    {"http.route": route, "http.response.status_code": status},
+                    name=f"{method} {route}",
+                    failed=status >= 500,
+                )
+
+
+def _route(scope: Scope, root: str) -> str:
+    """The template of the path, as it stands in the application's description."""
+    if route := scope.get("route"):
+        return str(route.path_format)
+    mounted: str = scope.get("root_path", "")
+    return mounted.removeprefix(root) or OTHER

@@ -1,0 +1,163 @@
+"""`recast submit` against the real service, which is restarted, refuses, and is left alone in the middle."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cli.conftest import Recast, Said
+from support.lines import Line, line
+from support.services import Stuck, png, serving, settings
+
+import submit_commands
+from models.bundle.store import Store
+from service.client import Client
+from worker.settings import JobSettings
+
+Submit = Callable[..., Said]
+
+
+@pytest.fixture
+def submit(recast_: Recast, monkeypatch: pytest.MonkeyPatch) -> Submit:
+    """Runs `recast submit WORDS...`; where nobody answers at first, it gives up at once."""
+    monkeypatch.setattr(submit_commands, "_FIRST_CONTACT_S", 0)
+    return partial(recast_, "submit")
+
+
+@pytest.fixture(scope="module")
+def url(toy_store: Path) -> Iterator[str]:
+    """A service."""
+    with serving(Store([toy_store]), settings()) as address:
+        yield address
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two pictures, one in a folder of its own."""
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    for name in ("a.png", "deep/b.png"):
+        (tmp_path / "in" / name).write_bytes(png({"blond"}))
+    return tmp_path / "in"
+
+
+def names(folder: Path) -> list[str]:
+    """The files below a folder."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_is_translated_and_keeps_its_shape(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
+    """Folder in, folder out, with the pictures of the single call; only the last line goes to standard output."""
+    said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
+    assert (said.code, said.out) == (0, f"2 of 2 pictures are in {tmp_path / 'out'}\n")
+    assert names(tmp_path / "out") == ["a.png", "deep/b.png"]
+    with Client(url) as recast:
+        assert (tmp_path / "out" / "a.png").read_bytes() == recast.translate(pictures / "a.png", "smiling").data
+
+
+def test_options_reach_the_service(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
+    """The format shows in the results' names."""
+    words = ["--format", "webp", "--quality", 50, "--size", "model", "--region", "whole", "--strength", 0.5]
+    said = submit(pictures / "a.png", "--domains", "smiling", "--url", url, "--out", tmp_path / "out", *words)
+    assert said.code == 0, said.err
+    assert names(tmp_path / "out") == ["a.webp"]
+
+
+def test_a_bad_picture_fails_alone(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
+    """It has a line with its name and the reason, and the exit code is 1."""
+    (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:60])
+    said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
+    assert said.code == 1
+    assert [line for line in said.err.splitlines() if line.startswith("broken.png: ")] != []
+    assert said.out.startswith("2 of 3 pictures are in")
+
+
+def test_a_job_is_left_to_itself_and_come_back_to(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
+    """--detach prints its id, and --job with that id fetches the results."""
+    said = submit(pictures, "--domains", "smiling", "--url", url, "--detach")
+    assert (said.code, len(said.out.strip())) == (0, 26)
+    said = submit("--job", said.out.strip(), "--url", url, "--out", tmp_path / "out")
+    assert (said.code, names(tmp_path / "out")) == (0, ["a.png", "deep/b.png"])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.png", "--domains", "blond"], "there is no file or folder gone.png"),
+        (["--domains", "blond"], "there are no pictures"),
+        (["."], "--domains says what to ask for"),
+        ([".", "--job", "x"], "leave IN and --domains out"),
+        (["--job", "x"], "there is no job 'x'"),
+        (["in", "--domains", "smilling"], "did you mean 'smiling'"),
+        (["in", "--domains", "blond", "--strength", "7"], "'strength'"),
+        (["in", "--domains", "blond", "--webhook", "https://there/"], "webhook"),
+        (["in", "--domains", "blond", "--url", "there"], "write it as in http://127.0.0.1:8000"),
+        (["in", "--domains", "blond", "--url", "http://127.0.0.1:1"], "can't be reached"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    submit: Submit, url: str, pictures: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    """The line names the mistake; no pictures are sent, and no folder is made."""
+    monkeypatch.chdir(pictures.parent)
+    said = submit(*(words if "--url" in words else [*words, "--url", url]))
+    lines = [line for line in said.err.splitlines() if not line.startswith("sending ")]
+    assert (said.code, said.out, len(lines)) == (2, "", 1)
+    assert message in lines[0]
+    assert not Path("translated").exists()
+
+
+def test_the_key_comes_by_option_or_by_environment(
+    submit: Submit, toy_store: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it the service refuses before anything is sent; RECAST_KEY keeps it out of the list of processes."""
+    words = [pictures, "--domains", "smiling", "--detach", "--url"]
+    with serving(Store([toy_store]), settings(keys=("secret",))) as url:
+        assert "a key is needed" in submit(*words, url).err
+        assert submit(*words, url, "--key", "secret").code == 0
+        monkeypatch.setenv("RECAST_KEY", "secret")
+        assert submit(*words, url).code == 0
+
+
+def test_a_restarted_service_is_waited_for(submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path) -> None:
+    """It goes in the middle of a job, and comes back at the other end of the line: the command goes on by itself."""
+    store, jobs, stuck = Store([toy_store]), JobSettings(storage=str(tmp_path / "storage")), Stuck()
+    with ExitStack() as first, ExitStack() as second, ThreadPoolExecutor(1) as threads:
+        there = first.enter_context(line(first.enter_context(serving(store, settings(), stuck, jobs))))
+
+        def restart(there: Line) -> None:
+            for _ in ("the first contact", "the pictures are accepted", "the job's events"):
+                assert there.answered.acquire(timeout=60)
+            there.target = "http://127.0.0.1:1"
+            there.cut()
+            assert there.refused.acquire(timeout=60)
+            there.target = second.enter_context(serving(store, settings(), jobs=jobs))
+
+        restarted = threads.submit(restart, there)
+        said = submit(pictures, "--domains", "smiling", "--url", there.address, "--out", tmp_path / "out")
+        restarted.result()
+    assert (said.code, names(tmp_path / "out")) == (0, ["a.png", "deep/b.png"])
+    assert said.err.count("trying again for 5 minutes") == 1
+
+
+def test_ctrl_c_leaves_the_job_running(submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path) -> None:
+    """Exit code 130, and the line says how to come back, word for word."""
+    stuck = Stuck()
+
+    def interrupt() -> None:
+        assert stuck.begun.wait(60)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    with serving(Store([toy_store]), settings(), stuck) as url:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
+        thread.join()
+        with Client(url) as recast:
+            job = recast.jobs(1)[0]
+    assert said.code == 130
+    assert not job.over
+    assert said.err.endswith(f"recast submit --url {url} --out {tmp_path / 'out'} --job {job.id}\n")

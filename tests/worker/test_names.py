@@ -1,0 +1,97 @@
+"""Names that strangers gave are made into paths that can lie anywhere, and no two outputs of a job fall together."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.jobs.names import LONGEST, Names, bare, clean, is_picture
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("cat.jpg", "cat.jpg"),
+        ("a/b/Cat.JPEG", "a/b/Cat.JPEG"),
+        (r"C:\Users\me\cat.jpg", "C_/Users/me/cat.jpg"),
+        ("../../etc/passwd", "etc/passwd"),
+        ("/abs//./x.png", "abs/x.png"),
+        (".hidden.png", "hidden.png"),
+        ("a\x00b\nc\u202egpj.exe.png", "abcgpj.exe.png"),
+        ('what?<is>"this"|*:.png', "what__is__this____.png"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("Screenshot 1.00.00\u202fPM.png", "Screenshot 1.00.00\u202fPM.png"),
+        ("猫/子猫.webp", "猫/子猫.webp"),
+        ("half\udc80.png", "half.png"),
+        ("frames.png/1.jpg", "frames_png/1.jpg"),
+        ("holiday.2024/1.jpg", "holiday.2024/1.jpg"),
+        ("trailing. /dots...", "trailing/dots"),
+        ("", "picture"),
+        ("..", "picture"),
+    ],
+)
+def test_a_name_is_made_clean(given: str, wanted: str) -> None:
+    """What would lead elsewhere, show itself falsely or fail on some disk goes; the rest stays as it is."""
+    assert clean(given) == wanted
+
+
+def test_a_long_name_keeps_its_suffix() -> None:
+    """A name is cut so that with any number behind it LONGEST bytes are enough, never within a character."""
+    for name in ("x" * 300 + ".jpg", "猫" * 300 + ".jpeg", "a/" * 150 + "b.png"):
+        names = Names()
+        for _ in range(3):
+            taken = names.take(name)
+            assert len(taken.encode()) <= LONGEST
+            assert taken.endswith(name[-4:])
+            assert "\ufffd" not in taken
+
+
+def test_only_a_picture_formats_suffix_is_a_suffix() -> None:
+    """Other dots belong to the name, so that photo.v1 and photo.v2 are two."""
+    assert [bare(name) for name in ("a.jpg", "b.TIFF", "photo.v1", "x/.png", "a.png/b")] == [
+        "a",
+        "b",
+        "photo.v1",
+        "x/.png",
+        "a.png/b",
+    ]
+    assert [is_picture(name) for name in ("a.jpg", "a.b.webp", "a.txt", "jpg", ".jpg")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_equal_names_get_numbers() -> None:
+    """Names that differ only in suffix, case or the way of writing an accent are numbered in the order they come."""
+    names = Names()
+    given = ["cat.jpg", "cat.png", "CAT.webp", "cat-2.jpg", "cat", "x/cat.jpg", "é.jpg", "e\u0301.jpg"]
+    wanted = ["cat.jpg", "cat-2.png", "CAT-3.webp", "cat-2-2.jpg", "cat-4", "x/cat.jpg", "é.jpg", "é-2.jpg"]
+    assert [names.take(name) for name in given] == wanted
+
+
+def test_a_hundred_thousand_equal_names_are_numbered_one_by_one() -> None:
+    """Counting goes on where it stood: each name is found at the first try."""
+    names = Names()
+    taken = [names.take("cat.jpg") for _ in range(20_000)]
+    assert taken[-1] == "cat-20000.jpg"
+    assert len(set(taken)) == 20_000
+
+
+@given(st.lists(st.text(st.sampled_from("aAé/\\. .-2:\u202e\x00ßjpg猫") | st.characters(), max_size=250), max_size=8))
+def test_any_names_become_different_outputs(given: list[str]) -> None:
+    """Whatever is given: relative, short, printable paths, and no output's path is another's or a folder of one."""
+    names = Names()
+    taken = [names.take(name) for name in given]
+    outputs = [f"{bare(name)}.png".casefold() for name in taken]
+    assert len(set(outputs)) == len(outputs)
+    for name in taken:
+        parts = name.split("/")
+        assert len(name.encode()) <= LONGEST
+        assert all(part and part not in (".", "..") for part in parts)
+        assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+        folders = {"/".join(parts[:depth]).casefold() for depth in range(1, len(parts))}
+        assert not folders & set(outputs)

@@ -1,0 +1,322 @@
+"""Traces from upload to device and back, as a collector receives them; the last ones from the real commands."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from support import redis
+from support.bundles import toy_bundle
+from support.collectors import Collector, collecting
+from support.figures import Figures
+from support.services import png
+
+from models.bundle.store import Store
+from worker import otel
+from worker.broker import Letterbox, Parcel
+from worker.embedded import Embedded
+from worker.engine.library import Library
+from worker.otel import OpenTelemetry
+from worker.parcels import Request as Parceled
+from worker.parcels import pack_request, read_request
+from worker.pipeline import Pipeline, Request
+from worker.settings import EngineSettings, Limits
+from worker.tasks import Inference
+from worker.tracing import SILENT
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+ABOVE = "b7ad6b7169203331"
+PARENT = f"00-{TRACE}-{ABOVE}-01"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector of its own."""
+    with collecting() as collector:
+        yield collector
+
+
+def test_spans_nest_and_tell(collector: Collector) -> None:
+    """What is under way is above what begins then, within a task; attributes, names and failures arrive."""
+    tracer = OpenTelemetry(collector.endpoint, "test")
+    with tracer.span("outer", {"a": 1}, kind="server", within=PARENT) as outer:
+        with tracer.span("inner"):
+            inside = tracer.here()
+        outer.tell({"b": "x"}, name="named", failed=True)
+    tracer.close()
+    named, inner = collector.named("named"), collector.named("inner")
+    assert (named.service, named.trace, named.parent) == ("test", TRACE, ABOVE)
+    assert (named.attributes, named.failed) == ({"a": 1, "b": "x"}, True)
+    assert (inner.trace, inner.parent, inner.failed) == (TRACE, named.id, False)
+    assert inside == f"00-{TRACE}-{inner.id}-01"
+    assert tracer.here() is None
+
+
+@pytest.mark.parametrize("within", ["", "nonsense", f"00-{'0' * 32}-{ABOVE}-01", "00-" + "é" * 50])
+def test_what_is_no_traceparent_begins_a_trace(collector: Collector, within: str) -> None:
+    """A header that can't be read does no harm: the trace begins here."""
+    tracer = OpenTelemetry(collector.endpoint, "test")
+    with tracer.span("a span", within=within):
+        assert tracer.here()
+    tracer.close()
+    assert collector.named("a span").parent == ""
+
+
+def test_the_devices_part_is_told_afterwards(collector: Collector) -> None:
+    """Waiting and computing become two spans, one right after the other, below the one that asked."""
+    tracer = OpenTelemetry(collector.endpoint, "test")
+    tracer.computed(0.25, 0.5, within=PARENT)
+    tracer.close()
+    queue, batch = collector.named("queue"), collector.named("batch")
+    assert {(queue.trace, queue.parent), (batch.trace, batch.parent)} == {(TRACE, ABOVE)}
+    assert (queue.ended - queue.begun, batch.ended - batch.begun) == (250_000_000, 500_000_000)
+    assert queue.ended == batch.begun
+
+
+def test_a_collector_that_is_not_there_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans that can't be sent are lost after a while, and nothing raises."""
+    monkeypatch.setattr(otel, "CLOSE_S", 0.1)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: refused at once
+        tracer = OpenTelemetry(f"http://127.0.0.1:{nobody.getsockname()[1]}/v1/traces", "test")
+        with tracer.span("lost"):
+            pass
+        tracer.close()
+
+
+def test_the_silent_tracer_records_nothing() -> None:
+    """Where no traces are wanted the same calls do nothing."""
+    with SILENT.span("a span", {"a": 1}, within=PARENT) as span:
+        span.tell({"b": 2}, name="other", failed=True)
+        assert SILENT.here() is None
+    SILENT.computed(1.0, 1.0, within=PARENT)
+    SILENT.close()
+
+
+def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
+    """In one process: the stages in their order, and what the device did below the calls that asked for it."""
+    toy_bundle(tmp_path)
+    store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
+    tracer = OpenTelemetry(collector.endpoint, "test")
+    embedded = Embedded(Library(store, settings), settings, tracer=tracer)
+    pipeline = Pipeline(store, embedded, Limits(), threads=1, tracer=tracer)
+
+    async def translate() -> None:
+        with tracer.span("picture"):
+            await pipeline.translate(png({"black"}), Request(("blond",)), deadline=time.monotonic() + PATIENCE_S)
+        await embedded.close()
+
+    asyncio.run(translate())
+    pipeline.close()
+    tracer.close()
+    below = collector.below(collector.named("picture"))
+    assert [name for name in below if name != "compose"] == ["decode", "infer", "infer", "encode"]
+    for infer in (span for span in collector.spans if span.name == "infer"):
+        assert collector.below(infer) == ["queue", "batch"]
+    assert len({span.trace for span in collector.spans}) == 1
+
+
+def test_jobs_without_traces_ask_no_device_for_them(tmp_path: Path) -> None:
+    """Outside any span the device tells nothing: there is nothing to be below."""
+    toy_bundle(tmp_path)
+    store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
+    with collecting() as collector:
+        tracer = OpenTelemetry(collector.endpoint, "test")
+        embedded = Embedded(Library(store, settings), settings, tracer=tracer)
+        toy = store.snapshot().bundles[0]
+
+        async def classify() -> None:
+            await embedded.classify(toy, np.zeros((1, 32, 32, 3), np.uint8), deadline=time.monotonic() + PATIENCE_S)
+            await embedded.close()
+
+        asyncio.run(classify())
+        tracer.close()
+        assert collector.spans == []
+
+
+def test_a_parcel_carries_where_it_comes_from() -> None:
+    """Trace and request id come out on the other side as they went in; a parcel without them has none."""
+    pixels = np.zeros((1, 4, 4, 3), np.uint8)
+    read = read_request(pack_request(Parceled("toy@1", None, pixels, None, "request-7", PARENT)))
+    assert (read.request_id, read.trace) == ("request-7", PARENT)
+    read = read_request(pack_request(Parceled("toy@1", None, pixels, None)))
+    assert (read.request_id, read.trace) == (None, None)
+
+
+class Box(Letterbox):
+    """Holds one request, and swallows the reply."""
+
+    def __init__(self, request: Parceled) -> None:
+        self.parcel = Parcel("an-id", 60_000, pack_request(request))
+
+    def take(self, ids: list[str]) -> list[Parcel]:
+        return [self.parcel]
+
+    def answer(self, service: str, answers: dict[str, bytes]) -> None:
+        assert set(answers) == {"an-id"}
+
+
+def test_a_workers_error_names_the_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What goes wrong in a worker is logged there under the id that the client was told."""
+    toy_bundle(tmp_path)
+    store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
+    library = Library(store, settings)
+    embedded = Embedded(library, settings)
+    request = Parceled("toy@1", "no such graph", np.zeros((1, 32, 32, 3), np.uint8), None, "request-7")
+    Inference(Box(request), library, embedded).answer(["an-id"], "service")
+    asyncio.run(embedded.close())
+    (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert record.__dict__["request_id"] == "request-7"
+
+
+@dataclass
+class Told:
+    """What service and worker told of one request: spans, figures, and the lines of their logs."""
+
+    collector: Collector
+    answer: httpx.Response
+    service: Figures
+    worker: Figures
+    service_log: list[dict[str, str]]
+    worker_log: list[dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """One picture through `recast serve` and `recast work`, both told to say everything, and then to stop."""
+    folder = tmp_path_factory.mktemp("told")
+    toy_bundle(folder / "store")
+    serve_port, worker_port = free_port(), free_port()
+    with ExitStack() as stack:
+        server = stack.enter_context(redis.serving(folder / "redis"))
+        collector = stack.enter_context(collecting())
+        common = {
+            "BROKER": server.url,
+            "STORAGE": str(folder / "jobs"),
+            "TRACES": collector.endpoint,
+            "LOG_FORMAT": "json",
+        }
+        worker = command("work", folder, {**common, "DEVICE": "cpu", "THREADS": "1", "WORKER_PORT": str(worker_port)})
+        stack.callback(worker.kill)
+        service = command("serve", folder, {**common, "PORT": str(serve_port)})
+        stack.callback(service.kill)
+        with httpx.Client(base_url=f"http://127.0.0.1:{serve_port}", trust_env=False, timeout=PATIENCE_S) as client:
+            until_ready(client, worker, service)
+            headers = {"traceparent": PARENT, "X-Request-Id": "request-7"}
+            answer = client.post("/translate?domains=blond&model=toy", content=png({"black"}), headers=headers)
+            figures = Figures(client.get("/metrics").content)
+        asked = httpx.get(f"http://127.0.0.1:{worker_port}/metrics", trust_env=False)
+        logs = []
+        for process in (service, worker):
+            process.send_signal(signal.SIGTERM)
+            _, said = process.communicate(timeout=PATIENCE_S)
+            assert process.returncode == 0, said
+            logs.append([json.loads(line) for line in said.splitlines()])
+        return Told(collector, answer, figures, Figures(asked.content), *logs)
+
+
+def command(name: str, folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
+    """`recast NAME` over the store of the folder, told by its environment alone."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("RECAST_", "OTEL_"))}
+    environment |= {f"RECAST_{key}": value for key, value in settings.items()}
+    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "recast", name, "--store", str(folder / "store")]
+    return subprocess.Popen(
+        words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def free_port() -> int:
+    """A port that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until_ready(client: httpx.Client, *processes: "subprocess.Popen[str]") -> None:
+    """Returns when the service hears of a worker that is warm."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        with suppress(httpx.TransportError):
+            if client.get("/readyz").status_code == 200:
+                return
+        assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def test_a_trace_goes_from_upload_to_device_and_back(told: Told) -> None:
+    """The client's trace goes on in the service and in the worker, each span below the one that waits for it."""
+    assert told.answer.status_code == 200
+    spans = [span for span in told.collector.spans if span.trace == TRACE]
+    request = next(span for span in spans if span.name == "POST /translate")
+    assert (request.parent, request.service) == (ABOVE, "recast-service")
+    assert request.attributes["http.response.status_code"] == 200
+    below = told.collector.below(request)
+    assert [name for name in below if name != "compose"] == ["decode", "infer", "infer", "encode"]
+    calls = [span for span in spans if span.name == "infer"]
+    assert [told.collector.below(call) for call in calls] == [["queue", "batch"]] * 2
+    assert {span.service for span in spans if span.name in ("queue", "batch")} == {"recast-worker"}
+    assert {span.trace for span in told.collector.spans} == {TRACE}, "probes and scrapes have no traces"
+    assert all(
+        call.begun <= span.begun and span.ended <= call.ended
+        for call in calls
+        for span in spans
+        if span.parent == call.id
+    )
+
+
+def test_service_and_worker_have_figures_of_their_own(told: Told) -> None:
+    """The service counts requests and stages and hears of the worker, the worker has batches, provider and bundles."""
+    labels = {"route": "/translate", "method": "POST", "status": "200"}
+    assert told.service.get("recast_requests_total", labels) == 1
+    assert told.service.get("recast_stage_seconds_count", {"stage": "queue"}) == 1
+    assert told.service.get("recast_workers") == 1
+    assert told.service.get("recast_batch_pictures_sum") == 0
+    assert told.worker.get("recast_batch_pictures_sum") == 2
+    assert told.worker.labels("recast_provider_info", "provider") == {"CPUExecutionProvider"}
+    assert "toy@1" in told.worker.labels("recast_bundle_info", "bundle")
+    assert "recast_requests" not in told.worker.names
+
+
+def test_every_line_of_the_log_is_json(told: Told) -> None:
+    """Both log nothing else, the service's access log included, and a request's lines bear its id."""
+    access = [line for line in told.service_log if line["logger"] == "uvicorn.access"]
+    (line,) = (line for line in access if "POST /translate" in line["message"])
+    assert line["request_id"] == "request-7"
+    assert any("is loaded" in line["message"] for line in told.worker_log)
+
+
+@pytest.mark.parametrize(
+    ("traces", "message"),
+    [
+        ("http://127.0.0.1:1/v1/traces", "RECAST_TRACES is set, and there is no module opentelemetry.sdk"),
+        ("127.0.0.1:4318", "traces='127.0.0.1:4318': String should match pattern"),
+    ],
+)
+def test_traces_that_can_not_be_made_are_one_line(tmp_path: Path, traces: str, message: str) -> None:
+    """Without the extra, or with an address that is none, the command says so in one line and ends."""
+    code = "import sys; sys.modules['opentelemetry.sdk'] = None; import recast; recast.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "serve", "--broker", "redis://127.0.0.1:1"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "RECAST_TRACES": traces},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr

@@ -1,0 +1,247 @@
+"""How far jobs have come, computed from what is stored, and their end; nothing is remembered between two calls.
+
+A call costs one listing of the job's finished chunks, and one of the open jobs: never one of all jobs.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from worker.errors import UnknownJob
+from worker.jobs import layout
+from worker.jobs.layout import Begun, End, Finished, Job, Outcome, State
+from worker.storage import Storage, Stored
+
+WINDOW_S = 60.0
+"""The rate is that of the last so many seconds, unless no chunk was finished in them."""
+
+CHUNKS = 16
+"""Chunks whose pictures are listed at a time."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A finished chunk, as its path tells of it."""
+
+    number: int
+    done: int
+    failed: int
+    put_at: float
+    """Seconds since 1970, UTC."""
+    path: str
+
+
+@dataclass(frozen=True)
+class Status:
+    """A job at one moment."""
+
+    job: Job
+    state: State
+    done: int
+    """Pictures translated."""
+    failed: int
+    """Pictures that can't be."""
+    begun_at: float | None = None
+    """When its first chunk was begun, seconds since 1970, UTC; None for a job that is over."""
+    ended_at: float | None = None
+    """Seconds since 1970, UTC. A cancelled job gets it a moment after its state."""
+    position: int | None = None
+    """How many open jobs are older; None unless it is queued."""
+    rate: float | None = None
+    """Pictures per second; None while it is not running, or nothing is finished."""
+    seconds_left: float | None = None
+    """At this rate."""
+
+
+class Board:
+    """The jobs of one storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    async def job(self, job_id: str) -> Job:
+        """What was asked. Raises UnknownJob."""
+        found = await self._storage.get(layout.job(job_id))
+        if found is None:
+            raise UnknownJob(f"there is no job {job_id}, or no longer: jobs are removed some time after their end")
+        return Job.model_validate_json(found)
+
+    async def status(self, job_id: str) -> Status:
+        """How far a job has come. Raises UnknownJob."""
+        return await self._status(job_id, None)
+
+    async def statuses(self, *, limit: int, before: str | None = None) -> list[Status]:
+        """The jobs that are not over, then those that are, each the newest first; `limit` of them after job `before`.
+
+        Raises UnknownJob where `before` is none.
+        """
+        waiting = await self.open_jobs()
+        found: list[Status] = []
+        async with aclosing(self._newest(waiting, before)) as newest:
+            while ids := await _take(newest, limit - len(found)):
+                answers = await asyncio.gather(*(self._status(each, waiting) for each in ids), return_exceptions=True)
+                for answer in answers:
+                    if isinstance(answer, Status):
+                        found.append(answer)
+                    elif not isinstance(answer, UnknownJob):  # it is just being removed, or not quite accepted
+                        raise answer
+        return found
+
+    async def failures(self, job_id: str, limit: int) -> list[Outcome]:
+        """The first pictures that could not be translated, in the job's order."""
+        marks = [mark for mark in await finished_chunks(self._storage, job_id) if mark.failed][:limit]
+        records = await asyncio.gather(*(read_finished(self._storage, mark) for mark in marks))
+        return [outcome for record in records for outcome in record.outcomes if outcome.output is None][:limit]
+
+    async def outcomes(self, job: Job, first: int) -> tuple[list[Outcome], int | None]:
+        """What became of the pictures of some chunks from number `first` on, in the job's order, and where to go on.
+
+        A chunk that is not finished ends the list, so that whoever goes on later misses nothing. When the job is over
+        it is passed over, and the number is None where the list is at its end.
+        """
+        over = await self._end(job.id) is not None
+        marks = [mark for mark in await finished_chunks(self._storage, job.id) if mark.number >= first]
+        shown = [mark for place, mark in enumerate(marks[:CHUNKS]) if over or mark.number == first + place]
+        records = await asyncio.gather(*(read_finished(self._storage, mark) for mark in shown))
+        listed = [outcome for record in records for outcome in record.outcomes]
+        return listed, None if over and len(shown) == len(marks) else shown[-1].number + 1 if shown else first
+
+    async def open_jobs(self) -> list[str]:
+        """The ids of the jobs that are not over, the oldest first."""
+        return await _oldest_first(self._storage.list(layout.OPEN))
+
+    async def unfinished(self, job: Job) -> list[int]:
+        """The numbers of the chunks that are not finished, in order."""
+        finished = {mark.number for mark in await finished_chunks(self._storage, job.id)}
+        return [number for number in range(job.chunks) if number not in finished]
+
+    async def cancel(self, job_id: str) -> Status:
+        """Marks a job as cancelled, unless it is over; its end comes when somebody concludes it. Raises UnknownJob."""
+        status = await self.status(job_id)
+        if status.ended_at is not None:
+            return status
+        await self._storage.put(layout.cancelled(job_id), b"")
+        return await self.status(job_id)
+
+    async def conclude(self, job: Job) -> End | None:
+        """Ends a job whose chunks are all finished, or that is cancelled; None: it goes on.
+
+        Whoever is killed in the middle leaves the open mark, and concluding again does the rest.
+        """
+        end = await self._end(job.id) or await self._conclude(job)
+        if end is None:
+            return None
+        await self._storage.put(layout.ended_mark(job.id, _day(end.at)), b"")
+        await self._storage.delete(layout.open_mark(job.id))
+        return end
+
+    async def _conclude(self, job: Job) -> End | None:
+        marks, cancelled = await asyncio.gather(
+            finished_chunks(self._storage, job.id), self._storage.has(layout.cancelled(job.id))
+        )
+        if len(marks) < job.chunks and not cancelled:
+            return None
+        done, failed = _counted(marks)
+        end = End(
+            state="cancelled" if cancelled else "done" if done else "failed", at=time.time(), done=done, failed=failed
+        )
+        if job.webhook:
+            await self._storage.put(layout.hook_mark(job.id), b"")
+        if await self._storage.put(layout.done(job.id), end.bytes(), new=True):
+            return end
+        # Somebody was quicker, or a put that was repeated has found its own first try: what is there counts.
+        return await self._end(job.id)
+
+    async def _status(self, job_id: str, waiting: Sequence[str] | None) -> Status:
+        job, end = await asyncio.gather(self.job(job_id), self._end(job_id))
+        if end is not None:
+            return Status(job, end.state, end.done, end.failed, ended_at=end.at)
+        marks, begun_at, cancelled = await asyncio.gather(
+            finished_chunks(self._storage, job_id), self._begun_at(job_id), self._storage.has(layout.cancelled(job_id))
+        )
+        done, failed = _counted(marks)
+        if cancelled:
+            return Status(job, "cancelled", done, failed, begun_at)
+        if begun_at is None:
+            waiting = await self.open_jobs() if waiting is None else waiting
+            position = waiting.index(job_id) if job_id in waiting else None
+            return Status(job, "queued", done, failed, position=position)
+        rate = _rate(marks, begun_at, time.time())
+        left = None if rate is None else (job.pictures - done - failed) / rate
+        return Status(job, "running", done, failed, begun_at, rate=rate, seconds_left=left)
+
+    async def _end(self, job_id: str) -> End | None:
+        found = await self._storage.get(layout.done(job_id))
+        return None if found is None else End.model_validate_json(found)
+
+    async def _begun_at(self, job_id: str) -> float | None:
+        # The first chunk is all but always begun first, and reading its mark is cheaper than listing thousands.
+        if found := await self._storage.get(layout.begun(job_id, 0)):
+            return Begun.model_validate_json(found).at
+        async for stored in self._storage.list(layout.begun_folder(job_id)):
+            return stored.put_at.timestamp()
+        return None
+
+    async def _newest(self, waiting: Sequence[str], before: str | None) -> AsyncGenerator[str, None]:
+        last: str | None = None  # the day on which `before` was over
+        if before is None or before in waiting:
+            for job_id in reversed(waiting[: None if before is None else waiting.index(before)]):
+                yield job_id
+        elif end := await self._end(before):
+            last = _day(end.at)
+        else:
+            raise UnknownJob(f"there is no job {before} to go on after, or no longer; begin with the newest")
+        for day in reversed(await self._storage.folders(layout.ENDED)):
+            if last is not None and day > last:
+                continue
+            ended = await _oldest_first(self._storage.list(f"{layout.ENDED}/{day}"))
+            for job_id in reversed(ended[: ended.index(before) if day == last and before in ended else None]):
+                if job_id not in waiting:  # it has just been over: it was told already
+                    yield job_id
+
+
+async def finished_chunks(storage: Storage, job_id: str) -> list[Mark]:
+    """The finished chunks of a job by number; one that two have finished counts once, the same at every call."""
+    marks: dict[int, Mark] = {}
+    async for stored in storage.list(layout.finished_folder(job_id)):
+        if counts := layout.counts(stored.path):
+            mark = Mark(*counts, stored.put_at.timestamp(), stored.path)
+            known = marks.get(mark.number, mark)
+            marks[mark.number] = max(known, mark, key=lambda each: (each.done, each.path))
+    return [marks[number] for number in sorted(marks)]
+
+
+async def read_finished(storage: Storage, mark: Mark) -> Finished:
+    """What became of a finished chunk's pictures; nothing if the job is just being removed."""
+    found = await storage.get(mark.path)
+    return Finished(outcomes=()) if found is None else Finished.model_validate_json(found)
+
+
+def _counted(marks: Sequence[Mark]) -> tuple[int, int]:
+    return sum(mark.done for mark in marks), sum(mark.failed for mark in marks)
+
+
+def _rate(marks: Sequence[Mark], begun_at: float, now: float) -> float | None:
+    recent = [mark for mark in marks if mark.put_at > now - WINDOW_S]
+    since = max(begun_at, now - WINDOW_S) if recent else begun_at
+    pictures = sum(_counted(recent or marks))
+    return pictures / (now - since) if pictures and now > since else None
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+async def _oldest_first(listing: AsyncIterator[Stored]) -> list[str]:
+    marks = sorted([(stored.put_at, stored.path.rpartition("/")[2]) async for stored in listing])
+    return [job_id for _, job_id in marks]
+
+
+async def _take(source: AsyncIterator[str], most: int) -> list[str]:
+    taken: list[str] = []
+    while len(taken) < most and (each := await anext(source, None)) is not None:
+        taken.append(each)
+    return taken

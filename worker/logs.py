@@ -1,0 +1,72 @@
+"""How log lines look, and which request or job they are about: the task that works on one says so, once."""
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
+
+OURS = ("models", "worker", "service", "wiring", "uvicorn")
+"""Loggers whose INFO is worth a line; of all others warnings are."""
+
+IDS = ("request_id", "job_id")
+
+_about: ContextVar[Mapping[str, str]] = ContextVar("about")
+
+
+def bear(*, request_id: str | None = None, job_id: str | None = None) -> None:
+    """From here on the lines of this task bear these ids, too, and those of the tasks that it starts."""
+    named = {"request_id": request_id, "job_id": job_id}
+    _about.set({**known(), **{name: value for name, value in named.items() if value}})
+
+
+def known() -> Mapping[str, str]:
+    """The ids of what is being worked on here: `request_id`, `job_id`."""
+    return _about.get({})
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time (UTC), level, logger, message, and where known request_id, job_id, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_ids(record),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class TextLines(logging.Formatter):
+    """Lines for people: time (local), level, logger, message, and the ids at the end."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line, without what is said of an exception."""
+        ids = " ".join(f"{name}={value}" for name, value in _ids(record).items())
+        return f"{super().formatMessage(record)}{f' [{ids}]' if ids else ''}"
+
+
+def _ids(record: logging.LogRecord) -> Mapping[str, str]:
+    """What the task bears, and what was given to this line alone as `extra`."""
+    own = {name: value for name in IDS if (value := getattr(record, name, None))}
+    return {**known(), **own}
+
+
+def configure(form: Literal["text", "json"]) -> None:
+    """Has everything logged on standard error in this form, in place of what was configured before."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.INFO)
