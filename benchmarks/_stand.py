@@ -94,9 +94,10 @@ class Stand:
         """Starts again what ended by itself, and says so."""
         return [said for member in self.members if (said := member.revive())]
 
-    def traces(self) -> list[str]:
-        """Says whose log holds the trace of a bug."""
-        return [f"the log of the {each.name} has a trace" for each in self.members if "Traceback" in each.log]
+    def errors(self) -> list[str]:
+        """What the logs hold of bugs; that a part does not answer is a warning."""
+        lines = [line for member in self.members for line in member.log.splitlines()]
+        return [line for line in lines if " ERROR " in line or " CRITICAL " in line]
 
     def flush(self) -> float:
         """FLUSHALL, as soon as Redis answers; when that was, seconds since 1970."""

@@ -159,7 +159,7 @@ async def run(there: Stand, sent: Mapping[str, bytes], disturb: Disturb | None =
     await asyncio.gather(disturbing, return_exceptions=True)
     await asyncio.to_thread(there.wait)
     kept = await job.kept()
-    return Run(kept, seconds, job.faults, [*wrong, *there.revive(), *there.traces(), *_ledger.broken(sent, kept)])
+    return Run(kept, seconds, job.faults, [*wrong, *there.revive(), *there.errors(), *_ledger.broken(sent, kept)])
 
 
 async def _send(there: Stand, sent: Mapping[str, bytes]) -> Job:

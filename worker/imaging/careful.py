@@ -100,8 +100,8 @@ def _serve(pipe: Connection, examine: Examine, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches it too, and is the parent's business
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _bound_memory(_ROOM + _ROOM_PER_PIXEL * limits.max_pixels)
-    pipe.send_bytes(_READY)
     with suppress(EOFError, ConnectionError):
+        pipe.send_bytes(_READY)
         while True:
             pipe.send_bytes(_verdict(pipe.recv_bytes(), examine, limits))
 
