@@ -54,7 +54,7 @@ JOB_BODY: Mapping[str, object] = {
                 "properties": {IMAGES: {"type": "array", "items": _FILE}, ARCHIVE: _FILE},
                 "additionalProperties": False,
             },
-            "encoding": {IMAGES: {"contentType": "image/*"}, ARCHIVE: {"contentType": "application/zip"}},
+            "encoding": {IMAGES: {"contentType": "image/*"}},
         },
         "application/json": {"schema": JobFolders.model_json_schema()},
     },

@@ -1,5 +1,6 @@
 """Small sets that the training tests share; they only read them."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,12 @@ from support.data import joint_folder, labelled_folder, pair_folder, unpaired_fo
 # The same examples every time, and never timed: a busy machine is no failure.
 settings.register_profile("recast", derandomize=True, deadline=None)
 settings.load_profile("recast")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """A shell that begins the suite in the background has it ignore Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

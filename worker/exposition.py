@@ -30,7 +30,7 @@ class Registry(CollectorRegistry):
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
 
-    def read(self, name: str, text: str, labels: Sequence[str], values: Callable[[], Values]) -> None:
+    def show(self, name: str, text: str, labels: Sequence[str], values: Callable[[], Values]) -> None:
         """Adds a gauge whose values are asked for whenever the text is made, in the thread that makes it."""
         self.register(_Reading(name, text, labels, values))
 

@@ -109,7 +109,7 @@ class Metrics:
 
     def watch_depth(self, depth: Callable[[], int]) -> None:
         """Shows how many pictures are under way; the function is called whenever somebody looks."""
-        self._read(
+        self._show(
             "recast_depth_pictures",
             "Pictures waiting and running; in a service with a broker, calls of its workers.",
             lambda: {(): depth()},
@@ -117,7 +117,7 @@ class Metrics:
 
     def watch_workers(self, workers: Callable[[], int]) -> None:
         """Shows how many workers live."""
-        self._read(
+        self._show(
             "recast_workers",
             "Workers that a service with a broker has heard of within the last 10 seconds.",
             lambda: {(): workers()},
@@ -125,7 +125,7 @@ class Metrics:
 
     def watch_library(self, library: Loaded, snapshot: Callable[[], Snapshot]) -> None:
         """Shows which bundles are served and refused, and where their graphs run."""
-        self._read(
+        self._show(
             "recast_provider_info",
             "1 for each of ONNX Runtime's execution providers that graphs really run on.",
             lambda: {(name,): 1 for name in library.providers},
@@ -140,7 +140,7 @@ class Metrics:
     async def watch_jobs(self, board: Board) -> None:
         """Shows how many jobs are open, counted every LOOK_S seconds until it is cancelled."""
         count = math.nan
-        self._read(
+        self._show(
             "recast_jobs_open",
             "Jobs in storage that are not over, the same in every service; NaN: storage does not answer.",
             lambda: {(): count},
@@ -154,10 +154,10 @@ class Metrics:
             await asyncio.sleep(LOOK_S)
 
     def _watch_bundles(self, values: Callable[[], Values]) -> None:
-        self._read("recast_bundle_info", "1 for each bundle, and whether it is served.", values, "bundle", "state")
+        self._show("recast_bundle_info", "1 for each bundle, and whether it is served.", values, "bundle", "state")
 
-    def _read(self, name: str, text: str, values: Callable[[], Values], *labels: str) -> None:
-        self.registry.read(name, text, labels, values)
+    def _show(self, name: str, text: str, values: Callable[[], Values], *labels: str) -> None:
+        self.registry.show(name, text, labels, values)
 
 
 def _refused(snapshot: Snapshot) -> list[str]:

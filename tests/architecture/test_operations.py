@@ -59,10 +59,10 @@ def figures() -> Figures:
     metrics.watch_workers(lambda: 1)
     metrics.watch_library(Everything(), Snapshot)
     state = {"request_id": "r", "problem": "overloaded"}
-    with watch.request({"type": "http", "method": "GET", "path": "/", "headers": [], "state": state}):
-        pass
 
-    async def look() -> None:
+    async def look() -> None:  # a task of its own, which alone bears the request's id
+        with watch.request({"type": "http", "method": "GET", "path": "/", "headers": [], "state": state}):
+            pass
         watching = asyncio.ensure_future(metrics.watch_jobs(Board(memory())))
         await asyncio.sleep(0)
         watching.cancel()

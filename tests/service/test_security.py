@@ -11,7 +11,7 @@ from service.security import Keys
 Start = Callable[..., httpx.Client]
 
 KEY, OTHER = "a-long-enough-key", "näxt-key"
-OPEN = ["/", "/page/page.css", "/page/page.js", "/docs", "/openapi.json", "/healthz", "/readyz"]
+OPEN = ["/", "/page/page.css", "/page/page.js", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"]
 
 
 @pytest.fixture

@@ -11,3 +11,12 @@ def test_service_loads_neither_engine_nor_frameworks() -> None:
     loaded = done.stdout.split()
     assert "worker.pipeline" in loaded
     assert {"torch", "onnxruntime", "onnx", "worker.engine", "celery", "redis"}.isdisjoint(loaded)
+
+
+def test_a_service_with_workers_needs_no_engine() -> None:
+    """In a fresh process, what `recast serve --broker` is made of runs where there is no onnxruntime."""
+    script = "import sys, wiring.workers; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "worker.remote" in loaded
+    assert {"torch", "onnxruntime", "onnx", "worker.engine.session"}.isdisjoint(loaded)

@@ -303,6 +303,32 @@ def test_a_store_of_bad_bundles_is_not_ready(tmp_path: Path) -> None:
     assert "broken" in reason
 
 
+def test_a_bundle_is_found_by_name_and_version(tmp_path: Path, warming: Warming) -> None:
+    """The store's bundle, and one that has left it as long as it is in memory; for any other there is none."""
+    old = toy_bundle(tmp_path)
+    store = Store([tmp_path])
+    warming.let_go()
+    with closing(Library(store, EngineSettings(device="cpu", threads=1))) as library:
+        assert library.find("toy@1") == old
+        with library.engine(old):
+            new = toy_bundle(tmp_path, version="2")
+            store.refresh()
+            assert (library.find("toy@1"), library.find("toy@2")) == (old, new)
+        assert library.find("toy@3") is None
+
+
+def test_it_tells_what_it_serves_and_where_it_runs(tmp_path: Path) -> None:
+    """When the first bundles are settled, those that load are served, on the providers that they really run on."""
+    flip_bundle(tmp_path)
+    failing_bundle(tmp_path)
+    with closing(Library(Store([tmp_path]), EngineSettings(device="cpu", threads=1))) as library:
+        assert not library.providers
+        library.follow()
+        assert library.settle() is None
+        assert library.served == ("flip@1",)
+        assert library.providers == ("CPUExecutionProvider",)
+
+
 def test_a_closed_library_loads_nothing(tmp_path: Path) -> None:
     """After close() nothing is loaded or leased, and giving back what was leased is harmless."""
     flip = flip_bundle(tmp_path)
