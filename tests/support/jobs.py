@@ -1,6 +1,7 @@
 """Jobs over HTTP for tests: sent, followed to their end without polling, and looked into where they are stored."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,7 +53,9 @@ def following(client: httpx.Client, job_id: str, last: str | None = None) -> Ite
 
 def kept(folder: Path) -> list[str]:
     """Everything that lies in a storage's folder."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    # Unlike rglob, walk goes on where a folder is removed meanwhile.
+    found = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
 
 
 def _events(answer: httpx.Response) -> Iterator[Event]:
