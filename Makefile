@@ -49,7 +49,7 @@ clean: ## removes .venv and every cache; data and runs stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/stamp-serve: pyproject.toml requirements.lock | $(VENV)/bin/pip
-	@echo "installing the service ($(RUNTIME)) into $(VENV): 250 MB on a CPU, a minute or two"
+	@echo "installing the service ($(RUNTIME)) into $(VENV): 270 MB on a CPU, a minute or two"
 	@$(PIP) uninstall --quiet --quiet --yes $(OTHER)
 	@$(INSTALL) '.[$(RUNTIME)]'
 	@touch $@

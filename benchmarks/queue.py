@@ -1,12 +1,14 @@
 """What the road over Redis and Celery costs, and how far it scales; Redis and the workers are started here.
 
-    recast bench queue [--seconds S] [--rounds N] [--bundle NAME] [--part overhead|throughput|scaling]
+    recast bench queue [--seconds S] [--rounds N] [--bundle NAME] [--part overhead|throughput|scaling] [--appendonly]
 
-- overhead: the same shipped bundle in this process and in one worker process, in turns, at concurrency 1 and 32. A
-  picture is what the pipeline asks for it: its labels, then its translation. Both sides share the machine's CPUs.
+- overhead: the same model in this process and in one worker process, in turns, at concurrency 1 and 32: a shipped
+  bundle, of which the pipeline asks a picture's labels, then its translation, and a model that sleeps 5 ms a batch.
 - throughput: one worker whose model costs nothing, pictures of 128 px. Also the CPU time that a picture costs this
   process, which stands for the service, the worker and Redis.
 - scaling: 1, 2, 4 and 8 workers whose model sleeps 5 ms a batch, as if on a GPU.
+
+All of them share the machine's CPUs.
 """
 
 import argparse
@@ -34,6 +36,7 @@ from models.bundle.archive import Bundle, write
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.store import Store
 from worker.embedded import Embedded
+from worker.engine.engine import Engine
 from worker.engine.library import Library
 from worker.errors import NotReady
 from worker.remote import Remote
@@ -67,7 +70,7 @@ def main() -> None:
         _work(options.worker, options.sleep)
         return
     for part in [options.part] if options.part else PARTS:
-        with tempfile.TemporaryDirectory() as folder, _broker(Path(folder)) as broker:
+        with tempfile.TemporaryDirectory() as folder, _broker(Path(folder), options) as broker:
             {"overhead": _overhead, "throughput": _throughput, "scaling": _scaling}[part](options, broker, Path(folder))
 
 
@@ -77,6 +80,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--bundle", default="avatars")
     parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--appendonly", action="store_true", help="with Redis's append-only file")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--sleep", type=float, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -104,40 +108,67 @@ class Double:
 
 
 def _work(store: Path, sleep: float | None) -> None:
-    if sleep is not None:
-        Double.seconds = sleep
-        worker.engine.library.Engine = Double  # type: ignore[attr-defined,assignment]
-    with Store([store]) as opened:
+    with _engines(sleep), Store([store]) as opened:
         sys.exit(work(opened, EngineSettings(), QueueSettings(), JobSettings(), Limits()))
 
 
+@contextmanager
+def _engines(sleep: float | None) -> Iterator[None]:
+    """Has this process's engines replaced by doubles that sleep so long a batch; None: by none."""
+    if sleep is None:
+        yield
+        return
+    real, Double.seconds = Engine, sleep
+    worker.engine.library.Engine = Double  # type: ignore[attr-defined,assignment]
+    try:
+        yield
+    finally:
+        worker.engine.library.Engine = real  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a worker runs."""
+
+    bundle: Bundle
+    settings: Mapping[str, str]
+    sleep: float | None = None
+    """Of a model that is none, seconds a batch."""
+
+    @property
+    def store(self) -> Path:
+        """The folder in which it lies."""
+        return self.bundle.folder.parent
+
+
 def _overhead(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
-    shipped = Path(models.__file__).parent / "pretrained"
-    bundle = Store([shipped]).snapshot().get(options.bundle)
-    if bundle is None:
+    shipped = Store([Path(models.__file__).parent / "pretrained"]).snapshot().get(options.bundle)
+    if shipped is None:
         sys.exit(f"there is no shipped bundle {options.bundle!r}")
-    engine = EngineSettings(device="auto")
-    with _workers(1, broker, shipped, folder, {"device": "auto"}):
-        for concurrency in (1, 32):
-            rounds = [
-                asyncio.run(_sides(shipped, engine, bundle, broker, concurrency, options.seconds))
-                for _ in range(options.rounds)
-            ]
-            _print_overhead(concurrency, rounds)
+    for name, model in {
+        shipped.ref: Model(shipped, {"device": "auto"}),
+        f"a model that sleeps {1000 * SLEEP_S:g} ms": Model(_nothing(folder / "store"), _MANY, SLEEP_S),
+    }.items():
+        with _workers(1, broker, model, folder):
+            for concurrency in (1, 32):
+                print(f"{name}, concurrency {concurrency}, medians of {options.rounds} rounds")
+                _print_overhead(
+                    [asyncio.run(_sides(model, broker, concurrency, options.seconds)) for _ in range(options.rounds)]
+                )
 
 
-async def _sides(
-    shipped: Path, engine: EngineSettings, bundle: Bundle, broker: "_Redis", concurrency: int, seconds: float
-) -> dict[str, Load]:
-    embedded = Embedded(Library(Store([shipped]), engine), engine)
-    remote = Remote(QueueSettings(broker=broker.url))
-    await remote.start()
-    loads = {}
-    for name, translator in {"embedded": embedded, "remote": remote}.items():
-        await _ready(translator)
-        loads[name] = await _load(_picture(translator, bundle), concurrency, seconds)
-    await remote.close()
-    await embedded.close()
+async def _sides(model: Model, broker: "_Redis", concurrency: int, seconds: float) -> dict[str, Load]:
+    settings = EngineSettings.model_validate(model.settings)
+    with _engines(model.sleep):
+        embedded = Embedded(Library(Store([model.store]), settings), settings)
+        remote = Remote(QueueSettings(broker=broker.url))
+        await remote.start()
+        loads = {}
+        for name, translator in {"embedded": embedded, "remote": remote}.items():
+            await _ready(translator)
+            loads[name] = await _load(_picture(translator, model.bundle), concurrency, seconds)
+        await remote.close()
+        await embedded.close()
     return loads
 
 
@@ -157,8 +188,7 @@ def _picture(translator: Translator, bundle: Bundle) -> Ask:
     return ask
 
 
-def _print_overhead(concurrency: int, rounds: list[dict[str, Load]]) -> None:
-    print(f"concurrency {concurrency}, medians of {len(rounds)} rounds")
+def _print_overhead(rounds: list[dict[str, Load]]) -> None:
     for name in rounds[0]:
         _print(name, [each[name] for each in rounds])
     p50, p99 = (
@@ -169,14 +199,14 @@ def _print_overhead(concurrency: int, rounds: list[dict[str, Load]]) -> None:
 
 
 def _throughput(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
-    bundle = _nothing(folder / "store")
-    with _workers(1, broker, folder / "store", folder, _MANY, sleep=0.0) as processes:
+    model = Model(_nothing(folder / "store"), _MANY, sleep=0.0)
+    with _workers(1, broker, model, folder) as processes:
         watched = {"service": os.getpid(), "worker": processes[0].pid, "redis": broker.process.pid}
         for concurrency in (1, 32, CLIENTS):
             loads, costs = [], []
             for _ in range(options.rounds):
                 before = {name: _cpu_s(pid) for name, pid in watched.items()}
-                loads.append(asyncio.run(_remotely(broker, bundle, concurrency, options.seconds)))
+                loads.append(asyncio.run(_remotely(broker, model.bundle, concurrency, options.seconds)))
                 pictures = loads[-1].per_second * options.seconds
                 costs.append({name: 1e6 * (_cpu_s(pid) - before[name]) / pictures for name, pid in watched.items()})
             print(f"a model that costs nothing, one worker, concurrency {concurrency}")
@@ -186,12 +216,13 @@ def _throughput(options: argparse.Namespace, broker: "_Redis", folder: Path) -> 
 
 
 def _scaling(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
-    bundle = _nothing(folder / "store")
+    model = Model(_nothing(folder / "store"), _MANY, SLEEP_S)
     print(f"a model that sleeps {1000 * SLEEP_S:g} ms a batch of at most {ROWS}, concurrency {CLIENTS} for each worker")
     for count in (1, 2, 4, 8):
-        with _workers(count, broker, folder / "store", folder, _MANY, sleep=SLEEP_S):
+        with _workers(count, broker, model, folder):
             loads = [
-                asyncio.run(_remotely(broker, bundle, CLIENTS * count, options.seconds)) for _ in range(options.rounds)
+                asyncio.run(_remotely(broker, model.bundle, CLIENTS * count, options.seconds))
+                for _ in range(options.rounds)
             ]
         _print(f"{count} workers", loads)
 
@@ -261,16 +292,18 @@ class _Redis:
 
 
 @contextmanager
-def _broker(folder: Path) -> Iterator[_Redis]:
-    """Redis as it is recommended to be run."""
+def _broker(folder: Path, given: argparse.Namespace) -> Iterator[_Redis]:
+    """A Redis that keeps nothing, unless it is to have its append-only file."""
     program = shutil.which("redis-server")
     if program is None:
         sys.exit("there is no redis-server here")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = f"--port {port} --bind 127.0.0.1 --dir {folder} --appendonly yes --maxmemory-policy noeviction"
-    process = subprocess.Popen([program, *options.split()], stdout=subprocess.DEVNULL)
+    appendonly = "yes" if given.appendonly else "no"
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    options += ["--appendonly", appendonly, "--maxmemory-policy", "noeviction"]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
     try:
         with redis.Redis(port=port) as client:
             _until(lambda: _answers(client))
@@ -281,14 +314,12 @@ def _broker(folder: Path) -> Iterator[_Redis]:
 
 
 @contextmanager
-def _workers(
-    count: int, broker: _Redis, store: Path, folder: Path, settings: Mapping[str, str], sleep: float | None = None
-) -> Iterator[list["subprocess.Popen[bytes]"]]:
+def _workers(count: int, broker: _Redis, model: Model, folder: Path) -> Iterator[list["subprocess.Popen[bytes]"]]:
     """Worker processes that are warm."""
-    told = {"broker": broker.url, "storage": str(folder / "storage"), **settings}
+    told = {"broker": broker.url, "storage": str(folder / "storage"), **model.settings}
     environment = {**os.environ, **{f"RECAST_{name.upper()}": value for name, value in told.items()}}
-    command = [sys.executable, "-m", "recast", "bench", "queue", f"--worker={store}"]
-    command += [] if sleep is None else [f"--sleep={sleep}"]
+    command = [sys.executable, "-m", "recast", "bench", "queue", f"--worker={model.store}"]
+    command += [] if model.sleep is None else [f"--sleep={model.sleep}"]
     processes = [subprocess.Popen(command, env=environment) for _ in range(count)]
     try:
         with redis.Redis.from_url(broker.url) as client:

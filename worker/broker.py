@@ -1,11 +1,11 @@
 """What service and workers keep in Redis, its scripts and the connections; all of it can vanish at any moment.
 
-    recast:in:ID             a request's parcel on its way to a worker, until its time is up
-    recast:out:ID            the reply's, until it is fetched, at most 30 s
+    recast:in:ID             a request's parcel on its way to a worker, until its time is up; in no file of Redis's
+    recast:out:ID            a reply's, unless it was told on the channel, until it is fetched, at most 30 s
     recast:flight            requests under way by when their time is up: a sorted set, never more than `max_in_flight`
     recast:worker:ID         a worker's last beat, 10 s
     recast:workers           workers by when they beat last: a sorted set, of those that live
-    recast:ticket:JOB:CHUNK  who does a chunk, until it lapses
+    recast:ticket:JOB:CHUNK  who does a chunk, until it lapses; webhooks:JOB, who makes an attempt
     recast:tickets           tickets by when they lapse: a sorted set, a few for each worker
     recast:next:JOB          the first chunk of a job that has had no ticket yet, an hour
     recast:pause:JOB         until when a job pauses whose chunks fail, two minutes
@@ -16,10 +16,12 @@ and channels of the names `recast:reply:SERVICE`, `recast:dropped`, `recast:work
 keys have the same prefix. Moments are told by Redis's clock alone: what travels is the time that is left.
 """
 
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgpack
 import redis
 import redis.asyncio
 from kombu.exceptions import KombuError
@@ -45,6 +47,12 @@ ALIVE_S = 10
 SILENT_RETRY_S = 5.0
 """What Retry-After says while the broker does not answer, seconds."""
 
+TOLD_BYTES = 1 << 17
+"""Bytes of one message whose replies are told at once: of more, fetching them in a thread is quicker again."""
+
+TOLD_IN_ALL = 16 << 20
+"""Bytes of replies that a service may be told at once, all that is on its way together: at 32 MiB Redis hangs up."""
+
 QUIET_S = 5.0
 """Seconds without a word on any channel after which the connection is tried."""
 
@@ -66,6 +74,8 @@ LITTLE = "#!lua flags=allow-oom\n"
 _CONNECT_S = 3.0
 _ANSWER_S = 10.0
 _CHECK_S = 10
+_KEPT_S = 60.0
+_READ_BYTES = 1 << 20  # each read is a moment in which another thread may take the interpreter
 
 
 def incoming(request_id: str) -> str:
@@ -116,6 +126,7 @@ def connect(url: str) -> redis.Redis:
         url,
         socket_connect_timeout=_CONNECT_S,
         socket_timeout=_ANSWER_S,
+        socket_read_size=_READ_BYTES,
         health_check_interval=_CHECK_S,
         retry=Retry(NoBackoff(), 1),
     )
@@ -159,11 +170,26 @@ async def listen(client: redis.asyncio.Redis, *channels: str) -> AsyncGenerator[
                 yield None
 
 
+def told(data: bytes) -> dict[str, bytes | None]:
+    """What a service was told on its channel: replies by request, None where they are to be fetched; ValueError."""
+    try:
+        said = msgpack.unpackb(data)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ValueError(f"{len(data)} bytes tell nothing of replies") from error
+    if not isinstance(said, dict) or not all(
+        isinstance(key, str) and isinstance(value, bytes | None) for key, value in said.items()
+    ):
+        raise ValueError(f"{len(data)} bytes tell nothing of replies")
+    return said
+
+
 class Letterbox:
     """Parcels in Redis, for threads: a service sends requests and fetches replies, a worker the other way round."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._room = 0  # for requests, when last some were sent
+        self._kept: tuple[float, bool] | None = None
 
     def close(self) -> None:
         """Lets the connections go."""
@@ -174,10 +200,21 @@ class Letterbox:
 
         Returns how many of them were left, the first ones, and how many are under way now.
         """
-        keys = [FLIGHT, *(incoming(parcel.id) for parcel in parcels)]
-        words = [word for parcel in parcels for word in (parcel.id, parcel.left_ms, parcel.data)]
-        left, under_way = self._client.eval(_SEND, len(keys), *keys, most, *words)
-        return int(left), int(under_way)
+        words = [word for parcel in parcels for word in (parcel.id, parcel.left_ms)]
+        in_one = len(parcels) < self._room  # else it is asked first, lest pixels travel in vain
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.eval(_ADMIT, 1, FLIGHT, most, *words)
+            if in_one:
+                self._put(pipeline, parcels)
+            (left, under_way), *_ = pipeline.execute()
+            if not in_one and left:
+                self._put(pipeline, parcels[:left])
+                pipeline.execute()
+            elif in_one and left < len(parcels):
+                pipeline.unlink(*(incoming(parcel.id) for parcel in parcels[left:]))
+                pipeline.execute()
+        self._room = most - under_way
+        return left, under_way
 
     def take(self, ids: list[str]) -> "list[Parcel]":
         """Takes requests out; those whose time is up, or that were withdrawn, are gone."""
@@ -190,10 +227,20 @@ class Letterbox:
         taken = zip(ids, left, found, strict=True)
         return [Parcel(request_id, left_ms, data) for request_id, left_ms, data in taken if data and left_ms > 0]
 
-    def answer(self, service: str, answers: dict[str, bytes]) -> None:
-        """Leaves replies and tells the service."""
-        keys = [FLIGHT, *map(outgoing, answers)]
-        self._client.eval(_ANSWER, len(keys), *keys, REPLY_S, replies(service), *answers, *answers.values())
+    def answer(self, service: str, answers: dict[str, bytes], *, at_once: bool = False) -> None:
+        """Leaves replies and tells the service; `at_once` tells it the replies themselves, which saves a way."""
+        if at_once:
+            with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.publish(replies(service), msgpack.packb(answers))
+                pipeline.zrem(FLIGHT, *answers)
+                pipeline.execute()
+            return
+        with self._client.pipeline(transaction=False) as pipeline:
+            for request_id, data in answers.items():
+                self._set(pipeline, outgoing(request_id), data, REPLY_S * 1000)
+            pipeline.zrem(FLIGHT, *answers)
+            pipeline.publish(replies(service), msgpack.packb(dict.fromkeys(answers)))
+            pipeline.execute()
 
     def fetch(self, ids: list[str]) -> list[bytes | None]:
         """Takes replies out; None where there is none."""
@@ -212,6 +259,24 @@ class Letterbox:
             pipeline.publish(DROPPED, ",".join(ids))
             pipeline.execute()
 
+    def _put(self, pipeline: redis.client.Pipeline, parcels: "list[Parcel]") -> None:
+        for parcel in parcels:
+            self._set(pipeline, incoming(parcel.id), parcel.data, parcel.left_ms)
+
+    def _set(self, pipeline: redis.client.Pipeline, key: str, data: bytes, ms: int) -> None:
+        if self._keeps_files():
+            pipeline.eval(_SET, 1, key, data, ms)
+        else:
+            pipeline.execute_command("SET", key, data, "PX", ms)  # type: ignore[no-untyped-call]
+
+    def _keeps_files(self) -> bool:
+        """Whether Redis writes what it is told into a file, or to a replica: pixels are to go to neither."""
+        now = time.monotonic()
+        if self._kept is None or now - self._kept[0] > _KEPT_S:
+            found: dict[str, object] = self._client.info("persistence", "replication")
+            self._kept = now, bool(found.get("aof_enabled")) or bool(found.get("connected_slaves"))
+        return self._kept[1]
+
 
 @dataclass(frozen=True, eq=False)
 class Parcel:
@@ -222,36 +287,20 @@ class Parcel:
     data: bytes
 
 
-_SEND = (
+_ADMIT = (
     "#!lua\n"
     + FLEETING
     + NOW
     + """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-local room = ARGV[1] - redis.call('ZCARD', KEYS[1])
-local left = math.max(0, math.min(#KEYS - 1, room))
-for i = 1, left do
-    local id, ms, data = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
-    redis.call('SET', KEYS[i + 1], data, 'PX', ms)
-    redis.call('ZADD', KEYS[1], now + ms, id)
-end
+local left = math.max(0, math.min((#ARGV - 1) / 2, ARGV[1] - redis.call('ZCARD', KEYS[1])))
+for i = 1, left do redis.call('ZADD', KEYS[1], now + ARGV[2 * i + 1], ARGV[2 * i]) end
 redis.call('PEXPIRE', KEYS[1], 3600000)
 return {left, redis.call('ZCARD', KEYS[1])}
 """
 )
 
-_ANSWER = (
-    LITTLE  # what is answered was let in, and leaves soon
-    + FLEETING
-    + """
-local count = #KEYS - 1
-for i = 1, count do
-    redis.call('SET', KEYS[i + 1], ARGV[2 + count + i], 'EX', ARGV[1])
-    redis.call('ZREM', KEYS[1], ARGV[2 + i])
-end
-redis.call('PUBLISH', ARGV[2], table.concat(ARGV, ',', 3, 2 + count))
-"""
-)
+_SET = FLEETING + " redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
 
 _LEFT = """
 local left = {}

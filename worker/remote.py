@@ -72,6 +72,7 @@ class Remote(Translator):
         self._lines: dict[_Kind, _Line] = {}
         self._asked: dict[str, _Asked] = {}
         self._gone: list[str] = []  # posted, but nobody waits for them any more
+        self._told = 0  # bytes of replies that may come at once
         self._under_way = 0  # in all services, when last something was posted
         self._trouble: str | None = "the queue between service and workers was not reached yet"
         self._tasks: set[asyncio.Task[None]] = set()
@@ -192,18 +193,21 @@ class Remote(Translator):
         crew = self._crew.beats
         while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
             together = [line.waiting.popleft() for _ in range(min(len(line.waiting), _share(crew)))]
-            message = _Message(line, len(together))
+            size = sum(len(asked.data) for asked in together)
+            at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
+            message = _Message(line, len(together), size if at_once else 0)
+            self._told += message.told
             line.on_way += 1
             message.hold = asyncio.get_running_loop().call_later(HOLD_S, self._release, message)
             for asked in together:
                 asked.message = message
-            self._begin(self._send(together))
+            self._begin(self._send(together, at_once=at_once))
 
-    async def _send(self, together: "list[_Asked]") -> None:
+    async def _send(self, together: "list[_Asked]", *, at_once: bool) -> None:
         now = time.monotonic()
         parcels = [Parcel(asked.id, max(1, int((asked.deadline - now) * 1000)), asked.data) for asked in together]
         try:
-            left = await self._threaded(partial(self._leave, parcels))
+            left = await self._threaded(partial(self._leave, parcels, at_once))
         except FAILURES as error:
             _log.warning("%d requests could not be posted: %s", len(together), error)
             for asked in together:
@@ -213,12 +217,12 @@ class Remote(Translator):
             for asked in together[left:]:
                 asked.end(self._overloaded(self._under_way))
 
-    def _leave(self, parcels: list[Parcel]) -> int:
+    def _leave(self, parcels: list[Parcel], at_once: bool) -> int:
         """Posts as many as may be under way; how many those are. In a thread."""
         left, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
         if left:
             ids = [parcel.id for parcel in parcels[:left]]
-            self._messages.send(INFER, ids, self._name)
+            self._messages.send(INFER, ids, self._name, at_once)
         return left
 
     def _settle(self, asked: "_Asked") -> None:
@@ -234,6 +238,7 @@ class Remote(Translator):
     def _count_off(self, message: "_Message") -> None:
         message.left -= 1
         if not message.left:
+            self._told -= message.told
             self._release(message)
 
     def _release(self, message: "_Message") -> None:
@@ -278,7 +283,24 @@ class Remote(Translator):
             for line in self._lines.values():
                 self._stir(line)
         else:
-            self._begin(self._fetch(said[1].decode(errors="replace").split(",")))
+            self._take_in(said[1])
+
+    def _take_in(self, data: bytes) -> None:
+        """Ends requests whose replies were told at once, and fetches the others."""
+        try:
+            told = broker.told(data)
+        except ValueError as error:
+            _log.warning("somebody who is no worker of ours wrote to a service: %s", error)
+            return
+        for request_id, reply in told.items():
+            if reply is not None:
+                self._end(request_id, _read(reply))
+        if ready := [request_id for request_id, reply in told.items() if reply is None]:
+            self._begin(self._fetch(ready))
+
+    def _end(self, request_id: str, reply: Reply | Exception) -> None:
+        if asked := self._asked.get(request_id):
+            asked.end(reply)
 
     async def _catch_up(self) -> None:
         """Fetches what was answered meanwhile, and posts the rest anew: Redis may have lost it, or be another one."""
@@ -300,20 +322,12 @@ class Remote(Translator):
                 await asyncio.sleep(_RETRY_S)
                 continue
             for request_id, reply in replies.items():
-                if asked := self._asked.get(request_id):
-                    asked.end(reply)
+                self._end(request_id, reply)
             return
 
     def _read(self, ids: list[str]) -> dict[str, Reply | Exception]:
-        replies: dict[str, Reply | Exception] = {}
-        for request_id, data in zip(ids, self._letterbox.fetch(ids), strict=True):
-            try:
-                if data is not None:
-                    replies[request_id] = read_reply(data)
-            except ParcelError as error:
-                _log.warning("a reply can't be read: %s", error)
-                replies[request_id] = EngineError("a worker's reply can't be read; is it of the same version?")
-        return replies
+        found = zip(ids, self._letterbox.fetch(ids), strict=True)
+        return {request_id: _read(data) for request_id, data in found if data is not None}
 
     async def _threaded(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
@@ -339,6 +353,7 @@ class _Message:
 
     line: _Line
     left: int
+    told: int  # bytes of replies that may be told at once
     hold: asyncio.TimerHandle | None = None
 
 
@@ -357,6 +372,14 @@ class _Asked:
                 self.answer.set_result(reply)
             else:
                 self.answer.set_exception(reply)
+
+
+def _read(data: bytes) -> Reply | Exception:
+    try:
+        return read_reply(data)
+    except ParcelError as error:
+        _log.warning("a reply can't be read: %s", error)
+        return EngineError("a worker's reply can't be read; is it of the same version?")
 
 
 def _share(crew: Sequence[Beat]) -> int:

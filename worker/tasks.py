@@ -34,14 +34,14 @@ Answers = SimpleQueue[tuple[str, Done | BaseException]]
 
 def add_tasks(
     app: Celery,
-    infer: Callable[[list[str], str], None],
+    infer: Callable[[list[str], str, bool], None],
     chunk: Callable[[str, int], None],
     webhook: Callable[[str], None],
 ) -> None:
     """Gives a worker's application its tasks; each runs in a thread of the pool until the message is dealt with."""
 
-    def infer_task(ids: list[str], service: str) -> None:
-        infer(ids, service)
+    def infer_task(ids: list[str], service: str, at_once: bool) -> None:
+        infer(ids, service, at_once)
 
     def chunk_task(job_id: str, number: int) -> None:
         chunk(job_id, number)
@@ -62,8 +62,8 @@ class Inference:
         self._waiting: dict[str, Future[Done]] = {}
         self._origins: dict[str, str | None] = {}  # the HTTP requests that are behind
 
-    def answer(self, ids: list[str], service: str) -> None:
-        """Answers the requests of one message to a service."""
+    def answer(self, ids: list[str], service: str, at_once: bool) -> None:
+        """Answers the requests of one message to a service; `at_once` as in Letterbox.answer."""
         parcels = self._letterbox.take(ids)
         until = time.monotonic() + max((parcel.left_ms for parcel in parcels), default=0) / 1000
         answers: Answers = SimpleQueue()
@@ -72,7 +72,7 @@ class Inference:
         while left:
             ready = _ready(answers, until + _LATE_S)
             left -= ready.keys()
-            self._leave(service, ready, until)
+            self._leave(service, ready, until, at_once)
 
     async def follow_drops(self, client: Redis) -> None:
         """Drops what services no longer wait for, until it is cancelled; what it misses ends at its deadline."""
@@ -131,11 +131,11 @@ class Inference:
         else:
             answers.put((request_id, error or future.result()))
 
-    def _leave(self, service: str, ready: "dict[str, Done | BaseException]", until: float) -> None:
+    def _leave(self, service: str, ready: "dict[str, Done | BaseException]", until: float, at_once: bool) -> None:
         packed = {name: _packed(answer, self._origins.pop(name, None)) for name, answer in ready.items()}
         while True:
             try:
-                return self._letterbox.answer(service, packed)
+                return self._letterbox.answer(service, packed, at_once=at_once)
             except RedisError as error:
                 if time.monotonic() >= until:
                     _log.error("%d replies could not be left in time: %s", len(packed), error)

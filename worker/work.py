@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -161,7 +160,6 @@ class _Work:
     def __init__(self, queue: QueueSettings, parts: _Parts) -> None:
         self._queue, self._parts = queue, parts
         self._stopped = threading.Event()
-        self._begun: set[Future[None]] = set()
 
     def run(self, stack: ExitStack) -> int:
         """Works until a signal comes; the exit code."""
@@ -197,11 +195,7 @@ class _Work:
         """The coroutine function as one to be called in a thread."""
 
         def call(*arguments: Any) -> None:
-            future = self._parts.loop.begin(work(*arguments))
-            self._begun.add(future)
-            future.add_done_callback(self._begun.discard)
-            with suppress(CancelledError):
-                future.result()
+            self._parts.loop.begin(work(*arguments)).result()
 
         return call
 
@@ -218,8 +212,7 @@ class _Work:
     def _abandon(self) -> None:
         """Gives back what is begun; a thread that then still runs is left behind."""
         self._parts.inference.drop_all()
-        for future in list(self._begun):
-            future.cancel()
+        self._parts.loop.begin(self._parts.shift.abandon())
         _later(_GIVE_UP_S, partial(os._exit, os.EX_TEMPFAIL))
 
     def _watch(self) -> None:
@@ -231,12 +224,15 @@ class _Work:
 
     async def _beat(self) -> None:
         while True:
-            ailing = self.ailing()
-            if ailing:
+            if ailing := self.ailing():
                 _log.error("the worker makes no progress: %s", ailing)
             elif not self._stopped.is_set():
-                with suppress(*broker.FAILURES):  # whoever fetches messages says so
+                try:
                     await beats.say(self._parts.client, self._now())
+                except broker.FAILURES as error:  # whoever fetches messages warns
+                    _log.info("a beat was not heard: %s", error)
+                except Exception:
+                    _log.exception("a beat failed")
             await asyncio.sleep(BEAT_S)
 
     async def _part(self) -> None:

@@ -1,6 +1,7 @@
 """A real Redis for tests: on a port of its own, its files in a folder of its own, to be killed and started again."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -70,6 +71,16 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def hang(self) -> None:
+        """SIGSTOP: connections stay, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _answers(self, client: redis.Redis) -> bool:
         try:

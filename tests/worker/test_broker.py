@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import aclosing
+from pathlib import Path
 
+import msgpack
 import pytest
 import redis
 from support.redis import Server, serving
@@ -78,9 +80,47 @@ def test_a_reply_is_announced_and_fetched_once(letterbox: Letterbox, client: red
         letterbox.answer("service", {"a": b"1", "b": b"2"})
         message = channel.get_message(timeout=5)
     assert message is not None
-    assert message["data"] == b"a,b"
+    assert broker.told(message["data"]) == {"a": None, "b": None}
     assert letterbox.fetch(["b", "none", "a"]) == [b"2", None, b"1"]
     assert letterbox.fetch(["a", "b"]) == [None, None]
+
+
+def test_a_reply_may_be_told_at_once(letterbox: Letterbox, client: redis.Redis) -> None:
+    """Small replies come with the announcement: nothing lies ready, and the requests are no longer under way."""
+    letterbox.send(parcels("a", "b"), most=10)
+    with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+        channel.subscribe(broker.replies("service"))
+        assert channel.get_message(timeout=5) is None
+        letterbox.answer("service", {"a": b"1", "b": b"2"}, at_once=True)
+        message = channel.get_message(timeout=5)
+    assert message is not None
+    assert broker.told(message["data"]) == {"a": b"1", "b": b"2"}
+    assert not client.exists(broker.FLIGHT, broker.outgoing("a"))
+
+
+@pytest.mark.parametrize("data", [b"", b"words", b"\x80\x80", msgpack.packb([1]), msgpack.packb({"a": 1})])
+def test_what_tells_nothing_is_refused(data: bytes) -> None:
+    """Words of strangers on a service's channel are a ValueError, or tell of nothing."""
+    with pytest.raises(ValueError, match="tell nothing"):
+        assert broker.told(data)
+
+
+def test_pixels_are_in_no_file(tmp_path: Path) -> None:
+    """What Redis writes of all that it is told into its append-only file is no picture of anybody's."""
+    secret = b"a face" * 1000
+    with serving(tmp_path) as server:
+        letterbox = Letterbox(broker.connect(server.url))
+        letterbox.send([Parcel("a", 60_000, secret), Parcel("b", 60_000, secret)], most=10)
+        assert [parcel.data for parcel in letterbox.take(["a"])] == [secret]
+        letterbox.answer("service", {"a": secret})
+        letterbox.answer("service", {"b": secret}, at_once=True)
+        assert letterbox.fetch(["a"]) == [secret]
+        with server.client() as client:
+            client.set("other", b"no face at all")
+        letterbox.close()
+    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert b"no face at all" in written
+    assert b"a face" not in written.replace(b"no face at all", b"")
 
 
 def test_a_withdrawn_request_is_gone(letterbox: Letterbox, client: redis.Redis) -> None:

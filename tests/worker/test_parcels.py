@@ -52,28 +52,37 @@ def test_other_errors_arrive_as_the_engines() -> None:
     assert str(other) == "unexpected ValueError"
 
 
+ONE = ["|u1", [1]]
+"""An array of one byte."""
+
+
 @pytest.mark.parametrize(
-    "value",
+    ("label", "arrays", "contents"),
     [
-        None,
-        7,
-        [],
-        ["toy@1", "g", None, None],
-        [7, "g", ["|u1", [1], b"1"], None],
-        ["toy@1", "g", ["<f8", [1], b"12345678"], None],
-        ["toy@1", "g", ["|u1", [9], b"1"], None],
-        ["toy@1", "g", ["|u1", ["a"], b"1"], None],
-        ["of another planet", "text", None],
-        [None, None, 0.0, 0.0],
-        [None, ["|u1", [1], b"1"], "x", None],
-        [None, ["|u1", [1], b"1"]],
+        (None, None, b""),
+        ([], [], b""),
+        (["toy@1", "g", None, None], [None, None], b""),
+        (["toy@1", "g", None, None], [ONE], b"1"),
+        (["toy@1", "g", None, None], [ONE, None], b""),
+        (["toy@1", "g", None, None], [["|u1", ["a"]], None], b"1"),
+        (["toy@1", "g", None, None], [["<f8", [1]], None], b"12345678"),
+        (["toy@1", "g", None, None], [["|u1", [1], 7], None], b"1"),
+        ([7, "g", None, None], [ONE, None], b"1"),
+        (["toy@1", 7, None, None], [ONE, None], b"1"),
+        (["toy@1", "g", 7, None], [ONE, None], b"1"),
+        (["of another planet", "text", None], [], b""),
+        (["overloaded", "text", "soon"], [], b""),
+        ([None, 0.0, 0.0], [None], b""),
+        ([None, "x", None], [ONE], b"1"),
+        ([None, 0.0], [ONE], b"1"),
     ],
 )
-def test_what_is_no_parcel_is_refused(value: object) -> None:
+def test_what_is_no_parcel_is_refused(label: object, arrays: object, contents: bytes) -> None:
     """Whatever lies in the place of a parcel is a ParcelError, of requests and of replies."""
+    packed = msgpack.packb([label, arrays])
     for read in (read_request, read_reply):
         with pytest.raises(ParcelError):
-            read(msgpack.packb(value))
+            read(len(packed).to_bytes(4) + packed + contents)
 
 
 @given(st.binary(max_size=64))

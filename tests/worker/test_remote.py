@@ -25,7 +25,8 @@ from worker.broker import Letterbox, Parcel
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
-from worker.parcels import Reply, pack_reply, read_request
+from worker.parcels import Reply, pack_reply, pack_request, read_request
+from worker.parcels import Request as Wanted
 from worker.pipeline import Pipeline, Request
 from worker.remote import ON_WAY, Remote
 from worker.settings import EngineSettings, Limits, QueueSettings
@@ -75,6 +76,7 @@ class Played:
         self._server = server
         self.client = server.client()
         self.letterbox = Letterbox(self.client)
+        self.at_once = False
 
     async def beat(self, *, rows: int = 64, rate: float | None = None, bundles: tuple[str, ...] = ("flip@1",)) -> None:
         """Says that it is there."""
@@ -84,19 +86,20 @@ class Played:
         await client.aclose()
 
     async def message(self) -> tuple[list[str], str]:
-        """The next message: the ids of its requests, and who wants to know."""
+        """The next message: the ids of its requests, and who wants to know; `at_once` is set as it asks for."""
         found = await asyncio.to_thread(self.client.brpop, ["recast:interactive"], PATIENCE_S)
         assert found is not None, "nothing was posted"
-        (ids, service), _, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
+        (ids, service, self.at_once), _, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
         return ids, service
 
     def take(self, ids: list[str]) -> list[Parcel]:
         """The parcels of these requests."""
         return self.letterbox.take(ids)
 
-    def answer(self, parcels: list[Parcel], service: str) -> None:
+    def answer(self, parcels: list[Parcel], service: str, *, at_once: bool = False) -> None:
         """Inverts them."""
-        self.letterbox.answer(service, {parcel.id: _inverted(parcel) for parcel in parcels})
+        if parcels:
+            self.letterbox.answer(service, {parcel.id: _inverted(parcel) for parcel in parcels}, at_once=at_once)
 
     async def work(self) -> list[str]:
         """Answers one message; its ids."""
@@ -158,6 +161,34 @@ def test_one_alone_waits_for_nobody(play: Play, flip: Bundle) -> None:
         done = await asking
         assert (level(done), done.infer_s) == (254, 2**-20)
         assert done.queue_s > 0
+
+    play(test)
+
+
+def test_replies_of_little_come_at_once(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker is asked to tell the replies themselves, unless they are long, or too many would be on their way."""
+    one = len(pack_request(Wanted("flip@1", "zebra", np.zeros((1, 32, 32, 3), np.uint8), None)))
+    monkeypatch.setattr(broker, "TOLD_BYTES", one)
+    monkeypatch.setattr(broker, "TOLD_IN_ALL", 2 * one)
+
+    async def test(translator: Remote, worker: Played) -> None:
+        asking, asked = [], []
+        for _ in range(3):
+            asking.append(ask(translator, flip, 1))
+            asked.append((*await worker.message(), worker.at_once))
+        assert [at_once for *_, at_once in asked] == [True, True, False]
+        for ids, service, at_once in asked:
+            worker.answer(worker.take(ids), service, at_once=at_once)
+        assert [level(done) for done in await asyncio.gather(*asking)] == [254] * 3
+        pair = [ask(translator, flip, number) for number in (1, 2)]
+        await worker.work()
+        assert not worker.at_once
+        assert [level(done) for done in await asyncio.gather(*pair)] == [254, 253]
+        worker.client.publish(broker.replies(translator._name), b"garbage")
+        alone = ask(translator, flip, 3)
+        await worker.work()
+        assert worker.at_once
+        assert level(await alone) == 252
 
     play(test)
 
@@ -474,6 +505,28 @@ def test_redis_may_be_killed_in_the_middle(tmp_path: Path, flip: Bundle) -> None
                 parcels = worker.take(ids)
             worker.answer(parcels, service)
             assert level(await asking) == 254
+        worker.letterbox.close()
+
+    with serving(tmp_path) as server:
+        asyncio.run(test(server))
+
+
+def test_a_redis_that_hangs_holds_nobody(tmp_path: Path, flip: Bundle) -> None:
+    """Where Redis takes words and says nothing, a request still ends at its deadline; when it goes on, all is well."""
+
+    async def test(server: Server) -> None:
+        worker = Played(server)
+        await worker.beat()
+        async with _remote(server) as translator:
+            await _ready(translator)
+            server.hang()
+            with pytest.raises(TimedOut):
+                await ask(translator, flip, 1, deadline=soon(0.5))
+            server.go_on()
+            asking = ask(translator, flip, 2)
+            while not asking.done():
+                await (worker.work() if worker.client.llen("recast:interactive") else asyncio.sleep(0.01))
+            assert level(await asking) == 253
         worker.letterbox.close()
 
     with serving(tmp_path) as server:

@@ -75,7 +75,7 @@ class Desk:
 
     def begin(self, *ids: str) -> "Future[None]":
         """A message as Celery would hand it out; done when it is dealt with."""
-        return self.threads.submit(self.inference.answer, list(ids), SERVICE)
+        return self.threads.submit(self.inference.answer, list(ids), SERVICE, False)
 
     def send(self, request_id: str, level: int, *, bundle: str = "flip@1", left_ms: int = 60_000) -> None:
         """A request to invert a plain picture."""

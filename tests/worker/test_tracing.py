@@ -129,8 +129,17 @@ def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
     assert len({span.trace for span in collector.spans}) == 1
 
 
-def test_jobs_without_traces_ask_no_device_for_them(tmp_path: Path) -> None:
-    """Outside any span the device tells nothing: there is nothing to be below."""
+def test_nothing_is_loaded_for_traces_that_nobody_wants() -> None:
+    """All that serves and works is imported without what records traces, or the exporter that the extra brings."""
+    script = "import sys, service.app, wiring.alone, wiring.workers, worker.work; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "worker.tracing" in loaded
+    assert {"worker.otel", "opentelemetry.exporter"}.isdisjoint(loaded)
+
+
+def test_the_device_tells_nothing_outside_of_a_trace(tmp_path: Path) -> None:
+    """Where no span is under way, there is none to be below."""
     toy_bundle(tmp_path)
     store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
     with collecting() as collector:
@@ -165,7 +174,7 @@ class Box(Letterbox):
     def take(self, ids: list[str]) -> list[Parcel]:
         return [self.parcel]
 
-    def answer(self, service: str, answers: dict[str, bytes]) -> None:
+    def answer(self, service: str, answers: dict[str, bytes], *, at_once: bool = False) -> None:
         assert set(answers) == {"an-id"}
 
 
@@ -176,7 +185,7 @@ def test_a_workers_error_names_the_request(tmp_path: Path, caplog: pytest.LogCap
     library = Library(store, settings)
     embedded = Embedded(library, settings)
     request = Parceled("toy@1", "no such graph", np.zeros((1, 32, 32, 3), np.uint8), None, "request-7")
-    Inference(Box(request), library, embedded).answer(["an-id"], "service")
+    Inference(Box(request), library, embedded).answer(["an-id"], "service", at_once=False)
     asyncio.run(embedded.close())
     (record,) = (record for record in caplog.records if record.levelname == "ERROR")
     assert record.__dict__["request_id"] == "request-7"

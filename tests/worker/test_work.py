@@ -69,7 +69,7 @@ class Service:
             parcels.append(Parcel(uuid.uuid4().hex, 60_000, data))
         self._letterbox.send(parcels, most=1000)
         ids = [parcel.id for parcel in parcels]
-        self._post.send(INFER, ids, "service")
+        self._post.send(INFER, ids, "service", False)
         return ids
 
     def answer(self, request_id: str) -> Reply | Exception:

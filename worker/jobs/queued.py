@@ -15,6 +15,9 @@ from worker.jobs.dispatch import Dispatch
 from worker.jobs.runner import NEWS_S, Runner
 from worker.settings import QueueSettings
 
+WAKE_S = 3.0
+"""Seconds that whoever sends or cancels a job waits for a broker that hangs."""
+
 _RETRY_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -24,7 +27,6 @@ class Queued(Runner):
 
     def __init__(self, board: Board, settings: QueueSettings) -> None:
         """Connects to nothing yet. Raises InvalidParameter where the settings name no broker."""
-        self._board = board
         self._post = Post(create_app(settings))
         self._client = broker.connect_async(broker.check(settings.broker))
         self._dispatch = Dispatch(board, self._client, self._post)
@@ -40,11 +42,12 @@ class Queued(Runner):
         """As Runner says. What can't be said now, since the broker does not answer, the workers find in storage."""
         self._tell(job_id)
         try:
-            if not await self._dispatch.conclude(await self._dispatch.job(job_id)):
-                await self._dispatch.say(job_id)
-            await self._dispatch.look()
+            async with asyncio.timeout(WAKE_S):
+                if not await self._dispatch.conclude(await self._dispatch.job(job_id)):
+                    await self._dispatch.say(job_id)
+                await self._dispatch.look()
         except (*FAILURES, RecastError) as error:
-            _log.warning("job %s waits until the workers look for it: %s", job_id, error)
+            _log.warning("job %s waits until the workers look for it: %s", job_id, str(error) or "the broker hangs")
 
     async def news(self, job_id: str) -> AsyncGenerator[None, None]:
         """As Runner says."""

@@ -32,14 +32,25 @@ class Shift:
         """`name` is the worker's own, new at each start."""
         self._name, self._client, self._post = name, client, post
         self._dispatch, self._chunks, self._courier = dispatch, chunks, courier
+        self._doing: set[asyncio.Task[None]] = set()
 
     async def chunk(self, job_id: str, number: int) -> None:
         """Does a chunk, unless somebody else does it already; where that fails, its ticket sees to the rest."""
         bear(job_id=job_id)
+        doing = asyncio.ensure_future(self._chunk(job_id, number))
+        self._doing.add(doing)
+        doing.add_done_callback(self._doing.discard)
         try:
-            await self._chunk(job_id, number)
+            await doing
         except (*FAILURES, RecastError) as error:
             _report(f"chunk {number} of job {job_id} was not seen through", error)
+        except asyncio.CancelledError:
+            _log.info("chunk %d of job %s is left to another worker", number, job_id)
+
+    async def abandon(self) -> None:
+        """Gives back the chunks that are begun; whoever waits for them goes on when that is done."""
+        for doing in self._doing:
+            doing.cancel()
 
     async def webhook(self, job_id: str) -> None:
         """Makes one attempt to deliver a webhook."""
