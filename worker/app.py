@@ -41,7 +41,11 @@ _LOOK_S = 0.1  # which queues are asked changes when a chunk ends, and that show
 
 @dataclass
 class Places:
-    """How many messages of each queue a worker handles at a time, when it last asked for more, and if it could."""
+    """How many messages of each queue a worker handles at a time, when it last asked for more, and if it could.
+
+    Interactive ones may also take the places that others leave: which queues are asked is said when the asking begins,
+    so one that is left out for a moment is late, and of these messages none may be.
+    """
 
     most: Mapping[str, int]
     asked_at: float = field(default_factory=time.monotonic)
@@ -56,7 +60,9 @@ class Places:
     def free(self) -> list[str]:
         """The queues of which it could handle more."""
         taken = self.taken
-        return [queue for queue in QUEUES if taken[queue] < self.most[queue]]
+        if taken.total() >= sum(self.most.values()):
+            return []
+        return [queue for queue in QUEUES if queue == INTERACTIVE or taken[queue] < self.most[queue]]
 
 
 class Turns:

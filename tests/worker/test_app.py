@@ -67,12 +67,14 @@ def test_interactive_goes_on_where_nothing_else_waits(turns: Turns) -> None:
 
 
 def test_a_queue_without_places_is_left_out(turns: Turns, places: Taken) -> None:
-    """No queue takes the threads of another: what it may not give is not fetched."""
+    """Bulk and webhooks take no more threads than are theirs, interactive all that are free; and full is full."""
     places.counts = Counter({BULK: 2, INTERACTIVE: 1})
     assert turns.consume(3) == [INTERACTIVE, WEBHOOKS]
-    places.counts[INTERACTIVE] = 2
-    assert turns.consume(3) == [WEBHOOKS]
-    assert places.free == [WEBHOOKS]
+    places.counts[INTERACTIVE] = 3
+    assert turns.consume(3) == [INTERACTIVE, WEBHOOKS]
+    places.counts[WEBHOOKS] = 1
+    assert turns.consume(3) == []
+    assert places.free == []
 
 
 def test_asking_is_noted(turns: Turns, places: Taken) -> None:
