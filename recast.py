@@ -10,6 +10,7 @@ import runpy
 import sys
 from enum import StrEnum
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -20,7 +21,7 @@ import import_commands
 import serve_commands
 import submit_commands
 import terminal
-from command_options import Stores, open_store
+from command_options import Broker, Storage, Stores, given, open_store
 
 if TYPE_CHECKING:
     from models.training.loop import Progress as TrainingProgress
@@ -185,7 +186,7 @@ def models(
         snapshot = opened.snapshot()
         refused = {refused.folder: refused.reason for refused in snapshot.refused}
         if check is Check.verify:
-            from worker.doctor import try_bundle
+            from worker.trial import try_bundle
 
             refused |= {bundle.ref: reason for bundle in snapshot.bundles if (reason := try_bundle(bundle))}
     rows = [
@@ -232,12 +233,19 @@ def data(
 
 
 @app.command()
-def doctor(store: Stores = None) -> None:
-    """Say what works here: Python, ONNX Runtime and its device, training, the store and every bundle in it."""
-    from worker.doctor import examine
+def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None) -> None:
+    """Say what works here: ONNX Runtime and its device, training, broker, workers, storage, store and every bundle."""
+    from worker.doctor import Runtime, examine
+    from worker.settings import EngineSettings, JobSettings, QueueSettings
 
+    runtime = None
+    if find_spec("onnxruntime"):
+        from worker.trial import offers, try_bundle
+
+        runtime = Runtime(offers(EngineSettings()), try_bundle)
+    queue, jobs = QueueSettings(**given({"broker": broker})), JobSettings(**given({"storage": storage}))
     with open_store(store) as opened:
-        findings = examine(opened)
+        findings = examine(opened, runtime, queue, jobs)
     for finding in findings:
         mark = "[green]ok[/]  " if finding.works else "[red]FAIL[/]" if finding.needed else "[yellow]no[/]  "
         terminal.out.print(mark, f"{finding.subject}: {finding.detail}", soft_wrap=True)

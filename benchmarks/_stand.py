@@ -54,6 +54,11 @@ class Member:
         return f"the {self.name} ended by itself, with code {code}"
 
     @property
+    def pid(self) -> int:
+        """The process's number, since its last start."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it has logged so far, at all its starts."""
         return (self._folder / f"{self.name}.log").read_text(errors="replace")

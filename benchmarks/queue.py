@@ -6,13 +6,14 @@
   bundle, of which the pipeline asks a picture's labels, then its translation, and a model that sleeps 5 ms a batch.
 - throughput: one worker whose model costs nothing, pictures of 128 px. Also the CPU time that a picture costs this
   process, which stands for the service, the worker and Redis.
-- scaling: 1, 2, 4 and 8 workers whose model sleeps 5 ms a batch, as if on a GPU.
+- scaling: 1, 2, 4 and 8 workers whose model sleeps 5 ms a batch, as if on a GPU: batches of at most 4 and of 64.
 
 All of them share the machine's CPUs.
 """
 
 import argparse
 import asyncio
+import gc
 import os
 import shutil
 import socket
@@ -47,6 +48,8 @@ from worker.work import work
 SIZE = 128
 ROWS = 64
 """Pictures of one batch of the models that are none."""
+FEW = 4
+"""As ROWS, where one worker alone is to be the limit."""
 SLEEP_S = 0.005
 CLIENTS = 256
 PARTS = ("overhead", "throughput", "scaling")
@@ -69,6 +72,7 @@ def main() -> None:
     if options.worker is not None:
         _work(options.worker, options.sleep)
         return
+    gc.freeze()  # as `recast serve` does
     for part in [options.part] if options.part else PARTS:
         with tempfile.TemporaryDirectory() as folder, _broker(Path(folder), options) as broker:
             {"overhead": _overhead, "throughput": _throughput, "scaling": _scaling}[part](options, broker, Path(folder))
@@ -147,7 +151,7 @@ def _overhead(options: argparse.Namespace, broker: "_Redis", folder: Path) -> No
         sys.exit(f"there is no shipped bundle {options.bundle!r}")
     for name, model in {
         shipped.ref: Model(shipped, {"device": "auto"}),
-        f"a model that sleeps {1000 * SLEEP_S:g} ms": Model(_nothing(folder / "store"), _MANY, SLEEP_S),
+        f"a model that sleeps {1000 * SLEEP_S:g} ms": Model(_nothing(folder / "store"), _of(ROWS), SLEEP_S),
     }.items():
         with _workers(1, broker, model, folder):
             for concurrency in (1, 32):
@@ -199,7 +203,7 @@ def _print_overhead(rounds: list[dict[str, Load]]) -> None:
 
 
 def _throughput(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
-    model = Model(_nothing(folder / "store"), _MANY, sleep=0.0)
+    model = Model(_nothing(folder / "store"), _of(ROWS), sleep=0.0)
     with _workers(1, broker, model, folder) as processes:
         watched = {"service": os.getpid(), "worker": processes[0].pid, "redis": broker.process.pid}
         for concurrency in (1, 32, CLIENTS):
@@ -216,18 +220,22 @@ def _throughput(options: argparse.Namespace, broker: "_Redis", folder: Path) -> 
 
 
 def _scaling(options: argparse.Namespace, broker: "_Redis", folder: Path) -> None:
-    model = Model(_nothing(folder / "store"), _MANY, SLEEP_S)
-    print(f"a model that sleeps {1000 * SLEEP_S:g} ms a batch of at most {ROWS}, concurrency {CLIENTS} for each worker")
-    for count in (1, 2, 4, 8):
-        with _workers(count, broker, model, folder):
-            loads = [
-                asyncio.run(_remotely(broker, model.bundle, CLIENTS * count, options.seconds))
-                for _ in range(options.rounds)
-            ]
-        _print(f"{count} workers", loads)
+    bundle = _nothing(folder / "store")
+    for rows in (FEW, ROWS):
+        model = Model(bundle, _of(rows), SLEEP_S)
+        print(f"a model that sleeps {1000 * SLEEP_S:g} ms a batch of at most {rows}, concurrency {CLIENTS} a worker")
+        for count in (1, 2, 4, 8):
+            with _workers(count, broker, model, folder):
+                loads = [
+                    asyncio.run(_remotely(broker, model.bundle, CLIENTS * count, options.seconds))
+                    for _ in range(options.rounds)
+                ]
+            _print(f"workers: {count}", loads)
 
 
-_MANY = {"device": "cpu", "threads": str(ROWS), "max_batch": str(ROWS)}
+def _of(rows: int) -> dict[str, str]:
+    """Settings of an engine that takes so many pictures at once."""
+    return {"device": "cpu", "threads": str(rows), "max_batch": str(rows)}
 
 
 def _nothing(store: Path) -> Bundle:

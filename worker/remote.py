@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
@@ -22,20 +22,15 @@ from numpy.typing import NDArray
 from models.bundle.archive import Bundle
 from worker import beats, broker
 from worker.app import INFER, Post, create_app
-from worker.beats import Beat, Crew
+from worker.beats import Crew
 from worker.broker import FAILURES, Letterbox, Parcel
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.logs import known
 from worker.parcels import ParcelError, Reply, Request, pack_request, read_reply
 from worker.settings import QueueSettings
+from worker.share import share
 from worker.tracing import SILENT, Tracer
 from worker.translator import Translated, Translator
-
-MOST_TOGETHER = 64
-"""Requests in one message, at most."""
-
-SHARE_S = 0.05
-"""Seconds of one worker's work that a message may hold, or one batch, so that no worker has all while others idle."""
 
 ON_WAY = 4
 """Messages of one kind on their way at a time, for each worker; what comes beyond waits for company."""
@@ -146,6 +141,7 @@ class Remote(Translator):
         try:
             async with asyncio.timeout(left):
                 asked.line.waiting.append(asked)
+                asked.line.open += 1
                 self._stir(asked.line)
                 return await asked.answer
         except TimeoutError as error:
@@ -192,7 +188,7 @@ class Remote(Translator):
         line.stirred = False
         crew = self._crew.beats
         while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
-            together = [line.waiting.popleft() for _ in range(min(len(line.waiting), _share(crew)))]
+            together = [line.waiting.popleft() for _ in range(min(len(line.waiting), share(crew, line.open)))]
             size = sum(len(asked.data) for asked in together)
             at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
             message = _Message(line, len(together), size if at_once else 0)
@@ -228,6 +224,7 @@ class Remote(Translator):
     def _settle(self, asked: "_Asked") -> None:
         """Forgets a request that is answered, late or cancelled."""
         del self._asked[asked.id]
+        asked.line.open -= 1
         if asked.message is None:
             asked.line.waiting.remove(asked)
             return
@@ -343,7 +340,8 @@ class _Line:
     """What waits for company: requests that can share a batch."""
 
     waiting: "deque[_Asked]" = field(default_factory=deque)
-    on_way: int = 0
+    open: int = 0  # requests, waiting or on their way
+    on_way: int = 0  # messages
     stirred: bool = False
 
 
@@ -380,14 +378,6 @@ def _read(data: bytes) -> Reply | Exception:
     except ParcelError as error:
         _log.warning("a reply can't be read: %s", error)
         return EngineError("a worker's reply can't be read; is it of the same version?")
-
-
-def _share(crew: Sequence[Beat]) -> int:
-    """Requests in one message: what a worker does in SHARE_S, or one batch."""
-    rows = max((beat.rows for beat in crew), default=1)
-    rates = [beat.rate for beat in crew if beat.rate]
-    fast = int(SHARE_S * sum(rates) / len(rates)) if rates else 0
-    return min(max(rows, fast), MOST_TOGETHER)
 
 
 def _late(request: Request) -> TimedOut:

@@ -135,14 +135,6 @@ def test_models_verify_refuses_a_damaged_graph(recast_: Recast, toy_store: Path,
     assert "generator.onnx" in said.err
 
 
-def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path) -> None:
-    """Everything that serving needs is looked at and named."""
-    said = recast_("doctor", "--store", toy_store)
-    assert said.code == 0
-    assert "bundle toy@1: every graph runs" in said.out
-    assert "faces: OpenCV 4" in said.out
-
-
 def test_a_store_that_is_not_there_is_named(recast_: Recast, tmp_path: Path) -> None:
     """A misspelt store is an error, not an empty one."""
     said = recast_("models", "--store", tmp_path / "nowhere")

@@ -30,6 +30,7 @@ from worker.parcels import Request as Wanted
 from worker.pipeline import Pipeline, Request
 from worker.remote import ON_WAY, Remote
 from worker.settings import EngineSettings, Limits, QueueSettings
+from worker.share import COMPANY
 from worker.translator import Translated, Translator
 
 PATIENCE_S = 20.0
@@ -197,9 +198,20 @@ def test_what_comes_together_leaves_together(play: Play, flip: Bundle) -> None:
     """Requests of one turn of the event loop are one message, and each gets its own picture."""
 
     async def test(translator: Remote, worker: Played) -> None:
-        asking = [ask(translator, flip, number) for number in range(20)]
-        assert len(await worker.work()) == 20
-        assert [level(done) for done in await asyncio.gather(*asking)] == [255 - number for number in range(20)]
+        asking = [ask(translator, flip, number) for number in range(COMPANY)]
+        assert len(await worker.work()) == COMPANY
+        assert [level(done) for done in await asyncio.gather(*asking)] == [255 - number for number in range(COMPANY)]
+
+    play(test)
+
+
+def test_half_travels_while_half_is_computed(play: Play, flip: Bundle) -> None:
+    """More of them than are worth a message alone leave in two, although one could hold them all."""
+
+    async def test(translator: Remote, worker: Played) -> None:
+        asking = [ask(translator, flip, number) for number in range(4 * COMPANY)]
+        assert sorted([len(await worker.work()) for _ in range(2)]) == [2 * COMPANY, 2 * COMPANY]
+        await asyncio.gather(*asking)
 
     play(test)
 
@@ -212,14 +224,14 @@ def test_what_waits_leaves_together_when_an_answer_comes(play: Play, flip: Bundl
         for number in range(ON_WAY):
             first.append(ask(translator, flip, number))
             await asyncio.sleep(0.01)
-        more = [ask(translator, flip, 100 + number) for number in range(10)]
+        more = [ask(translator, flip, 100 + number) for number in range(COMPANY)]
         messages = [await worker.message() for _ in range(ON_WAY)]
         assert [len(ids) for ids, _ in messages] == [1] * ON_WAY
         assert not worker.client.llen("recast:interactive")
         for ids, service in messages[:1]:
             worker.answer(worker.take(ids), service)
-        assert len(await worker.work()) == 10
-        assert [level(done) for done in await asyncio.gather(*more)] == [155 - number for number in range(10)]
+        assert len(await worker.work()) == COMPANY
+        assert [level(done) for done in await asyncio.gather(*more)] == [155 - number for number in range(COMPANY)]
         for ids, service in messages[1:]:
             worker.answer(worker.take(ids), service)
         await asyncio.gather(*first)

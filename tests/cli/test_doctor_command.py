@@ -1,0 +1,87 @@
+"""`recast doctor`: what works here, over a real Redis and real folders."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from cli.conftest import Recast
+from support.redis import Server, serving
+
+from worker import beats, broker
+from worker.beats import Beat
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Redis that answers."""
+    with serving(tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """Everything that serving needs is looked at and named, and a storage that is not there yet is not made."""
+    said = recast_("doctor", "--store", toy_store, "--storage", tmp_path / "jobs")
+    assert said.code == 0
+    assert "bundle toy@1: every graph runs" in said.out
+    assert "faces: OpenCV 4" in said.out
+    assert "broker: none is set" in said.out
+    assert "jobs will be made" in said.out
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_doctor_names_the_workers_that_the_broker_hears(recast_: Recast, tmp_path: Path, server: Server) -> None:
+    """What each can translate with, and on what it runs."""
+
+    async def say() -> None:
+        async with aclosing(broker.connect_async(server.url)) as client:
+            await beats.say(client, Beat(name="one", bundles=("toy@1",), providers=("CUDAExecutionProvider",)))
+
+    asyncio.run(say())
+    said = recast_("doctor", "--storage", tmp_path, "--broker", server.url)
+    assert said.code == 0
+    assert "broker: 127.0.0.1, Redis" in said.out
+    assert "workers: 1: toy@1 on CUDAExecutionProvider" in said.out
+
+
+def test_doctor_warns_of_a_broker_that_throws_work_away(recast_: Recast, tmp_path: Path, server: Server) -> None:
+    """A Redis that evicts keys when it is full is not taken for one that works."""
+    server.client().config_set("maxmemory-policy", "allkeys-lru")
+    said = recast_("doctor", "--storage", tmp_path, "--broker", server.url)
+    assert "set noeviction" in said.out
+
+
+def test_doctor_fails_where_the_broker_does_not_answer(recast_: Recast, tmp_path: Path) -> None:
+    """The exit code is 1, and the rest is looked at all the same."""
+    said = recast_("doctor", "--storage", tmp_path, "--broker", "redis://127.0.0.1:1/0")
+    assert said.code == 1
+    assert "FAIL broker: " in said.out
+    assert "bundle avatars@" in said.out
+
+
+def test_doctor_fails_where_the_storage_can_not_be_written(recast_: Recast, tmp_path: Path) -> None:
+    """A file stands where the folder should be."""
+    (tmp_path / "file").write_bytes(b"")
+    said = recast_("doctor", "--storage", tmp_path / "file")
+    assert (said.code, "FAIL storage: " in said.out) == (1, True)
+
+
+def test_doctor_leaves_nothing_in_the_storage(recast_: Recast, tmp_path: Path) -> None:
+    """What it writes to try is removed."""
+    said = recast_("doctor", "--storage", tmp_path)
+    assert f"storage: {tmp_path} can be written to" in said.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_service_with_a_broker_does_without_onnx_runtime(
+    recast_: Recast, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not installed, doctor runs nevertheless, and says who needs it."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert recast_("doctor", "--storage", tmp_path).code == 1
+    said = recast_("doctor", "--storage", tmp_path / "jobs", "--broker", server.url)
+    assert said.code == 0
+    assert "ONNX Runtime: not installed" in said.out
+    assert "bundle avatars@3: can be read" in said.out
