@@ -27,7 +27,7 @@ serve: $(VENV)/stamp-serve ## serves on http://127.0.0.1:8000, PORT= changes the
 
 test: install $(CHROMIUM) $(EMOJI) $(REDIS) ## runs every test; ARGS= goes to pytest
 	@echo "running the tests"
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 install: $(VENV)/stamp-full ## installs everything into .venv: service, training, tests
 
