@@ -12,6 +12,9 @@ from worker import broker
 BEAT_S = 2.0
 """Seconds between two beats of a worker."""
 
+LOST_S = 3 * BEAT_S
+"""How long after its last beat a worker is taken for killed by whoever waits for it, seconds."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +47,7 @@ class Crew:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._heard: dict[str, tuple[float, Beat]] = {}
+        self._lost: set[str] = set()
 
     def hear(self, data: bytes, age_s: float = 0.0) -> None:
         """Notes a beat that was said so long ago; what is none is left out, with a line in the log."""
@@ -60,6 +64,12 @@ class Crew:
         old = self._clock() - broker.ALIVE_S
         self._heard = {name: heard for name, heard in self._heard.items() if heard[0] > old}
         return [beat for _, beat in self._heard.values() if not beat.leaves]
+
+    def lost_another(self) -> bool:
+        """Whether since the last call a worker fell silent that had not said that it leaves."""
+        old, before = self._clock() - LOST_S, self._lost
+        self._lost = {name for name, (at, beat) in self._heard.items() if at <= old and not beat.leaves}
+        return not self._lost <= before
 
 
 async def say(client: Redis, beat: Beat) -> None:

@@ -1,18 +1,18 @@
 """Translator over Redis and Celery: what comes while messages are on their way waits, and leaves together in the next.
 
 Nobody waits in a thread: threads only post and fetch, a subscription tells which replies lie ready, and each request
-has a future that is registered before it is posted. What gets lost with a worker ends at its deadline.
+has a future that is registered before it is posted. What may be lost with a worker is posted once more, and no oftener:
+it might be what kills workers.
 """
 
 import asyncio
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from models.bundle.archive import Bundle
 from worker import beats, broker
 from worker.app import INFER, Post, create_app
-from worker.beats import Crew
+from worker.beats import BEAT_S, LOST_S, Crew
 from worker.broker import FAILURES, Letterbox, Parcel
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
+from worker.lines import Asked, Line, Message
 from worker.logs import known
 from worker.parcels import ParcelError, Reply, Request, pack_request, read_reply
 from worker.settings import QueueSettings
@@ -64,8 +65,8 @@ class Remote(Translator):
         self._name = uuid.uuid4().hex
         self._crew = Crew()
         self._threads = ThreadPoolExecutor(3, thread_name_prefix="remote")
-        self._lines: dict[_Kind, _Line] = {}
-        self._asked: dict[str, _Asked] = {}
+        self._lines: dict[_Kind, Line] = {}
+        self._asked: dict[str, Asked] = {}
         self._gone: list[str] = []  # posted, but nobody waits for them any more
         self._told = 0  # bytes of replies that may come at once
         self._under_way = 0  # in all services, when last something was posted
@@ -136,7 +137,7 @@ class Remote(Translator):
         await self._fit(request.bundle)
         self._admit()
         request = replace(request, request_id=known().get("request_id"), trace=self._tracer.here())
-        asked = _Asked(pack_request(request), deadline, self._line(request))
+        asked = Asked(pack_request(request), deadline, self._line(request))
         self._asked[asked.id] = asked
         try:
             async with asyncio.timeout(left):
@@ -172,26 +173,26 @@ class Remote(Translator):
             retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
         )
 
-    def _line(self, request: Request) -> "_Line":
+    def _line(self, request: Request) -> Line:
         kind = request.bundle, request.graph, request.pixels.shape[1:]
         if kind not in self._lines:
             self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
-        return self._lines.setdefault(kind, _Line())
+        return self._lines.setdefault(kind, Line())
 
-    def _stir(self, line: "_Line") -> None:
+    def _stir(self, line: Line) -> None:
         """Posts what waits, soon: what comes in the same turn of the event loop leaves together."""
         if not line.stirred:
             line.stirred = True
             asyncio.get_running_loop().call_soon(self._post, line)
 
-    def _post(self, line: "_Line") -> None:
+    def _post(self, line: Line) -> None:
         line.stirred = False
         crew = self._crew.beats
         while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
             together = [line.waiting.popleft() for _ in range(min(len(line.waiting), share(crew, line.open)))]
             size = sum(len(asked.data) for asked in together)
             at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
-            message = _Message(line, len(together), size if at_once else 0)
+            message = Message(line, len(together), size if at_once else 0)
             self._told += message.told
             line.on_way += 1
             message.hold = asyncio.get_running_loop().call_later(HOLD_S, self._release, message)
@@ -199,7 +200,7 @@ class Remote(Translator):
                 asked.message = message
             self._begin(self._send(together, at_once=at_once))
 
-    async def _send(self, together: "list[_Asked]", *, at_once: bool) -> None:
+    async def _send(self, together: list[Asked], *, at_once: bool) -> None:
         now = time.monotonic()
         parcels = [Parcel(asked.id, max(1, int((asked.deadline - now) * 1000)), asked.data) for asked in together]
         try:
@@ -221,7 +222,7 @@ class Remote(Translator):
             self._messages.send(INFER, ids, self._name, at_once)
         return left
 
-    def _settle(self, asked: "_Asked") -> None:
+    def _settle(self, asked: Asked) -> None:
         """Forgets a request that is answered, late or cancelled."""
         del self._asked[asked.id]
         asked.line.open -= 1
@@ -232,13 +233,13 @@ class Remote(Translator):
         if asked.answer.cancelled():
             self._withdraw([asked.id])
 
-    def _count_off(self, message: "_Message") -> None:
+    def _count_off(self, message: Message) -> None:
         message.left -= 1
         if not message.left:
             self._told -= message.told
             self._release(message)
 
-    def _release(self, message: "_Message") -> None:
+    def _release(self, message: Message) -> None:
         if message.hold is not None:
             message.hold.cancel()
             message.hold = None
@@ -277,6 +278,8 @@ class Remote(Translator):
             self._trouble = None
         elif said[0] == broker.WORKERS:
             self._crew.hear(said[1])
+            if self._crew.lost_another():
+                self._begin(self._try_again())
             for line in self._lines.values():
                 self._stir(line)
         else:
@@ -301,7 +304,21 @@ class Remote(Translator):
 
     async def _catch_up(self) -> None:
         """Fetches what was answered meanwhile, and posts the rest anew: Redis may have lost it, or be another one."""
-        posted = [asked for asked in self._asked.values() if asked.message]
+        await self._post_again([asked for asked in self._asked.values() if asked.message])
+
+    async def _try_again(self) -> None:
+        """Posts anew what a worker may have had in hand when it was killed; another one may have it, at no harm."""
+        old = time.monotonic() - LOST_S + BEAT_S
+        lost = [
+            asked
+            for asked in self._asked.values()
+            if asked.message and asked.message.posted < old and not asked.tried_again
+        ]
+        for asked in lost:
+            asked.tried_again = True
+        await self._post_again(lost)
+
+    async def _post_again(self, posted: list[Asked]) -> None:
         await self._fetch([asked.id for asked in posted])
         for asked in posted:
             if asked.message and not asked.answer.done():
@@ -333,43 +350,6 @@ class Remote(Translator):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-@dataclass(eq=False, slots=True)
-class _Line:
-    """What waits for company: requests that can share a batch."""
-
-    waiting: "deque[_Asked]" = field(default_factory=deque)
-    open: int = 0  # requests, waiting or on their way
-    on_way: int = 0  # messages
-    stirred: bool = False
-
-
-@dataclass(eq=False, slots=True)
-class _Message:
-    """Requests that were posted together; `left` are not answered yet, `hold` is None when it counts no longer."""
-
-    line: _Line
-    left: int
-    told: int  # bytes of replies that may be told at once
-    hold: asyncio.TimerHandle | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Asked:
-    data: bytes
-    deadline: float
-    line: _Line
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    answer: "asyncio.Future[Reply]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    message: _Message | None = None
-
-    def end(self, reply: Reply | Exception) -> None:
-        if not self.answer.done():
-            if isinstance(reply, Reply):
-                self.answer.set_result(reply)
-            else:
-                self.answer.set_exception(reply)
 
 
 def _read(data: bytes) -> Reply | Exception:

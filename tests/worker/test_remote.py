@@ -79,11 +79,19 @@ class Played:
         self.letterbox = Letterbox(self.client)
         self.at_once = False
 
-    async def beat(self, *, rows: int = 64, rate: float | None = None, bundles: tuple[str, ...] = ("flip@1",)) -> None:
-        """Says that it is there."""
+    async def beat(
+        self,
+        *,
+        name: str = "played",
+        rows: int = 64,
+        rate: float | None = None,
+        bundles: tuple[str, ...] = ("flip@1",),
+        leaves: bool = False,
+    ) -> None:
+        """Says that it is there, or that it leaves."""
         client = broker.connect_async(self._server.url)
-        said = Beat(name="played", rows=rows, rate=rate, bundles=bundles, refused={"bad@1": "bad@1 is bad"})
-        await beats.say(client, said)
+        refused = {"bad@1": "bad@1 is bad"}
+        await beats.say(client, Beat(name=name, rows=rows, rate=rate, bundles=bundles, refused=refused, leaves=leaves))
         await client.aclose()
 
     async def message(self) -> tuple[list[str], str]:
@@ -605,27 +613,63 @@ def test_a_real_worker_translates_as_this_process_does(server: Server, folder: P
         asyncio.run(test())
 
 
-def test_a_killed_worker_costs_its_requests_alone(server: Server, folder: Path, flip: Bundle, tmp_path: Path) -> None:
-    """kill -9 in the middle: the client is told within its deadline, and a new worker answers the next request."""
-
-    async def begin(translator: Remote) -> Asking:
-        await _ready(translator)
-        asking = ask(translator, flip, 1, deadline=soon(3))
-        with server.client() as client:
-            await _until(lambda: client.zcard(broker.FLIGHT) == 1 and not client.keys("recast:in:*"))
-        return asking
+def test_what_a_killed_worker_had_in_hand_is_done_by_another(
+    server: Server, folder: Path, flip: Bundle, tmp_path: Path
+) -> None:
+    """kill -9 in the middle: whoever waits gets the picture from the next worker, within the deadline."""
 
     async def test() -> None:
         async with _remote(server) as translator:
             with working(tmp_path / "one", server, folder, prelude=SLOW.format(seconds=60)) as worker:
-                asking = await begin(translator)
+                await _ready(translator)
+                asking = ask(translator, flip, 1, deadline=soon(30))
+                with server.client() as client:
+                    await _until(lambda: client.zcard(broker.FLIGHT) == 1 and not client.keys("recast:in:*"))
                 worker.kill()
-            with pytest.raises((TimedOut, NotReady)):
-                await asking
             with working(tmp_path / "two", server, folder):
-                assert level(await ask(translator, flip, 2)) == 253
+                assert level(await asking) == 254
 
     asyncio.run(test())
+
+
+def test_what_workers_die_of_is_posted_twice_at_most(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers fall silent, one after the other, while it is in their hands: there is no third."""
+    for module in (beats, remote):
+        monkeypatch.setattr(module, "LOST_S", 0.1)
+    monkeypatch.setattr(remote, "BEAT_S", 0.0)
+
+    async def test(translator: Remote, worker: Played) -> None:
+        asking = ask(translator, flip, deadline=soon(3))
+        for name in ("second", "third"):
+            worker.take((await worker.message())[0])
+            await asyncio.sleep(0.2)
+            await worker.beat(name=name)
+        with pytest.raises(TimedOut):
+            await asking
+        assert not worker.client.llen("recast:interactive")
+
+    play(test)
+
+
+def test_a_worker_that_leaves_is_not_missed(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has in hand it finishes, so that nothing is posted again."""
+    monkeypatch.setattr(beats, "LOST_S", 0.1)
+    monkeypatch.setattr(remote, "LOST_S", 0.1)
+    monkeypatch.setattr(remote, "BEAT_S", 0.0)
+
+    async def test(translator: Remote, worker: Played) -> None:
+        asking = ask(translator, flip)
+        ids, service = await worker.message()
+        parcels = worker.take(ids)
+        await worker.beat(leaves=True)
+        await asyncio.sleep(0.2)
+        await worker.beat(name="second")
+        await asyncio.sleep(0.2)
+        assert not worker.client.llen("recast:interactive")
+        worker.answer(parcels, service)
+        assert level(await asking) == 255
+
+    play(test)
 
 
 async def _exact(store: Store, translator: Translator) -> None:
