@@ -14,7 +14,7 @@ const state = { models: [], source: null, sheet: false, asking: null, timer: 0, 
 
 $("file").addEventListener("change", () => take($("file").files[0]));
 $("another").addEventListener("click", () => $("file").click());
-$("model").addEventListener("change", () => { domains.show(model()); wish(); });
+$("model").addEventListener("change", () => { domains.show(model()); showSamples(); wish(); });
 $("strength").addEventListener("input", () => { paintStrength(); wish(); });
 for (const id of ["format", "region", "size"]) $(id).addEventListener("change", () => wish());
 $("sheet").addEventListener("click", () => wish({ sheet: !state.sheet }));
@@ -172,9 +172,13 @@ function paintStrength() {
   $("strength-value").textContent = Number($("strength").value).toFixed(2);
 }
 
+/** Those of the chosen model, as others are nothing to it; where it has none, all there are. */
 async function showSamples() {
-  const all = state.models.flatMap((each) => each.samples.map((path) => ({ path, model: each })));
+  const chosen = model();
+  const owners = chosen.samples.length ? [chosen] : state.models;
+  const all = owners.flatMap((each) => each.samples.map((path) => ({ path, model: each })));
   const items = await Promise.all(all.map(sample));
+  if (chosen !== model()) return;
   $("sample-list").replaceChildren(...items.filter(Boolean));
   $("samples").hidden = !$("sample-list").children.length;
 }
@@ -193,6 +197,7 @@ async function sample({ path, model: owner }, index) {
     if (owner !== model()) {
       $("model").value = owner.name;
       domains.show(owner);
+      showSamples();
       wish({ sheet: false });
     }
     take(blob, decodeURIComponent(path.split("/").pop()));
@@ -207,6 +212,7 @@ function readFragment() {
   if (named && named !== model()) {
     $("model").value = named.name;
     domains.show(named);
+    showSamples();
   }
   const terms = (fragment.get("domains") ?? "").split(",").filter(Boolean);
   state.sheet = terms.includes("*");

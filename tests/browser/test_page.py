@@ -218,6 +218,22 @@ def test_other_model_has_its_own_switches(page: Page) -> None:
     expect(page.get_by_role("button", name="Without zebra")).to_have_count(0)
 
 
+def test_samples_are_those_of_the_chosen_model(visit: Open, tmp_path: Path) -> None:
+    """A sample of another model would have that one chosen again; where the chosen one has none, all are shown."""
+    toy_bundle(tmp_path, name="one")
+    toy_bundle(tmp_path, name="two", size=64)
+    flip_bundle(tmp_path)
+    with serving(Store([tmp_path]), settings()) as address:
+        page = visit(address)
+        for name, samples in {"one": 1, "two": 1, "flip": 2}.items():
+            page.get_by_role("combobox", name="Model").select_option(name)
+            expect(page.locator("#sample-list button")).to_have_count(samples)
+        page.get_by_role("combobox", name="Model").select_option("two")
+        expect(page.locator("#sample-list button")).to_have_count(1)
+        page.get_by_role("button", name="Sample 1").click()
+        expect(page.get_by_role("combobox", name="Model")).to_have_value("two")
+
+
 def test_new_wish_drops_the_work_of_the_former(visit: Open, store: Store) -> None:
     """Another press while the service is busy hangs up on it, so that it does no work for nobody."""
     stuck = Stuck()
