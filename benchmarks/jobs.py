@@ -25,9 +25,7 @@ import httpx
 
 from benchmarks import _ledger
 from benchmarks._stand import Member, Stand, stand
-from benchmarks.faults import DOMAIN, bundle
-from worker.jobs import layout
-from worker.storage import Storage, open_storage
+from benchmarks.faults import DOMAIN, Job, bundle
 
 TENTHS = 10
 MADE_AT_ONCE = 1000
@@ -105,10 +103,10 @@ async def _measure(there: Stand, archive: Path, pictures: int) -> int:
 
 async def _follow(there: Stand, job_id: str, pictures: int, begun: float, rows: list[Row]) -> float:
     """Adds a row at each tenth; returns when the first picture was there, seconds since `begun`."""
-    storage = open_storage(str(there.storage))
+    job = Job(there, job_id, pictures)
     first = 0.0
     while len(rows) <= TENTHS:
-        finished = await _finished(storage, job_id)
+        finished = await job.finished()
         now = time.monotonic() - begun
         first = first or (now if finished else 0.0)
         if finished >= pictures * len(rows) / TENTHS:
@@ -116,14 +114,9 @@ async def _follow(there: Stand, job_id: str, pictures: int, begun: float, rows: 
         if said := there.revive():
             raise RuntimeError("; ".join(said))
         await asyncio.sleep(_LOOK_S)
-    while not await storage.has(layout.done(job_id)):
+    while not await job.over():
         await asyncio.sleep(_LOOK_S)
     return first
-
-
-async def _finished(storage: Storage, job_id: str) -> int:
-    counts = [layout.counts(each.path) async for each in storage.list(layout.finished_folder(job_id))]
-    return sum(done + failed for _, done, failed in filter(None, counts))
 
 
 async def _fetch(client: httpx.AsyncClient, job_id: str) -> int:

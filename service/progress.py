@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime
 
 import anyio
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from service.parts import Jobs
-from service.schemas import JobLinks, JobSummary
+from service.schemas import JobSummary
 from worker.errors import RecastError
 from worker.jobs.board import Status
+from worker.jobs.told import told
 
 PING_S = 10
 """Seconds between the comments that keep a quiet connection open."""
@@ -23,23 +23,7 @@ FAREWELL_S = 1.0
 
 def summary(status: Status, root: str) -> JobSummary:
     """A job at one moment; `root` is the path that the service is mounted at, as in ASGI's root_path."""
-    job = status.job
-    path = f"{root}/jobs/{job.id}"
-    return JobSummary(
-        id=job.id,
-        state=status.state,
-        created=_moment(job.created),
-        ended=None if status.ended_at is None else _moment(status.ended_at),
-        pictures=job.pictures,
-        done=status.done,
-        failed=status.failed,
-        position=status.position,
-        rate=status.rate,
-        seconds_left=status.seconds_left,
-        domains=job.wish.domains,
-        model=job.wish.model,
-        links=JobLinks(self=path, events=f"{path}/events", results=f"{path}/results"),
-    )
+    return JobSummary.model_validate(told(status, root))
 
 
 def stream(jobs: Jobs, job_id: str, root: str, last: str | None) -> EventSourceResponse:
@@ -100,7 +84,3 @@ async def _next(news: AsyncIterator[None]) -> bool:
 
 def _event(name: str, seen: str, data: JobSummary) -> ServerSentEvent:
     return ServerSentEvent(data.model_dump_json(), event=name, id=seen)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

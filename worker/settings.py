@@ -23,8 +23,8 @@ class Limits(BaseModel):
     """Width or height in pixels; the longest side that every output format can hold is 16383 (WebP)."""
 
 
-class EngineSettings(BaseSettings):
-    """How bundles run; each field is an environment variable of the same name, upper case, with `RECAST_` before it."""
+class Settings(BaseSettings):
+    """Each field is an environment variable of its name, upper case, with `RECAST_` before it, or a line of `.env`."""
 
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="RECAST_",
@@ -33,6 +33,10 @@ class EngineSettings(BaseSettings):
         frozen=True,
         use_attribute_docstrings=True,
     )
+
+
+class EngineSettings(Settings):
+    """How bundles run."""
 
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda:\d+)$")] = "auto"
     """`cpu`, `cuda:N`, or `auto`: the first GPU where one works, else the CPU."""
@@ -48,16 +52,8 @@ class EngineSettings(BaseSettings):
     """Bytes of graphs that stay loaded; beyond, the least recently used bundle is unloaded."""
 
 
-class JobSettings(BaseSettings):
-    """Where jobs lie and how many pictures they may have; environment variables as in EngineSettings."""
-
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="RECAST_",
-        env_file=".env",
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
+class JobSettings(Settings):
+    """Where jobs lie and how many pictures they may have."""
 
     storage: str = "storage"
     """Where jobs are kept: a folder, or a URL such as s3://bucket/folder."""
@@ -85,16 +81,8 @@ class JobSettings(BaseSettings):
         return {name: where for name, _, where in pairs}
 
 
-class QueueSettings(BaseSettings):
-    """How service and workers meet; environment variables as in EngineSettings."""
-
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="RECAST_",
-        env_file=".env",
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
+class QueueSettings(Settings):
+    """How service and workers meet."""
 
     broker: str | None = None
     """redis:// or rediss:// URL where service and workers meet; none: everything runs in the service's process."""
@@ -110,16 +98,8 @@ class QueueSettings(BaseSettings):
     """TCP port on which a worker answers /healthz and /metrics; 0: none."""
 
 
-class OperationsSettings(BaseSettings):
-    """What a process tells those who run it; environment variables as in EngineSettings."""
-
-    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
-        env_prefix="RECAST_",
-        env_file=".env",
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
+class OperationsSettings(Settings):
+    """What a process tells those who run it."""
 
     log_format: Literal["text", "json"] = "text"
     """How `recast serve` and `recast work` log: `text` for people, or `json`, one object a line."""

@@ -468,7 +468,7 @@ def test_a_job_that_vanishes_is_forgotten() -> None:
     run(test())
 
 
-def test_who_is_told_of_an_end_may_fail() -> None:
+def test_who_is_told_of_an_end_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     """An error of whoever is told that a job is over is logged, and the next job is done."""
 
     async def test() -> None:
@@ -485,8 +485,10 @@ def test_who_is_told_of_an_end_may_fail() -> None:
         await runner.start()
         await ended.wait(2)
         await runner.close()
+        assert plan.done == [("a", 0), ("b", 0)]
 
     run(test())
+    assert "nobody listens" in caplog.text
 
 
 def test_a_folder_on_disk_is_enough(pipeline: Pipeline, tmp_path: Path) -> None:

@@ -198,15 +198,17 @@ def test_a_zip_may_be_larger_than_old_ones_can(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_who_hangs_up_leaves_nothing_behind() -> None:
-    """A ZIP that is not taken to its end is closed without an error."""
+    """A ZIP that is not taken to its end is closed without an error, and nothing goes on making it."""
 
     async def test() -> None:
         storage = memory()
         job = await put_job(storage, {"1": b""})
         await put_outputs(storage, job, 0, {f"{number}.png": bytes(100_000) for number in range(3)})
+        before = asyncio.all_tasks()
         archive = results.archive(storage, NO_ROOTS, job)
         await anext(aiter(archive))
         await archive.aclose()
+        assert asyncio.all_tasks() == before
 
     run(test())
 

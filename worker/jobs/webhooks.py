@@ -22,6 +22,7 @@ from worker.errors import InvalidParameter, UnknownJob
 from worker.jobs import layout
 from worker.jobs.board import Board, Status
 from worker.jobs.layout import Delivery
+from worker.jobs.told import told
 from worker.settings import JobSettings
 from worker.storage import Storage
 
@@ -189,23 +190,7 @@ class Courier:
 
 def payload(status: Status) -> bytes:
     """What is sent, as JSON: the job as GET /jobs/ID shows it, without its failures."""
-    job = status.job
-    here = f"/jobs/{job.id}"
-    data = {
-        "id": job.id,
-        "state": status.state,
-        "created": _time(job.created),
-        "ended": _time(status.ended_at),
-        "pictures": job.pictures,
-        "done": status.done,
-        "failed": status.failed,
-        "position": status.position,
-        "rate": status.rate,
-        "seconds_left": status.seconds_left,
-        "domains": job.wish.domains,
-        "model": job.wish.model,
-        "links": {"self": here, "events": f"{here}/events", "results": f"{here}/results"},
-    }
+    data = told(status)
     return to_json({"type": f"job.{status.state}", "timestamp": data["ended"], "data": data})
 
 
@@ -237,7 +222,3 @@ def _seconds(retry_after: str, now: float) -> float:
         return max(0.0, parsedate_to_datetime(retry_after).replace(tzinfo=UTC).timestamp() - now)
     except ValueError:
         return 0.0
-
-
-def _time(at: float | None) -> datetime | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC)
