@@ -44,13 +44,15 @@ class Phase:
 class Exported:
     """A network as it is served: called with (pixels, labels) when `labels` counts columns, else with (pixels).
 
-    `source` names the batch's entry that shows what it is fed.
+    `source` names the batch's entry that shows what it is fed. `columns` is the weight that has a slice for each label
+    or logit, the last ones along the axis that is named with it.
     """
 
     module: nn.Module
     output: Literal["translated", "logits"]
     labels: int = 0
     source: str = "pixels"
+    columns: tuple[str, int] | None = None
 
 
 class Options(BaseModel):
@@ -78,6 +80,8 @@ class Options(BaseModel):
     """Whether torch.compile builds the networks' kernels; minutes at the start, and slower on most CPUs."""
     workers: int = Field(4, ge=0)
     """Threads that decode pictures ahead; 0 decodes in the loop."""
+    pretrained: str = ""
+    """Folder of a bundle whose weights it begins with, domains by their names; empty begins with random ones."""
     average: float = Field(0.0, ge=0, lt=1)
     """Decay a step of the exponentially averaged generator that is shown and exported; 0 exports the last weights."""
     log_every: int = Field(10, gt=0)

@@ -231,8 +231,10 @@ class StarGAN(Recipe):
     def exported(self) -> dict[str, Exported]:
         """The generator, and the critic's classification head to read a picture's own labels."""
         return {
-            "generator": Exported(self.generator, "translated", len(self.columns) + len(self.masks)),
-            "classifier": Exported(Classifier(self.critic), "logits"),
+            "generator": Exported(
+                self.generator, "translated", len(self.columns) + len(self.masks), columns=("main.0.weight", 1)
+            ),
+            "classifier": Exported(Classifier(self.critic), "logits", columns=("critic.conv2.weight", 0)),
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
@@ -260,12 +262,12 @@ class Classifier(torch.nn.Module):
 
     def __init__(self, critic: Critic) -> None:
         super().__init__()
-        self.critic = critic
+        self.critic = torch.nn.ModuleDict({"main": critic.main, "conv2": critic.conv2})
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels n x 3 x size x size to logits n x c."""
-        logits: Tensor = self.critic(pixels)[1]
-        return logits
+        logits: Tensor = self.critic["conv2"](self.critic["main"](pixels))
+        return logits.flatten(1)
 
 
 def _seen(pixels: Tensor, batch: Batch) -> Tensor:

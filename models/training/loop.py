@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -23,6 +24,7 @@ from models.training import checkpoint
 from models.training.averages import Averages
 from models.training.history import History
 from models.training.precision import Autocast
+from models.training.pretrained import begin_with
 from models.training.run import Run, load_weights
 from models.training.turn import Turn
 from models.training.world import join
@@ -53,7 +55,10 @@ class Trainer:
         self.step = 0
         self.losses: dict[str, float] = {}
         torch.manual_seed(options.seed)
+        latest = run.latest()
         self.recipe = run.recipe.create(options, run.data)
+        if latest is None and options.pretrained:
+            begin_with(Path(options.pretrained), self.recipe, run.data)
         self.recipe.share = self.world.share()
         self.plain = dict(self.recipe.networks)
         self.shown = run.recipe.create(options, run.data) if options.average else self.recipe
@@ -67,7 +72,8 @@ class Trainer:
         self._turns = {
             phase.name: Turn(phase, self.recipe, self.plain, self.world, options) for phase in self.recipe.phases
         }
-        self._resume()
+        if latest is not None:
+            self._resume(latest)
         self.world.agree(self.step)
         self.sample_batch = self.to_device(first(samples, _SAMPLES))
 
@@ -106,10 +112,7 @@ class Trainer:
         self.run.write()
         return History(self.run.folder, self.step)
 
-    def _resume(self) -> None:
-        content = self.run.latest()
-        if content is None:
-            return
+    def _resume(self, content: Mapping[str, Any]) -> None:
         for name, network in self.plain.items():
             load_weights(network, name, content["networks"])
         for name, turn in self._turns.items():

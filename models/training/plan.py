@@ -1,16 +1,18 @@
 """What a training would do, in a few lines for people, before it is begun."""
 
+from pathlib import Path
+
 import torch
 
 from models.data.data import Data
+from models.training.pretrained import begin_with
 from models.training.start import Prepared
 
 
 def describe(prepared: Prepared) -> list[str]:
-    """Recipe, data, domains and networks; CheckpointError where a run that is to go on can't."""
+    """Recipe, data, domains and networks; CheckpointError or OptionsError where weights to begin with don't fit."""
     run, options = prepared.run, prepared.run.options
-    latest = run.latest()
-    begin = f"goes on at step {latest['step']:,}" if latest else "begins anew"
+    begin = _beginning(prepared)
     training, held_out = _size(prepared.training), _size(prepared.samples)
     return [
         f"recipe: {run.recipe.name}, {options.steps:,} steps, batch {options.batch}, {options.size} px; {begin}",
@@ -18,6 +20,17 @@ def describe(prepared: Prepared) -> list[str]:
         f"domains: {_domains(prepared)}",
         f"networks: {_networks(prepared)}",
     ]
+
+
+def _beginning(prepared: Prepared) -> str:
+    run = prepared.run
+    latest = run.latest()
+    if latest:
+        return f"goes on at step {latest['step']:,}"
+    if run.options.pretrained:
+        recipe = run.recipe.create(run.options, run.data)
+        return f"begins with the weights of {begin_with(Path(run.options.pretrained), recipe, run.data)}"
+    return "begins anew"
 
 
 def _size(data: Data) -> str:

@@ -68,9 +68,13 @@ class Run:
 
     @property
     def said(self) -> dict[str, Any]:
-        """The options that must be said to train so: those that are no defaults, now or in an earlier stage."""
+        """The options that must be said to train so: those that are no defaults, now or in an earlier stage.
+
+        Of a bundle that it began with only the name, since this is shown to people who have other folders.
+        """
         mentioned = set(self.options.model_dump(exclude_defaults=True)).union(*(stage.options for stage in self.stages))
-        return {name: value for name, value in self.options.model_dump(mode="json").items() if name in mentioned}
+        values = {**self.options.model_dump(mode="json"), "pretrained": Path(self.options.pretrained).name}
+        return {name: value for name, value in values.items() if name in mentioned}
 
     def resumed(self, options: Options) -> tuple[Stage, ...]:
         """The stages of this run when it goes on with `options`: one more where they differ, and steps were made."""

@@ -1,0 +1,81 @@
+"""Begins a training with the weights of a bundle, shipped, exported or imported, instead of random ones.
+
+A graph's initialisers bear the names of the weights that they were exported from. Networks that a bundle does not hold
+begin at random: discriminators, a critic's patch scores. A domain that it has not learned begins at zero: random
+weights would disturb all others, which the adversarial loss answers by changing less of everything.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from models.bundle import archive
+from models.bundle.manifest import Manifest
+from models.data.data import Description
+from models.errors import OptionsError
+from models.recipes.recipe import Exported, Recipe
+
+
+def begin_with(folder: Path, recipe: Recipe, data: Description) -> str:
+    """Copies the bundle's weights into the recipe's networks, those of domains by name; gives its `name@version`.
+
+    OptionsError where the bundle can't be read, is of another recipe, or has networks of another shape.
+    """
+    try:
+        bundle = archive.read(folder)
+        if bundle.manifest.family != recipe.name:
+            raise OptionsError(f"the bundle {bundle.ref} is of the recipe {bundle.manifest.family}, not {recipe.name}")
+        wanted = recipe.manifest(recipe.name, data)
+        for name, exported in recipe.exported().items():
+            if name in bundle.manifest.graphs:
+                stored = _initialisers(bundle.load(bundle.manifest.graphs[name].file))
+                _match(exported, stored, _columns(bundle.manifest, name), _columns(wanted, name))
+                _copy(exported.module, stored, f"graph {name} of {bundle.ref}")
+    except archive.BundleError as error:
+        raise OptionsError(f"pretrained={folder}: {error}") from error
+    return bundle.ref
+
+
+def _initialisers(graph: bytes) -> dict[str, Tensor]:
+    """The tensors that a graph holds, by name, in float32."""
+    model = onnx.load_model_from_string(graph)
+    return {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()).float() for each in model.graph.initializer}
+
+
+def _columns(manifest: Manifest, graph: str) -> tuple[str, ...]:
+    """What the columns of a graph's labels or logits stand for."""
+    return manifest.label_order + (manifest.mask_columns if manifest.graphs[graph].labels else ())
+
+
+def _match(exported: Exported, stored: dict[str, Tensor], had: Sequence[str], wanted: Sequence[str]) -> None:
+    """Gives the weight that has a slice for each domain the slices that are wanted, zeros for new ones."""
+    if exported.columns is None:
+        return
+    name, axis = exported.columns
+    fresh = exported.module.get_parameter(name).movedim(axis, 0)
+    old = stored.get(name, fresh).movedim(axis, 0)
+    first = len(old) - len(had)
+    if (len(wanted) + first, *old.shape[1:]) != fresh.shape:
+        return  # the networks differ in more than their domains: `_copy` says so
+    slices = [old[first + had.index(domain)] if domain in had else torch.zeros_like(old[0]) for domain in wanted]
+    stored[name] = torch.cat([old[:first], torch.stack(slices)]).movedim(0, axis)
+
+
+@torch.no_grad()
+def _copy(module: nn.Module, stored: Mapping[str, Tensor], source: str) -> None:
+    """Overwrites all weights and running statistics of a network, or none; OptionsError when they don't fit."""
+    buffers = ((name, buffer) for name, buffer in module.named_buffers() if buffer.is_floating_point())
+    ours = dict(chain(module.named_parameters(), buffers))
+    for name, weights in ours.items():
+        if name not in stored:
+            raise OptionsError(f"{source} has no weights {name}: another network, or one that was rewritten on export")
+        if weights.shape != stored[name].shape:
+            has, wants = (" x ".join(map(str, tensor.shape)) for tensor in (stored[name], weights))
+            raise OptionsError(f"{source} has {name} of {has}, these options want {wants}; take its own options")
+    for name, weights in ours.items():
+        weights.copy_(stored[name])

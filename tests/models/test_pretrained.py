@@ -1,0 +1,149 @@
+"""A training begins with the weights of a bundle: domains go by their names, and what does not fit is refused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from support.adoption import saved
+from support.checkpoints import stargan_discriminator, stargan_generator
+from support.training import FOLDERS, SMALLEST, trained, trainer
+from torch import Tensor, nn
+
+from models.adopt import adopted, stargan
+from models.errors import OptionsError
+from models.export import Facts, export
+from models.recipes.recipe import Recipe
+from models.training.plan import describe
+from models.training.run import Run, open_run
+from models.training.start import prepare
+
+WRAPPED = "network."
+"""What the loop's wrapper puts before the names of weights."""
+KNOWN = ("red", "green")
+"""What `learned` has learned, in its order."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def bundle_of(run: Run, folder: Path) -> Path:
+    """What the run has learned, in full precision."""
+    export(run, folder, "fp32", Facts(), None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def learned(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a short StarGAN that knows red and green; its run lies beside."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("learned")
+    return bundle_of(trained("stargan", labelled_set, folder / "run", 3, "domains=hue=red|green").run, folder / "toy")
+
+
+def served(recipe: Recipe) -> dict[str, Tensor]:
+    """All weights that a bundle of the recipe holds."""
+    return {
+        f"{graph} {name.removeprefix(WRAPPED)}": weights.detach()
+        for graph, exported in recipe.exported().items()
+        for name, weights in exported.module.named_parameters()
+    }
+
+
+@pytest.mark.parametrize("case", SMALLEST)
+def test_a_training_begins_where_the_bundle_ended(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """All that is served is taken over to the bit, in every recipe, and the average starts from it."""
+    data = request.getfixturevalue(FOLDERS[case])
+    run = trained(case, data, tmp_path / "run", 3).run
+    bundle = bundle_of(run, tmp_path / "toy")
+    begun = trainer(case, data, tmp_path / "next", 4, f"pretrained={bundle}", "seed=7")
+    taken, given = served(begun.recipe), served(run.trained()[0])
+    assert taken.keys() == given.keys()
+    assert [name for name in given if not torch.equal(taken[name], given[name])] == []
+    for name, copy in begun.averages.copies.items():
+        assert all(torch.equal(a, b) for a, b in zip(copy.parameters(), begun.plain[name].parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("case", "domains"),
+    [("stargan", "hue=green|red"), ("stargan", "red"), ("stargan", "bright,red"), ("stargan joint", "")],
+)  # fmt: skip
+def test_labelsare_matched_by_name(
+    case: str, domains: str, learned: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """In another order, fewer, with new ones or with those of other sets: known ones have their weights, new ones 0."""
+    data = request.getfixturevalue(FOLDERS[case])
+    begun = trainer(case, data, tmp_path / "run", 2, f"domains={domains}", f"pretrained={learned}")
+    source = open_run(learned.parent / "run").trained()[0].networks
+    labels = [domain.name for domain in begun.run.data.domains]
+    for network, weights, axis, names in (
+        ("generator", "main.0.weight", 1, [*labels, *begun.run.data.masks]),
+        ("critic", "conv2.weight", 0, labels),
+    ):
+        mine, theirs = (slices(each[network], weights, axis) for each in (begun.plain, source))
+        first = len(mine) - len(names)
+        assert torch.equal(mine[:first], theirs[:first])
+        for place, name in enumerate(names):
+            expected = theirs[first + KNOWN.index(name)] if name in KNOWN else torch.zeros_like(mine[0])
+            assert torch.equal(mine[first + place], expected), f"{network} {name}"
+
+
+def slices(network: nn.Module, weights: str, axis: int) -> Tensor:
+    """A weight by its slices for each input or output, those of domains last."""
+    return network.get_parameter(weights).detach().movedim(axis, 0)
+
+
+def test_a_reference_checkpoint_is_trained_on(labelled_set: Path, tmp_path: Path) -> None:
+    """What `recast import` made of the official files begins a training here, critic included."""
+    generator, discriminator = stargan_generator(blocks=1), stargan_discriminator(kernel=4)
+    files = [saved(tmp_path / "1-G.ckpt", generator), saved(tmp_path / "1-D.ckpt", discriminator)]
+    adopted.write(stargan.adopt(files, None, None), tmp_path / "faces", "fp32", Facts())
+    begun = trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'faces'}").plain
+    assert torch.equal(begun["generator"].get_parameter("main.3.weight"), generator["main.3.weight"])
+    assert torch.equal(begun["critic"].get_parameter("main.0.weight"), discriminator["main.0.weight"])
+
+
+def test_a_resumed_run_asks_the_bundle_no_more(labelled_set: Path, learned: Path, tmp_path: Path) -> None:
+    """Its own checkpoint is newer: the bundle may be gone by then."""
+    bundle = shutil.copytree(learned, tmp_path / "toy")
+    trained("stargan", labelled_set, tmp_path / "run", 2, "domains=red", f"pretrained={bundle}")
+    shutil.rmtree(bundle)
+    assert trained("stargan", labelled_set, tmp_path / "run", 3, "domains=red", resume=True).step == 3
+
+
+def test_a_dry_run_names_the_bundle_and_finds_what_does_not_fit(
+    labelled_set: Path, learned: Path, tmp_path: Path
+) -> None:
+    """`--dry-run` says whose weights it would begin with, or what is wrong with them."""
+    words = [f"pretrained={learned}", "size=32", "width=4", "blocks=1", "critic_width=4", "critic_layers=3"]
+    prepared = prepare("stargan", labelled_set, tmp_path / "run", None, words, resume=False)
+    assert describe(prepared)[0].endswith("32 px; begins with the weights of toy@1")
+    wider = prepare("stargan", labelled_set, tmp_path / "run", None, [*words, "width=8"], resume=False)
+    with pytest.raises(OptionsError, match="graph generator of toy@1"):
+        describe(wider)
+
+
+@pytest.mark.parametrize(
+    ("case", "more", "message"),
+    [
+        ("stargan", ["width=8"], r"toy@1 has main\.0\.weight of 4 x 5 x 7 x 7, these options want 8 x 6 x 7 x 7"),
+        ("stargan", ["blocks=2"], r"graph generator of toy@1 has no weights main\.10\.main\.0\.weight"),
+        ("pix2pix", [], "the bundle toy@1 is of the recipe stargan, not pix2pix"),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_refused(
+    case: str, more: list[str], message: str, learned: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Another shape or another recipe is said with both sides, and no run folder is left."""
+    data = request.getfixturevalue(FOLDERS[case])
+    with pytest.raises(OptionsError, match=message):
+        trainer(case, data, tmp_path / "run", 2, f"pretrained={learned}", *more)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_refused(labelled_set: Path, tmp_path: Path) -> None:
+    """The option and the folder are named."""
+    with pytest.raises(OptionsError, match=r"pretrained=.*nowhere: "):
+        trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'nowhere'}")
