@@ -1,5 +1,6 @@
 """The model card of a bundle: what its manifest says, for people."""
 
+import shlex
 from typing import Any
 
 from models.bundle.manifest import Manifest
@@ -114,5 +115,5 @@ def _domains(manifest: Manifest) -> list[str]:
 
 
 def _words(options: dict[str, object]) -> list[str]:
-    words = [f"        --set {key}={value}" for key, value in options.items()]
+    words = [f"        --set {shlex.quote(f'{key}={value}')}" for key, value in options.items()]
     return [word + " \\" for word in words[:-1]] + words[-1:]

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,20 @@ def test_the_card_tells_every_stage_of_a_training(labelled_set: Path, tmp_path: 
     assert second.startswith("4\n    recast train stargan --data DATA --out RUN --resume \\\n")
     words = [line.strip(" \\") for line in second.splitlines() if "--set" in line]
     assert sorted(words) == ["--set classification=2.0", "--set erase=0.0", "--set steps=4"]
+
+
+def test_the_cards_command_is_one_for_a_shell(labelled_set: Path, tmp_path: Path) -> None:
+    """A `|` between domains is quoted and pipes nothing; of a bundle that it began with, the card tells the name."""
+    run = trained("stargan", labelled_set, tmp_path / "run", 2, "domains=hue=red|green").run
+    export(run, tmp_path / "first", "fp32", Facts(), None)
+    more = ("domains=hue=red|green", f"pretrained={tmp_path / 'first'}")
+    begun = trained("stargan", labelled_set, tmp_path / "next", 2, *more).run
+    export(begun, tmp_path / "second", "fp32", Facts(), None)
+    card = (tmp_path / "second" / "README.md").read_text()
+    _, _, command = card.partition("    recast train")
+    words = shlex.split(command.partition("    recast export")[0])
+    assert {"domains=hue=red|green", "pretrained=first"} <= set(words)
+    assert str(tmp_path) not in card + (tmp_path / "second" / "bundle.json").read_text()
 
 
 def test_written_graphs_take_any_batch_and_free_sides(made: Made) -> None:
