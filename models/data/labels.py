@@ -84,7 +84,9 @@ def choose(table: Table, domains: tuple[Domain, ...]) -> tuple[Table, tuple[Doma
         raise DataError(f"no attribute column {', '.join(missing)}; the data have {', '.join(table.columns)}")
     values, paths = table.values[:, [known[domain.name] for domain in domains]], table.paths
     if table.group is not None:
-        domains = tuple(domain.model_copy(update={"group": table.group}) for domain in domains)
+        named = {domain.group for domain in domains if domain.group}
+        group = named.pop() if len(named) == 1 else table.group
+        domains = tuple(domain.model_copy(update={"group": group}) for domain in domains)
         rows = np.flatnonzero(values.any(axis=1))
         values, paths = values[rows], tuple(paths[row] for row in rows)
     if not paths:

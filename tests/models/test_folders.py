@@ -53,10 +53,11 @@ def test_without_parts_a_tenth_of_each_domain_is_held_out(tmp_path: Path) -> Non
     assert len({*train.paths, *test.paths}) == 60
 
 
-def test_chosen_domains_leave_the_others_out(tmp_path: Path) -> None:
-    """`domains` chooses and orders; pictures of the other folders are not read, and the chosen stay one group."""
-    data = read_part(class_folders(tmp_path / "set", classes=CLASSES), "sad,angry")
-    assert [(d.name, d.group) for d in data.description.domains] == [("sad", "domain"), ("angry", "domain")]
+@pytest.mark.parametrize(("domains", "group"), [("sad,angry", "domain"), ("mood=sad|angry", "mood")])
+def test_chosen_domains_leave_the_others_out(tmp_path: Path, domains: str, group: str) -> None:
+    """`domains` chooses, orders and names the group; pictures of the other folders are not read."""
+    data = read_part(class_folders(tmp_path / "set", classes=CLASSES), domains)
+    assert [(d.name, d.group) for d in data.description.domains] == [("sad", group), ("angry", group)]
     assert {path.parent.name for path in data.paths} == {"sad", "angry"}
     assert data.description.counts == {"sad": 2, "angry": 3}
 
