@@ -1,8 +1,8 @@
 """Begins a training with the weights of a bundle, shipped, exported or imported, instead of random ones.
 
 A graph's initialisers bear the names of the weights that they were exported from. Networks that a bundle does not hold
-begin at random: discriminators, a critic's patch scores. A domain that it has not learned begins at zero: random
-weights would disturb all others, which the adversarial loss answers by changing less of everything.
+begin at random: discriminators, a critic's patch scores. A domain that it has not learned begins at zero, so that
+asking for the others gives at first what the bundle gave.
 """
 
 from collections.abc import Mapping, Sequence
