@@ -31,11 +31,13 @@ def begin_with(folder: Path, recipe: Recipe, data: Description) -> str:
         if bundle.manifest.family != recipe.name:
             raise OptionsError(f"the bundle {bundle.ref} is of the recipe {bundle.manifest.family}, not {recipe.name}")
         wanted = recipe.manifest(recipe.name, data)
-        for name, exported in recipe.exported().items():
-            if name in bundle.manifest.graphs:
-                stored = _initialisers(bundle.load(bundle.manifest.graphs[name].file))
-                _match(exported, stored, _columns(bundle.manifest, name), _columns(wanted, name))
-                _copy(exported.module, stored, f"graph {name} of {bundle.ref}")
+        shared = {name: each for name, each in recipe.exported().items() if name in bundle.manifest.graphs}
+        if not shared:
+            raise OptionsError(f"the bundle {bundle.ref} has none of the graphs {', '.join(recipe.exported())}")
+        for name, exported in shared.items():
+            stored = _initialisers(bundle.load(bundle.manifest.graphs[name].file))
+            _match(exported, stored, _columns(bundle.manifest, name), _columns(wanted, name))
+            _copy(exported.module, stored, f"graph {name} of {bundle.ref}")
     except archive.BundleError as error:
         raise OptionsError(f"pretrained={folder}: {error}") from error
     return bundle.ref
@@ -54,14 +56,11 @@ def _columns(manifest: Manifest, graph: str) -> tuple[str, ...]:
 
 def _match(exported: Exported, stored: dict[str, Tensor], had: Sequence[str], wanted: Sequence[str]) -> None:
     """Gives the weight that has a slice for each domain the slices that are wanted, zeros for new ones."""
-    if exported.columns is None:
-        return
+    if exported.columns is None or exported.columns[0] not in stored:
+        return  # `_copy` says what is missing
     name, axis = exported.columns
-    fresh = exported.module.get_parameter(name).movedim(axis, 0)
-    old = stored.get(name, fresh).movedim(axis, 0)
+    old = stored[name].movedim(axis, 0)
     first = len(old) - len(had)
-    if (len(wanted) + first, *old.shape[1:]) != fresh.shape:
-        return  # the networks differ in more than their domains: `_copy` says so
     slices = [old[first + had.index(domain)] if domain in had else torch.zeros_like(old[0]) for domain in wanted]
     stored[name] = torch.cat([old[:first], torch.stack(slices)]).movedim(0, axis)
 

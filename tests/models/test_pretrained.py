@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.adoption import saved
+from support.bundles import flip_bundle
 from support.checkpoints import stargan_discriminator, stargan_generator
 from support.training import FOLDERS, SMALLEST, trained, trainer
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ def test_a_training_begins_where_the_bundle_ended(case: str, tmp_path: Path, req
     ("case", "domains"),
     [("stargan", "hue=green|red"), ("stargan", "red"), ("stargan", "bright,red"), ("stargan joint", "")],
 )  # fmt: skip
-def test_labelsare_matched_by_name(
+def test_domains_are_matched_by_name(
     case: str, domains: str, learned: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """In another order, fewer, with new ones or with those of other sets: known ones have their weights, new ones 0."""
@@ -128,7 +129,7 @@ def test_a_dry_run_names_the_bundle_and_finds_what_does_not_fit(
 @pytest.mark.parametrize(
     ("case", "more", "message"),
     [
-        ("stargan", ["width=8"], r"toy@1 has main\.0\.weight of 4 x 5 x 7 x 7, these options want 8 x 6 x 7 x 7"),
+        ("stargan", ["width=8"], r"toy@1 has main\.0\.weight of 4 x 6 x 7 x 7, these options want 8 x 6 x 7 x 7"),
         ("stargan", ["blocks=2"], r"graph generator of toy@1 has no weights main\.10\.main\.0\.weight"),
         ("pix2pix", [], "the bundle toy@1 is of the recipe stargan, not pix2pix"),
     ],
@@ -141,6 +142,13 @@ def test_weights_that_do_not_fit_are_refused(
     with pytest.raises(OptionsError, match=message):
         trainer(case, data, tmp_path / "run", 2, f"pretrained={learned}", *more)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bundle_of_other_graphs_is_refused(unpaired_set: Path, tmp_path: Path) -> None:
+    """Nothing of it could be taken over, so the training does not claim to have begun with it."""
+    toy = flip_bundle(tmp_path)
+    with pytest.raises(OptionsError, match="the bundle flip@1 has none of the graphs a-to-b, b-to-a"):
+        trainer("cyclegan", unpaired_set, tmp_path / "run", 2, f"pretrained={toy.folder}")
 
 
 def test_a_folder_that_is_no_bundle_is_refused(labelled_set: Path, tmp_path: Path) -> None:

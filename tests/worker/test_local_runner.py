@@ -369,10 +369,13 @@ def test_news_come_also_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "NEWS_S", 0.001)
 
     async def test() -> None:
-        runner = over(Plan(memory()), Ended())
+        runner, heard = over(Plan(memory()), Ended()), 0
         async with aclosing(runner.news("job")) as news:
-            for _ in range(3):
-                await anext(news)
+            async for _ in news:
+                heard += 1
+                if heard == 3:
+                    break
+        assert heard == 3
 
     run(test())
 
