@@ -36,14 +36,14 @@ import worker.engine.library
 from models.bundle.archive import Bundle, write
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.store import Store
+from wiring.worker import work
 from worker.embedded import Embedded
 from worker.engine.engine import Engine
 from worker.engine.library import Library
 from worker.errors import NotReady
-from worker.remote import Remote
+from worker.queue.remote import Remote
 from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
 from worker.translator import Translator
-from worker.work import work
 
 SIZE = 128
 ROWS = 64

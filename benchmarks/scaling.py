@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.data import avatars
 from models.data.loader import batches
+from models.drawn import avatars
 from models.training.loop import Trainer
 from models.training.start import start
 

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.data import avatars
 from models.data.loader import batches
+from models.drawn import avatars
 from models.recipes.recipe import Batch
 from models.training.loop import Trainer
 from models.training.start import begin, prepare

@@ -7,7 +7,7 @@ from wiring.serving import Place
 from worker.jobs.board import Board
 from worker.jobs.queued import Queued
 from worker.jobs.runner import Runner
-from worker.remote import Remote
+from worker.queue.remote import Remote
 from worker.translator import Translator
 
 

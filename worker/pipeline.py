@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.bundle import domains
 from models.bundle.archive import Bundle
-from models.bundle.domains import DomainError, Plan, Step, Term, UnknownModel
+from models.bundle.labels import own_labels
 from models.bundle.pixels import Box, crop_box
 from models.bundle.store import Snapshot, Store
+from worker import domains
+from worker.domains import DomainError, Plan, Step, Term, UnknownModel
 from worker.errors import InvalidDomains, InvalidParameter, NotReady, TimedOut, UnknownDomain, UnknownModelError
 from worker.imaging import compose, faces
 from worker.imaging.decode import decode
@@ -271,12 +272,12 @@ class _Work:
         vectors = np.stack([domains.labels(step, own)[0] for step in steps])
         rows = await self._run(bundle, graph, np.repeat(before, len(steps), axis=0), vectors)
         if bundle.manifest.graphs[graph].labels:
-            self.applied |= _by_name(bundle, domains.own_labels(bundle.manifest, own), np.ones(len(own), bool))
+            self.applied |= _by_name(bundle, own_labels(bundle.manifest, own), np.ones(len(own), bool))
         return {step.terms[0].name: pixels for step, pixels in zip(steps, rows, strict=True)}
 
     def _note(self, step: Step, own: Floats, vector: Floats, strength: float) -> None:
         if step.bundle.manifest.graphs[step.graph].labels:
-            start, covered = domains.own_labels(step.bundle.manifest, own), domains.covered(step)
+            start, covered = own_labels(step.bundle.manifest, own), domains.covered(step)
             moved = start + strength * (vector[: len(start)] - start)
             # What this pass says nothing of stays as a pass before it left it, or as the picture has it.
             still = _by_name(step.bundle, start, ~covered)

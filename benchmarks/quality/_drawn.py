@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.data import writing
-from models.data.avatars import Person, draw, person
-from models.data.canvas import WHITE, Colour, mix
-from models.data.tones import tones
-from models.data.writing import Notify
+from models.drawn import writing
+from models.drawn.avatars import Person, draw, person
+from models.drawn.canvas import WHITE, Colour, mix
+from models.drawn.tones import tones
+from models.drawn.writing import Notify
 
 Pixels = NDArray[np.uint8]
 

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from benchmarks.quality._drawn import CLASSES, classes, write_pairs
 from benchmarks.quality._work import Settings, disorder, judge_of, markdown, trained
+from cli.terminal import Report
 from models.bundle.manifest import Picture
-from models.data import avatars, pairs
+from models.data import pairs
+from models.drawn import avatars
 from models.evaluation.distances import fid
 from models.evaluation.judge import LabelJudge
 from models.evaluation.metrics import Pixels, l1
 from models.evaluation.subject import Subject
-from terminal import Report
 
 Shares = tuple[float, float, float]
 """Per-pixel accuracy, class accuracy and class IoU."""

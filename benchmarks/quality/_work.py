@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import terminal
+from cli import terminal
+from cli.terminal import Report
 from models.bundle.manifest import Picture
 from models.data import labelled
 from models.errors import OptionsError
@@ -28,7 +29,6 @@ from models.training import checkpoint
 from models.training.options import resolve
 from models.training.run import open_run
 from models.training.start import start
-from terminal import Report
 
 _SHOWN = 8
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.quality._drawn import write_unpaired
 from benchmarks.quality._exam import Marks, Paper, prepare, table
 from benchmarks.quality._work import Settings, command, conclude, trained
-from terminal import Report
+from cli.terminal import Report
 
 USUAL = Settings(
     Path("runs/quality/cyclegan"),

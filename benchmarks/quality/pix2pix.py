@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.quality._exam import Paper, prepare, table
 from benchmarks.quality._work import Settings, command, conclude, trained
-from terminal import Report
+from cli.terminal import Report
 
 USUAL = Settings(Path("runs/quality/pix2pix"), size=64, width=16, steps=4000, batch=4, count=6000, judge_steps=1250)
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from benchmarks.quality._drawn import expressive, face, write_faces
 from benchmarks.quality._work import Settings, command, conclude, disorder, judge_of, markdown, trained
+from cli.terminal import Report
 from models.evaluation.judge import LabelJudge
 from models.evaluation.metrics import Pixels, l1
 from models.training.run import open_run
-from terminal import Report
 
 USUAL = Settings(
     Path("runs/quality/stargan"),

@@ -10,8 +10,8 @@ from PIL import Image
 
 from models.bundle.manifest import Picture
 from models.bundle.pixels import shrink
-from models.data import made
-from models.data.made import Drawn
+from models.drawn import made
+from models.drawn.made import Drawn
 from models.evaluation import figures
 from models.evaluation.figures import Value
 from models.evaluation.metrics import Pixels, psnr, ssim

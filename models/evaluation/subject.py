@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.bundle import archive
-from models.bundle.domains import own_labels, probabilities
+from models.bundle.labels import own_labels, probabilities
 from models.bundle.manifest import Domain, Manifest
 from models.bundle.pixels import to_pixels, to_tensor
 from models.errors import OptionsError
@@ -17,8 +17,8 @@ from models.evaluation.curves import read_curves
 from models.evaluation.evaluation import Curve
 from models.evaluation.features import best_device
 from models.evaluation.metrics import Pixels
+from models.export.runtime import GraphRunner
 from models.recipes.recipe import Exported
-from models.runtime import GraphRunner
 from models.training.run import open_run
 
 Graph = Callable[..., NDArray[np.float32]]

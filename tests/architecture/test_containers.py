@@ -26,7 +26,7 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel
 from typer.core import TyperGroup
 
-import recast
+from cli.app import app
 from service.settings import ServiceSettings
 from worker.settings import EngineSettings, JobSettings, OperationsSettings, QueueSettings
 
@@ -182,7 +182,7 @@ def test_docker_waits_longer_than_the_drain(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_commands_are_understood(name: str) -> None:
     """What a container runs is a command of `recast` with options that it takes, in the image and in Compose."""
-    group = typer.main.get_command(recast.app)
+    group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     instructions = dict(dockerfile(name))
     assert json.loads(instructions["ENTRYPOINT"]) == ["recast"]
@@ -344,7 +344,7 @@ for name in ("onnxruntime", "torch", "lightning_fabric", "onnx", "onnxscript"):
 
 def test_the_service_runs_without_onnx_runtime(tmp_path: Path) -> None:
     """What serves with a broker can be imported where neither ONNX Runtime nor PyTorch is installed."""
-    names = "service.app, worker.pipeline, worker.remote, wiring.serving, wiring.workers"
+    names = "service.app, worker.pipeline, worker.queue.remote, wiring.serving, wiring.workers"
     done = bare(tmp_path, [sys.executable, "-c", f"import {names}"])
     assert done.returncode == 0, done.stderr
 

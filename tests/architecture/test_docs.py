@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from support.services import Failing, job_parts, settings
 from typer.core import TyperGroup
 
-import recast
+from cli.app import app
 from models.bundle.store import Store
 from models.recipes import RECIPES
 from service.app import create_app
@@ -36,7 +36,7 @@ MACHINE_PATH = re.compile(r"(?<![\w./*:])/(home|root|work|Users|mnt|opt|private)
 
 def commands() -> dict[str, Any]:
     """The command line as Click sees it, by name; commands of a command have both names: `import stargan`."""
-    group = typer.main.get_command(recast.app)
+    group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     found: dict[str, Any] = {}
     for name, command in group.commands.items():

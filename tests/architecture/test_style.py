@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 OURS = [
     *ROOT.glob("*.py"),
-    *(path for package in ("models", "worker", "service", "wiring") for path in (ROOT / package).rglob("*.py")),
+    *(path for package in ("cli", "models", "worker", "service", "wiring") for path in (ROOT / package).rglob("*.py")),
 ]
 TESTS = list((ROOT / "tests").rglob("*.py"))
 LONGEST_FUNCTION = 50

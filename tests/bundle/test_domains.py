@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from support.bundles import HAIR, TOY_LEVELS
 
 from models.bundle.archive import Bundle
-from models.bundle.domains import (
+from models.bundle.manifest import Domain, Graph, Manifest, Picture, canonical
+from models.bundle.store import Snapshot
+from worker.domains import (
     DomainError,
     Plan,
     Step,
@@ -19,8 +21,6 @@ from models.bundle.domains import (
     parse,
     plan,
 )
-from models.bundle.manifest import Domain, Graph, Manifest, Picture, canonical
-from models.bundle.store import Snapshot
 
 COLUMNS = tuple(TOY_LEVELS)
 SPELLINGS = {"blond": ("blond", "blonde", "Blond_Hair"), "grey": ("grey", "gray"), "smiling": ("smiling",)}

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from support.bundles import HAIR, TOY_LEVELS
 
 from models.bundle.archive import Bundle
-from models.bundle.domains import Step, Term, covered, labels, own_labels, plan, probabilities
+from models.bundle.labels import own_labels, probabilities
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.store import Snapshot
+from worker.domains import Step, Term, covered, labels, plan
 
 COLUMNS = tuple(TOY_LEVELS)
 

@@ -1,25 +1,12 @@
 """The command line called in this process, and a store with the toy bundle."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.bundles import toy_bundle
+from support.commands import Recast, Said
 
 import recast
-
-
-@dataclass(frozen=True)
-class Said:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Recast = Callable[..., Said]
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from cli.conftest import Recast
+from support.commands import Recast
 from support.redis import Server, serving
 
-from worker import beats, broker
-from worker.beats import Beat
+from worker.queue import beats, broker
+from worker.queue.beats import Beat
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli.conftest import Recast
+from support.commands import Recast
 from support.training import trained
 
 from models.evaluation import judge

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from cli.conftest import Recast
 from PIL import Image
-from support.adoption import saved
 from support.checkpoints import BATCH, resnet, stargan_generator
+from support.commands import Recast
 from support.foreign import SIDE, convolution, convolved, node
+from support.importing import saved
 from support.pictures import noise
 from support.published import resnet_translated
 from torch import Tensor

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cli.conftest import Recast, Said
+from support.commands import Recast, Said
 from support.lines import Line, line
 from support.services import Stuck, png, serving, settings
 
-import submit_commands
+from cli import submit as submit_commands
 from models.bundle.store import Store
 from service.client import Client
 from worker.settings import JobSettings

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli.conftest import Recast
+from support.commands import Recast
 from support.data import labelled_folder
 from support.training import words
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.conftest import Recast
 from PIL import Image
 from support.bundles import toy_picture, toy_translated
+from support.commands import Recast
 
 from worker.imaging.formats import WEBP, sniff
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.data.avatars import (
+from models.drawn.avatars import (
     COLUMNS,
     DOMAINS,
     HAIR,
@@ -26,7 +26,7 @@ from models.data.avatars import (
     person,
     write,
 )
-from models.data.person import CLOTHES, HAIRSTYLES
+from models.drawn.person import CLOTHES, HAIRSTYLES
 
 PLAIN = Attributes("brown", expression="neutral", glasses=False, beard=False, hat=False, age="young", gender="female")
 COUNT = 20

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.data.drawing import FINER, outlined
+from models.drawn.drawing import FINER, outlined
 
 
 def ink(picture: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

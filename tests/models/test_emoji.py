@@ -10,11 +10,11 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont
 
 from models.bundle.manifest import Picture
 from models.data import labelled, pairs, unpaired
-from models.data.emoji import GENDERS, HAIR, SKINS, PersonEmoji, code, people, things
-from models.data.emoji_font import EmojiFont, Sequence, find_font
-from models.data.emoji_people import Crowd
-from models.data.emoji_sets import DataSet, describe, write
-from models.data.writing import part
+from models.drawn.emoji import GENDERS, HAIR, SKINS, PersonEmoji, code, people, things
+from models.drawn.emoji_font import EmojiFont, Sequence, find_font
+from models.drawn.emoji_people import Crowd
+from models.drawn.emoji_sets import DataSet, describe, write
+from models.drawn.writing import part
 from models.errors import DataError, OptionsError
 
 SIDE = 16
@@ -69,7 +69,7 @@ def test_the_pictures_are_those_that_text_shows(font: EmojiFont, sequence: Seque
 
 def test_a_font_is_asked_for_by_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the font the error names the package and the option; a file that is named must be there."""
-    monkeypatch.setattr("models.data.emoji_font._FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr("models.drawn.emoji_font._FOLDERS", (str(tmp_path),))
     with pytest.raises(DataError, match=r"apt install fonts-noto-color-emoji.*--font"):
         find_font(None)
     with pytest.raises(DataError, match=r"no font .*gone\.ttf"):

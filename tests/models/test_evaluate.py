@@ -16,13 +16,14 @@ from support.training import FOLDERS, SMALLEST, trained
 from models.bundle.archive import write
 from models.bundle.manifest import Manifest
 from models.bundle.pixels import shrink, to_pixels, to_tensor
-from models.data import avatars, labelled
+from models.data import labelled
 from models.data.labels import parse_domains
+from models.drawn import avatars
 from models.errors import DataError, OptionsError
 from models.evaluation.evaluate import evaluate
 from models.evaluation.report import write_report
 from models.evaluation.subject import Subject, open_subject, open_subjects
-from models.export import Facts, export
+from models.export.bundle import Facts, export
 
 
 @pytest.fixture(autouse=True)

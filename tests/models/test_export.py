@@ -20,7 +20,7 @@ from models.bundle.archive import Bundle
 from models.bundle.pixels import to_pixels, to_tensor
 from models.bundle.store import Store
 from models.errors import CheckpointError, DataError, ExportError, OptionsError
-from models.export import (
+from models.export.bundle import (
     LARGEST_DIFFERENCE,
     LOWEST_PSNR,
     Facts,
@@ -30,9 +30,9 @@ from models.export import (
     to_fp16,
     to_onnx,
 )
+from models.export.runtime import GraphRunner
 from models.recipes.recipe import Exported
 from models.recipes.stargan import StarGAN
-from models.runtime import GraphRunner
 from models.training.run import Run, open_run
 from worker.embedded import Embedded
 from worker.engine.library import Library
@@ -229,7 +229,7 @@ def test_samples_may_be_chosen(run: Run, labelled_set: Path, tmp_path: Path) -> 
 
 def test_nothing_is_written_when_a_graph_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store stays empty, without a half-written folder."""
-    monkeypatch.setattr("models.export.LARGEST_DIFFERENCE", -1.0)
+    monkeypatch.setattr("models.export.bundle.LARGEST_DIFFERENCE", -1.0)
     with pytest.raises(ExportError):
         export(run, tmp_path / "store" / "toy", "fp32", Facts(), None)
     assert not (tmp_path / "store").exists()

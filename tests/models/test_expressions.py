@@ -11,10 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from models.bundle.manifest import Picture
-from models.data import avatars, expressions, labelled, made
-from models.data.made import Drawn
-from models.data.person import EXPRESSIONS, Person, person
-from models.data.portrait import draw, face_mask
+from models.data import labelled
+from models.drawn import avatars, expressions, made
+from models.drawn.made import Drawn
+from models.drawn.person import EXPRESSIONS, Person, person
+from models.drawn.portrait import draw, face_mask
 from models.errors import OptionsError
 
 Array = NDArray[np.uint8]

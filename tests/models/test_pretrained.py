@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.adoption import saved
 from support.bundles import flip_bundle
 from support.checkpoints import stargan_discriminator, stargan_generator
+from support.importing import saved
 from support.training import FOLDERS, SMALLEST, trained, trainer
 from torch import Tensor, nn
 
-from models.adopt import adopted, stargan
 from models.errors import OptionsError
-from models.export import Facts, export
+from models.export.bundle import Facts, export
+from models.imports import imported, stargan
 from models.recipes.recipe import Recipe
 from models.training.plan import describe
 from models.training.run import Run, open_run
@@ -100,7 +100,7 @@ def test_a_reference_checkpoint_is_trained_on(labelled_set: Path, tmp_path: Path
     """What `recast import` made of the official files begins a training here, critic included."""
     generator, discriminator = stargan_generator(blocks=1), stargan_discriminator(kernel=4)
     files = [saved(tmp_path / "1-G.ckpt", generator), saved(tmp_path / "1-D.ckpt", discriminator)]
-    adopted.write(stargan.adopt(files, None, None), tmp_path / "faces", "fp32", Facts())
+    imported.write(stargan.convert(files, None, None), tmp_path / "faces", "fp32", Facts())
     begun = trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'faces'}").plain
     assert torch.equal(begun["generator"].get_parameter("main.3.weight"), generator["main.3.weight"])
     assert torch.equal(begun["critic"].get_parameter("main.0.weight"), discriminator["main.0.weight"])

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-import recast
 from benchmarks.quality import _exam, cyclegan, pix2pix, stargan
 from benchmarks.quality._drawn import CLASSES, classes, face, label_map
 from benchmarks.quality._work import Settings, disorder
-from models.data.avatars import person
+from cli.app import app
+from models.drawn.avatars import person
 from models.errors import OptionsError
 
 TINY = Settings(Path(), size=32, width=4, steps=2, batch=2, count=40, judge_steps=2)
@@ -133,7 +133,7 @@ def test_stargan_stands_beside_a_cyclegan_for_each_pair(tmp_path: Path) -> None:
 
 def test_the_command_knows_them_and_not_what_they_share() -> None:
     """`recast bench` names the comparisons among its benchmarks, and no module that begins with an underscore."""
-    result = CliRunner().invoke(recast.app, ["bench", "nothing"], terminal_width=200)
+    result = CliRunner().invoke(app, ["bench", "nothing"], terminal_width=200)
     said = result.output.replace("\n", " ")
     assert all(f"quality/{name}" in said for name in ("pix2pix", "cyclegan", "stargan"))
     assert "_work" not in said

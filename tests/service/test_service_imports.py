@@ -18,5 +18,5 @@ def test_a_service_with_workers_needs_no_engine() -> None:
     script = "import sys, wiring.workers; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "worker.remote" in loaded
+    assert "worker.queue.remote" in loaded
     assert {"torch", "onnxruntime", "onnx", "worker.engine.session"}.isdisjoint(loaded)

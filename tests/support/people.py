@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from models.data.avatars import draw, person
+from models.drawn.avatars import draw, person
 
 KNOWN = (2, 17, 23)
 """People that the cascades find."""

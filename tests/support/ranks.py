@@ -13,7 +13,7 @@ from support.training import trained, trainer
 from support.training import words as small_words
 from torch import Tensor
 
-import recast
+from cli.app import app
 from models.data.loader import batches
 from models.errors import CheckpointError
 from models.training.loop import Trainer
@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
     case, data = next(iter(cases.items()))
     options = [part for word in small_words(case, 4, *words(case)) for part in ("--set", word)]
     command = ["train", case, "--data", str(data), "--out", str(folder / "commanded"), *options]
-    recast.app(command, standalone_mode=False)
+    app(command, standalone_mode=False)
 
 
 def bits(made: Trainer) -> list[dict[str, Tensor]]:

@@ -19,7 +19,7 @@ import logging, sys
 from pathlib import Path
 from models.bundle.store import Store
 from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
-from worker.work import work
+from wiring.worker import work
 logging.basicConfig(level=logging.INFO)
 logging.getLogger("celery").setLevel(logging.WARNING)
 {prelude}

@@ -19,9 +19,6 @@ from support.redis import Server, serving
 from support.stored import Counting, finished, memory, outputs, put_finished, put_job
 from support.workers import SLOW, working
 
-from worker import beats, broker
-from worker.app import Post, create_app
-from worker.beats import Beat
 from worker.errors import NotReady
 from worker.jobs import layout, queued
 from worker.jobs.board import Board
@@ -29,6 +26,9 @@ from worker.jobs.dispatch import AHEAD, Dispatch
 from worker.jobs.layout import Job
 from worker.jobs.queued import Queued
 from worker.jobs.shift import Shift
+from worker.queue import beats, broker
+from worker.queue.app import Post, create_app
+from worker.queue.beats import Beat
 from worker.settings import QueueSettings
 from worker.storage import Storage, StorageError, open_storage
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 from support.redis import Server, serving
 
-from worker import broker
 from worker.jobs.tickets import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Plan, Tickets
+from worker.queue import broker
 
 T = TypeVar("T")
 

@@ -24,15 +24,15 @@ from support.services import png
 
 from models.bundle.store import Store
 from worker import otel
-from worker.broker import Letterbox, Parcel
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.otel import OpenTelemetry
-from worker.parcels import Request as Parceled
-from worker.parcels import pack_request, read_request
 from worker.pipeline import Pipeline, Request
+from worker.queue.broker import Letterbox, Parcel
+from worker.queue.parcels import Request as Parceled
+from worker.queue.parcels import pack_request, read_request
+from worker.queue.tasks import Inference
 from worker.settings import EngineSettings, Limits
-from worker.tasks import Inference
 from worker.tracing import SILENT
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_for_traces_that_nobody_wants() -> None:
     """All that serves and works is imported without what records traces, or the exporter that the extra brings."""
-    script = "import sys, service.app, wiring.alone, wiring.workers, worker.work; print(*sys.modules)"
+    script = "import sys, service.app, wiring.alone, wiring.workers, wiring.worker; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "worker.tracing" in loaded

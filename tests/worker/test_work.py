@@ -16,14 +16,14 @@ from support.graphs import failing_bundle
 from support.redis import Server, serving
 from support.workers import SLOW, working
 
-from worker import broker
-from worker.app import INFER, Post, create_app
-from worker.beats import Beat
-from worker.broker import Letterbox, Parcel
+from wiring.worker import STUCK
 from worker.errors import NotReady
-from worker.parcels import Reply, Request, pack_request, read_reply
+from worker.queue import broker
+from worker.queue.app import INFER, Post, create_app
+from worker.queue.beats import Beat
+from worker.queue.broker import Letterbox, Parcel
+from worker.queue.parcels import Reply, Request, pack_request, read_reply
 from worker.settings import QueueSettings
-from worker.work import STUCK
 
 PATIENCE_S = 30.0
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
-from models.bundle.domains import probabilities
+from models.bundle.labels import probabilities
 from models.bundle.pixels import to_pixels, to_tensor
 from worker.engine.session import CUDA, Session, label_width
 from worker.errors import EngineError

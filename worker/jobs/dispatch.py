@@ -8,14 +8,14 @@ import asyncio
 
 from redis.asyncio import Redis
 
-from worker import beats, broker
-from worker.app import CHUNK, Post
-from worker.beats import Crew
 from worker.errors import UnknownJob
 from worker.jobs.board import Board
 from worker.jobs.layout import Job
 from worker.jobs.local import JOBS_IN_TURN
 from worker.jobs.tickets import Plan, Tickets
+from worker.queue import beats, broker
+from worker.queue.app import CHUNK, Post
+from worker.queue.beats import Crew
 
 TICK_S = 2.0
 """Seconds between two looks at the open jobs, by whichever process is first."""

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
-from worker import broker
-from worker.app import Post, create_app
-from worker.broker import FAILURES
 from worker.errors import RecastError
 from worker.jobs.board import Board
 from worker.jobs.dispatch import Dispatch
 from worker.jobs.runner import NEWS_S, Runner
+from worker.queue import broker
+from worker.queue.app import Post, create_app
+from worker.queue.broker import FAILURES
 from worker.settings import QueueSettings
 
 WAKE_S = 3.0

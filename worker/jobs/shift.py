@@ -7,9 +7,6 @@ from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
 
-from worker import broker
-from worker.app import WEBHOOK, WEBHOOKS, Post
-from worker.broker import FAILURES
 from worker.errors import RecastError, UnknownJob
 from worker.jobs.chunks import Chunks
 from worker.jobs.dispatch import TICK_S, Dispatch
@@ -17,6 +14,9 @@ from worker.jobs.layout import Job
 from worker.jobs.tickets import RENEW_S
 from worker.jobs.webhooks import Courier
 from worker.logs import bear
+from worker.queue import broker
+from worker.queue.app import WEBHOOK, WEBHOOKS, Post
+from worker.queue.broker import FAILURES
 
 WEBHOOKS_OUT = 16
 """Webhooks that wait in the queue at a time, at most, as far as one round adds to them."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from worker import broker
-from worker.app import BULK
+from worker.queue import broker
+from worker.queue.app import BULK
 
 QUEUED_S = 120
 """Seconds until a ticket lapses that nobody has taken."""

@@ -1,0 +1,185 @@
+"""`recast submit`: pictures as a job on a running service; needs nothing here of the service, a worker or a model."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cli import terminal
+
+if TYPE_CHECKING:
+    from service.client import ClientError, Fetched, Job
+
+_FIRST_CONTACT_S = 5.0
+_PATIENCE_S = 300.0
+
+Inputs = Annotated[list[Path] | None, typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")]
+Domains = Annotated[str | None, typer.Option(help="What to ask for: blond,-smiling,hat:0.5 or * for a contact sheet.")]
+Url = Annotated[str, typer.Option(help="The service.")]
+Out = Annotated[Path, typer.Option(help="The folder for the results.")]
+Model = Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default="chosen")]
+Strength = Annotated[float, typer.Option(help="Multiplies every strength, 0 to 2.")]
+Region = Annotated[Literal["auto", "whole", "face"], typer.Option(help="What of each picture is translated.")]
+Size = Annotated[Literal["original", "model"], typer.Option(help="The pictures' own size, or the network's.")]
+Format = Annotated[
+    Literal["jpeg", "png", "webp", "avif"] | None,
+    typer.Option("--format", help="Format of the results.", show_default="as the pictures"),
+]
+Quality = Annotated[int, typer.Option(help="1 to 100, lossy formats.")]
+Webhook = Annotated[str | None, typer.Option(help="An https address that is told when the job is over.")]
+Key = Annotated[str | None, typer.Option(envvar="RECAST_KEY", help="A key of the service, where it has any.")]
+Detach = Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it to itself.")]
+JobId = Annotated[str | None, typer.Option("--job", help="Go on with this job instead of sending pictures.")]
+
+
+def submit(
+    inputs: Inputs = None,
+    domains: Domains = None,
+    url: Url = "http://127.0.0.1:8000",
+    out: Out = Path("translated"),
+    model: Model = None,
+    strength: Strength = 1.0,
+    region: Region = "auto",
+    size: Size = "original",
+    format_: Format = None,
+    quality: Quality = 90,
+    webhook: Webhook = None,
+    key: Key = None,
+    detach: Detach = False,
+    job: JobId = None,
+) -> None:
+    """Translate files or folders on a running service, and fetch the results; folders keep their shape."""
+    from service.client import Client
+
+    with terminal.progress() as report, _in_one_line(_Errand(report, url, out, job)) as errand:
+        pictures = _pictures(inputs, domains, job)
+        with Client(url, key, patience=_FIRST_CONTACT_S) as client:
+            client.domains()  # a wrong address or key shows before anything is sent
+        with Client(url, key, patience=_PATIENCE_S, on_trouble=errand.trouble) as client:
+            if pictures:
+                errand.accepted(
+                    client.submit(
+                        pictures,
+                        domains or "",
+                        model=model,
+                        strength=strength,
+                        region=region,
+                        size=size,
+                        format=format_,
+                        quality=quality,
+                        webhook=webhook,
+                        on_progress=partial(errand.sent, len(pictures)),
+                    )
+                )
+            fetched = None if detach else client.results(errand.known_job, out, errand.fetched)
+    if fetched is None:
+        terminal.say(errand.known_job)
+    elif not _told(fetched):
+        raise typer.Exit(1)
+
+
+class _Errand:
+    """What is under way, and what is shown of it."""
+
+    def __init__(self, report: terminal.Report, url: str, out: Path, job: str | None) -> None:
+        self._report = report
+        self._back = ["recast", "submit", "--url", url, "--out", str(out), "--job"]
+        self._job = job
+        self._in_trouble = False
+        self._last: dict[str, tuple[int, int]] = {}
+
+    @property
+    def known_job(self) -> str:
+        """The id of the job, which is accepted by now."""
+        assert self._job is not None
+        return self._job
+
+    def sent(self, of: int, pictures: int, size: int) -> None:
+        """So much of the pictures is on its way."""
+        self._in_trouble = False
+        self._report("sending", pictures, of, f"{size / 1e6:.1f} MB")
+
+    def accepted(self, job: "Job") -> None:
+        """The service has taken them."""
+        self._job = job.id
+        terminal.complain(f"job {job.id}: {job.pictures} pictures are accepted")
+
+    def fetched(self, job: "Job", here: int) -> None:
+        """The job is so far, and so many results are here."""
+        self._in_trouble = False
+        self._show("translating", job.done + job.failed, job.pictures, _note(job))
+        self._show("fetching", here + job.failed, job.pictures)
+
+    def _show(self, what: str, done: int, total: int, note: str = "") -> None:
+        # Where there is no terminal, each report of a piece of work that is done is a line.
+        if done < total or self._last.get(what) != (done, total):
+            self._report(what, done, total, note)
+        self._last[what] = done, total
+
+    def trouble(self, error: "ClientError", pause: float) -> None:
+        """The service can't be had at the moment."""
+        if not self._in_trouble:
+            terminal.complain(f"recast: {error}; trying again for {_PATIENCE_S / 60:.0f} minutes")
+        self._in_trouble = True
+
+    def way_back(self) -> str:
+        """What to do if this ends now."""
+        if self._job is None:
+            return "nothing was accepted"
+        return f"the job goes on, and this comes back to it: {shlex.join([*self._back, self._job])}"
+
+
+@contextmanager
+def _in_one_line(errand: _Errand) -> Iterator[_Errand]:
+    """Ends the command with a line where the block fails or is interrupted."""
+    from service.client import InputError, Problem, Unreachable
+
+    try:
+        yield errand
+    except (InputError, Problem) as error:
+        terminal.complain(f"recast: {error}")
+        raise typer.Exit(2) from None
+    except (Unreachable, OSError) as error:
+        terminal.complain(f"recast: {error}; {errand.way_back()}")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        terminal.complain(f"recast: stopped; {errand.way_back()}")
+        raise typer.Exit(130) from None
+
+
+def _pictures(inputs: list[Path] | None, domains: str | None, job: str | None) -> dict[str, Path]:
+    from service.client import InputError, gather
+
+    if job is not None and (inputs or domains is not None):
+        raise InputError("--job goes on with what was sent before: leave IN and --domains out")
+    if job is None and domains is None:
+        raise InputError("--domains says what to ask for, as in --domains blond,smiling")
+    return gather(inputs or ()) if job is None else {}
+
+
+def _note(job: "Job") -> str:
+    said = []
+    if job.state == "queued" and job.position:
+        said.append(f"{job.position} jobs before it")
+    if job.failed:
+        said.append(f"{job.failed} failed")
+    if job.rate:
+        said.append(f"{job.rate:.1f} pictures/s")
+    if job.seconds_left and not terminal.errors.is_terminal:  # a bar has a clock of its own
+        said.append(f"{job.seconds_left:.0f} s left")
+    return ", ".join(said)
+
+
+def _told(fetched: "Fetched") -> bool:
+    """Says what has become of the pictures; whether all is well."""
+    job = fetched.job
+    for failure in fetched.failures:
+        terminal.complain(f"{failure.name}: {failure.reason}")
+    terminal.say(f"{fetched.pictures} of {job.pictures} pictures are in {fetched.folder}")
+    if job.state == "cancelled":
+        terminal.complain("the job was cancelled")
+    return job.state == "done" and not fetched.failures

@@ -1,0 +1,248 @@
+"""Draws a person from back to front: background, body, head; an attribute changes only the pixels of its feature."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.drawn import eyes, features, hair, mouth
+from models.drawn.canvas import (
+    WHITE,
+    Canvas,
+    Field,
+    Frame,
+    Gradient,
+    blob,
+    curve,
+    ellipse,
+    everywhere,
+    mirrored,
+    mix,
+    polygon,
+    stroke,
+)
+from models.drawn.person import Attributes, Person
+from models.drawn.tones import Tones, tones
+
+SIZES = range(16, 1025)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A person as one picture of a set: it can be drawn again with other attributes."""
+
+    person: Person
+
+    def draw(self, size: int) -> NDArray[np.uint8]:
+        """RGB [size, size, 3]."""
+        return draw(self.person, size)
+
+    def changed(self, domain: str, present: bool) -> Portrait:
+        """The exact counterfactual; ValueError for a domain that drawn people don't have."""
+        return Portrait(self.person.changed(self.person.attributes.with_domain(domain, present)))
+
+    def face(self, size: int) -> NDArray[np.bool_]:
+        """Where the face alone is, [size, size]."""
+        return face_mask(self.person, size)
+
+    def head(self, size: int) -> NDArray[np.bool_]:
+        """Where the head is, [size, size]."""
+        return head_mask(self.person, size)
+
+
+def draw(person: Person, size: int) -> NDArray[np.uint8]:
+    """The portrait as RGB [size, size, 3]; ValueError unless 16 <= size <= 1024."""
+    canvas = _canvas(size)
+    colours = tones(person)
+    body, head = canvas.within(_body_frame(person)), canvas.within(_head_frame(person))
+    _paint_background(canvas, person)
+    hair.paint_back(head, colours, person)
+    _paint_body(body, head, colours, person)
+    _paint_head(head, colours, person)
+    return canvas.finished()
+
+
+def head_mask(person: Person, size: int) -> NDArray[np.bool_]:
+    """Where the head is, [size, size]: face, ears, hair, and where a beard or hat would be, whatever the attributes."""
+    grown = person.changed(Attributes("black", "neutral", False, True, True, "old", "male"))
+    head = _canvas(size).within(_head_frame(person))
+    face = features.outline(grown).grown(3.0) | ellipse(-21.6, 3.5, 4.5, 7.0) | ellipse(21.6, 3.5, 4.5, 7.0)
+    return head.coverage(face | hair.silhouette(grown)) > 0.0
+
+
+def face_mask(person: Person, size: int) -> NDArray[np.bool_]:
+    """Where the face alone is, [size, size]: without hair, ears, neck, and where a hat would be, for all attributes."""
+    grown = person.changed(Attributes("black", "neutral", False, True, True, "old", "male"))
+    bare = features.outline(grown) - hair.front(grown) - hair.hat()
+    return _canvas(size).within(_head_frame(person)).coverage(bare) > 0.99
+
+
+def _canvas(size: int) -> Canvas:
+    if size not in SIZES:
+        raise ValueError(f"size is {size}; choose a side of {SIZES.start} to {SIZES.stop - 1} pixels")
+    return Canvas(size)
+
+
+def _body_frame(person: Person) -> Frame:
+    scale = 1.06 + 0.04 * person.scale
+    return Frame((50.0 + 2.0 * person.shift[0], 52.5 + 1.4 * person.shift[1]), scale, scale)
+
+
+def _head_frame(person: Person) -> Frame:
+    body = _body_frame(person)
+    return Frame(
+        body.origin,
+        body.wide * (1.0 + 0.035 * person.width),
+        body.tall * (1.0 + 0.03 * person.length),
+        0.036 * person.tilt,
+    )
+
+
+def _paint_background(canvas: Canvas, person: Person) -> None:
+    bright, dark = person.background
+    light = person.light
+    canvas.paint(everywhere(), Gradient((50 + light * 40, 4), (50 - light * 40, 100), bright, dark))
+    chance = random.Random(f"{person.grain}/background")
+    pale = mix(bright, WHITE, 0.5)
+    x, y = 50.0 + light * (18.0 + 12.0 * chance.random()), 22.0 + 14.0 * chance.random()
+    if person.backdrop == "glow":
+        canvas.paint(ellipse(x, y, 34, 34), pale, 0.6, soft=50.0)
+    elif person.backdrop == "rings":
+        for radius in (54.0, 43.0, 32.0):
+            canvas.paint(ellipse(50, 48, radius, radius), pale, 0.20)
+    elif person.backdrop == "bokeh":
+        for _ in range(9):
+            radius = 4.0 + 7.0 * chance.random()
+            canvas.paint(ellipse(100.0 * chance.random(), 90.0 * chance.random(), radius, radius), pale, 0.26, soft=1.2)
+    elif person.backdrop == "hills":
+        canvas.paint(ellipse(x, y, 11, 11), pale, 0.75, soft=1.0)
+        canvas.paint(ellipse(20 + 10 * chance.random(), 104, 52, 38), mix(dark, bright, 0.35), 0.8)
+        canvas.paint(ellipse(84 + 10 * chance.random(), 108, 48, 34), dark, 0.8)
+    else:
+        for shift in (-26.0, 8.0, 38.0):
+            top = 50 + light * 34 + shift
+            canvas.paint(
+                polygon([(top, -5), (top + 13, -5), (top - light * 44 + 22, 105), (top - light * 44, 105)]),
+                pale,
+                0.28,
+                soft=3.0,
+            )
+
+
+def _paint_body(body: Canvas, head: Canvas, colours: Tones, person: Person) -> None:
+    light = float(person.light)
+    if person.clothes == "hoodie":
+        body.paint(
+            mirrored([(0, 20), (15, 24), (22, 34), (20, 44), (0, 48)]),
+            Gradient((light * 18, 24), (-light * 18, 44), colours.cloth, colours.cloth_dark),
+        )
+    neck = mirrored([(0, 10), (9.6, 14), (9.6, 28), (10.2, 36), (0, 48)])
+    covered = body.coverage(neck)
+    body.paint(
+        neck, Gradient((light * 10, 26), (-light * 10, 32), colours.skin, mix(colours.skin, colours.skin_shade, 0.8))
+    )
+    head.paint(features.outline(person).moved(-light * 1.5, 5.0), colours.skin_deep, 0.62, soft=5.0, inside=covered)
+    torso = mirrored([(0, 33.5), (9, 34), (18, 36.2), (31, 40.5), (41, 48), (46, 64), (46, 90), (0, 92)])
+    if person.clothes != "turtleneck":
+        torso = torso - ellipse(0, 31.5, 10.8, 8.2 if person.clothes == "collar" else 6.6)
+    worn = body.coverage(torso)
+    body.paint(
+        torso,
+        Gradient(
+            (light * 30, 34),
+            (-light * 34, 56),
+            mix(colours.cloth, colours.cloth_light, 0.35),
+            mix(colours.cloth, colours.cloth_dark, 0.75),
+        ),
+    )
+    for side in (-1, 1):
+        fold = curve((side * 30, 60), (side * 28, 50), (side * 33, 44))
+        body.paint(stroke(fold, (0.6, 0.7, 0.2)), colours.cloth_dark, 0.5, soft=1.6, inside=worn)
+    paint = {"crew": _paint_crew, "collar": _paint_collar, "hoodie": _paint_hoodie, "turtleneck": _paint_turtleneck}
+    paint[person.clothes](body, colours, person, worn)
+
+
+def _paint_crew(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+    neckline = curve((-11.0, 32.6), (0, 44.4), (11.0, 32.6), 12)
+    body.paint(stroke(neckline, (1.5, 1.7, 1.5)), colours.cloth_dark, 0.9)
+    body.paint(stroke(neckline, (0.9, 1.1, 0.9)), colours.cloth_light, 0.9)
+
+
+def _paint_collar(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+    body.paint(stroke([(0, 40), (0, 62)], (1.9, 1.9, 1.9)), colours.cloth_light, 0.7, inside=worn)
+    for y in (44.0, 49.5):
+        body.paint(ellipse(0, y, 0.8, 0.8), colours.cloth_dark, inside=worn)
+    for side in (-1, 1):
+        wing = polygon([(side * 9.2, 29.0), (side * 13.5, 34.5), (side * 10.5, 44.5), (side * 0.6, 40.2)])
+        body.paint(wing.moved(0, 1.0), colours.cloth_dark, 0.55, soft=1.8)
+        tone = colours.cloth_light if side == person.light else mix(colours.cloth_light, colours.cloth, 0.6)
+        body.paint(wing, tone)
+
+
+def _paint_hoodie(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+    for side in (-1, 1):
+        rim = curve((side * 13.5, 26.0), (side * 15.5, 38.0), (side * 1.0, 43.0), 8)
+        body.paint(stroke(rim, (2.8, 3.2, 1.6)), colours.cloth_dark, 0.8, soft=1.4)
+        tone = mix(colours.cloth, colours.cloth_light, 0.6 if side == person.light else 0.15)
+        body.paint(stroke(rim, (2.3, 2.6, 1.2)), tone)
+        body.paint(
+            stroke(curve((side * 4.2, 41.5), (side * 5.4, 46), (side * 4.6, 52)), (0.55, 0.55, 0.8)),
+            mix(colours.cloth_light, WHITE, 0.6),
+        )
+
+
+def _paint_turtleneck(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+    light = float(person.light)
+    tube = blob(
+        [
+            (-11.8, 27.0),
+            (-4, 29.8),
+            (4, 29.8),
+            (11.8, 27.0),
+            (13.0, 34),
+            (13.2, 39.0),
+            (0, 42.0),
+            (-13.2, 39.0),
+            (-13.0, 34),
+        ]
+    )
+    covered = body.coverage(tube)
+    body.paint(tube.moved(0, 1.2), colours.cloth_dark, 0.6, soft=2.2)
+    body.paint(
+        tube,
+        Gradient((light * 10, 30), (-light * 12, 38), colours.cloth_light, mix(colours.cloth, colours.cloth_dark, 0.6)),
+    )
+    for index in range(-4, 5):
+        body.paint(
+            stroke([(index * 2.9, 26), (index * 3.1, 43)], (0.3, 0.3, 0.3)),
+            colours.cloth_dark,
+            0.35,
+            soft=0.7,
+            inside=covered,
+        )
+
+
+def _paint_head(head: Canvas, colours: Tones, person: Person) -> None:
+    face = features.outline(person)
+    covered = head.coverage(face)
+    features.paint_ears(head, colours, person)
+    features.paint_skin(head, colours, person, face, covered)
+    if person.attributes.age == "old":
+        features.paint_age(head, colours, covered)
+    hair.paint_shadow(head, colours, person, covered)
+    features.paint_nose(head, colours, person)
+    if person.attributes.beard:
+        hair.paint_beard(head, colours, person, face)
+    mouth.paint_mouth(head, colours, person)
+    eyes.paint_eyes(head, colours, person)
+    eyes.paint_brows(head, colours, person)
+    if person.attributes.glasses:
+        features.paint_temples(head, person)
+    hair.paint_front(head, colours, person)
+    if person.attributes.glasses:
+        features.paint_glasses(head, person)
+    if person.attributes.hat:
+        hair.paint_hat(head, colours, person)

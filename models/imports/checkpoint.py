@@ -1,0 +1,186 @@
+"""Checkpoints of other implementations, read as tensors and nothing else: no code that a file names is ever run.
+
+A checkpoint does not say what it is, so its keys do: `kind` knows the published layouts, and `fill` uses each key
+once or refuses the file. What a wrapper put before every key (`module.`, `_orig_mod.`) is taken off.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import CheckpointError
+from models.imports.imported import Source
+
+Weights = Mapping[str, Tensor]
+
+STARGAN_GENERATOR = "a StarGAN generator"
+STARGAN_DISCRIMINATOR = "a StarGAN discriminator"
+RESNET = "a ResNet generator of CycleGAN or pix2pix"
+UNET = "a U-Net generator of pix2pix"
+
+_WRAPPERS = ("module.", "_orig_mod.")
+_LISTED = 4
+
+# The first whose keys are there, with weights of this many axes and kernels of this side (0: any), says what it is.
+_SIGNATURES: tuple[tuple[str, Mapping[str, int]], ...] = (
+    (STARGAN_DISCRIMINATOR, {"main.0.bias": 0, "conv1.weight": 3, "conv2.weight": 0}),
+    (STARGAN_GENERATOR, {"main.0.weight": 7, "main.3.weight": 4}),
+    ("a local enhancer of pix2pixHD, which is not read", {"model1_1.1.weight": 7}),
+    ("a global generator of pix2pixHD, which is not read", {"model.1.weight": 7, "model.10.weight": 3}),
+    ("a generator of CUT, which is not read: it blurs where it resamples", {"model.1.weight": 7, "model.7.filt": 0}),
+    (RESNET, {"model.1.weight": 7, "model.4.weight": 3, "model.10.conv_block.1.weight": 3}),
+    ("a CycleGAN generator of before July 2017, padded with zeros, which is not read", {"model.0.weight": 7}),
+    (UNET, {"model.model.0.weight": 4, "model.model.1.model.1.weight": 4}),
+    ("a PatchGAN discriminator, which translates nothing", {"model.0.weight": 4, "model.2.weight": 4}),
+    ("a pixel discriminator, which translates nothing", {"net.0.weight": 1, "net.2.weight": 1}),
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The float32 weights of one file, on the CPU, by key."""
+
+    path: Path
+    weights: Weights
+    sha256: str
+
+    @property
+    def kind(self) -> str:
+        """What the keys say it is, in words; CheckpointError names some keys where that is nothing known."""
+        for words, keys in _SIGNATURES:
+            if all(_has(self.weights, key, side) for key, side in keys.items()):
+                return words
+        raise CheckpointError(
+            f"{self.path} has keys of no layout that is known here: {_listed(self.weights)}; "
+            "StarGAN's, CycleGAN's and pix2pix's official PyTorch layouts are"
+        )
+
+    def source(self, summary: str) -> Source:
+        """The file, for the bundle's card."""
+        return Source(self.path.name, self.sha256, summary)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """The shape of a key's tensor; empty where there is no such key."""
+        return tuple(self.weights[key].shape) if key in self.weights else ()
+
+    def numbers(self, pattern: str) -> list[int]:
+        """The numbers that stand in the keys where the pattern has its one group, rising."""
+        matches = (re.fullmatch(pattern, key) for key in self.weights)
+        return sorted({int(match[1]) for match in matches if match})
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads a state dict in any of PyTorch's formats, or the one that lies within a dictionary.
+
+    CheckpointError where the file is none, or holds anything that would have to be run.
+    """
+    state = _unwrapped(path, _content(path))
+    packed = [key for key, tensor in state.items() if tensor.is_quantized or tensor.is_complex() or tensor.is_sparse]
+    if packed:
+        raise CheckpointError(f"{path} holds quantised, complex or sparse tensors: {_listed(packed)}; take plain ones")
+    weights = {key: tensor.float() for key, tensor in state.items()}
+    odd = [key for key, tensor in weights.items() if not tensor.isfinite().all()]
+    if odd:
+        raise CheckpointError(f"{path} holds values that are not finite: {_listed(odd)}; take an earlier checkpoint")
+    return Checkpoint(path, weights, sha256(path))
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fill(network: nn.Module, checkpoint: Checkpoint, *, unused: str = "") -> None:
+    """Loads every key of the checkpoint into the network, but those that the pattern `unused` matches whole.
+
+    CheckpointError names the keys that are missing, left over or of another shape. Batch norm's count of batches has
+    no effect once trained: it may be there or not.
+    """
+    wanted = {key: tuple(tensor.shape) for key, tensor in _counted_out(network.state_dict()).items()}
+    given = {key: tensor for key, tensor in _counted_out(checkpoint.weights).items() if not re.fullmatch(unused, key)}
+    problems = {
+        "missing": [key for key in wanted if key not in given],
+        "left over": [key for key in given if key not in wanted],
+        "of another shape": [
+            f"{key} {list(given[key].shape)} instead of {list(shape)}"
+            for key, shape in wanted.items()
+            if key in given and given[key].shape != shape
+        ],
+    }
+    said = [f"{words}: {_listed(keys)}" for words, keys in problems.items() if keys]
+    if said:
+        raise CheckpointError(
+            f"{checkpoint.path} looks like {checkpoint.kind}, but its keys don't fit; {'; '.join(said)}"
+        )
+    network.load_state_dict(given)
+
+
+def _has(weights: Weights, key: str, side: int) -> bool:
+    return key in weights and (not side or (weights[key].ndim == 4 and weights[key].shape[2:] == (side, side)))
+
+
+def _counted_out(weights: Weights) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in weights.items() if not key.endswith("num_batches_tracked")}
+
+
+def _content(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd formats, which are refused below or turn out to be well
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
+    except Exception as error:  # foreign bytes make the unpickler raise whatever they happen to spell
+        raise CheckpointError(f"{path} {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    named = re.search(r"GLOBAL (\S+)", text)
+    save = "save the weights alone where it was made: torch.save(network.state_dict(), FILE)"
+    if named:
+        return f"holds {named[1].rstrip('.')}, which is code and not tensors: opening it could run anything; {save}"
+    if ".tar format" in text or "TorchScript" in text:
+        return f"is in a format that can't be opened without running what it holds; {save}"
+    if isinstance(error, RuntimeError):
+        return f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
+    return f"is no file of torch.save, or is torn; copy it again, or {save}"
+
+
+def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
+    """The state dict: the content itself, or the only one in it."""
+    found = {"": content} if _is_state(content) else {}
+    if not found and isinstance(content, Mapping):
+        found = {str(name): part for name, part in content.items() if _is_state(part)}
+    if len(found) != 1:
+        names = f": {', '.join(found)}" if found else ""
+        raise CheckpointError(
+            f"{path} holds {len(found)} state dicts{names}; it must hold one: save that of the generator by itself"
+        )
+    state: dict[str, Tensor] = next(iter(found.values()))
+    for wrapper in _WRAPPERS * 2:  # either may be around the other
+        if all(key.startswith(wrapper) for key in state):
+            state = {key.removeprefix(wrapper): tensor for key, tensor in state.items()}
+    return state
+
+
+def _is_state(content: Any) -> bool:
+    return (
+        isinstance(content, Mapping)
+        and bool(content)
+        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    )
+
+
+def _listed(keys: Iterable[str]) -> str:
+    names = list(keys)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

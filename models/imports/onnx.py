@@ -1,0 +1,231 @@
+"""Any ONNX graph that makes a picture of a picture.
+
+What is not said is found: axes and sides by the input's shape and by running it, the range of values by what it makes
+of pictures. Where more than one answer fits, it has to be said. The order of colours shows in no graph: RGB is taken.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from onnx import ModelProto, TensorProto
+
+from models.bundle.manifest import Picture
+from models.data.labels import domain
+from models.errors import CheckpointError, ExportError, OptionsError
+from models.export.bundle import LARGEST_DIFFERENCE
+from models.export.runtime import GraphRunner, Tensor
+from models.imports.checkpoint import sha256
+from models.imports.foreign import CHANNELS, TYPES, Foreign, line, picture_ends
+from models.imports.imported import Checked, Imported, Source, pictures
+from models.imports.surgery import Graft, Layout, can_loop, grafted, keep, load
+
+Range = tuple[float, float]
+
+_SIDE = 256
+_MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_SMALLEST_TRIED = 32
+# The usual ranges, the narrowest first, and how far values may lie outside of each: a graph need not clip.
+_RANGES: dict[Range, float] = {(0.0, 1.0): 0.1, (-1.0, 1.0): 0.5, (0.0, 255.0): 255.0}
+_BYTES: Range = (0.0, 255.0)
+_LEAST_OF_BYTES = 32.0
+_LEVEL = 2 / 255
+"""One of 255 levels in tanh units: closer than that, half precision and bytes need not agree."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a person says of a graph; None is found."""
+
+    layout: Layout | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+    range: Range | None = None
+    """Values of black and of white that it takes."""
+    size: int | Literal["free"] | None = None
+    """The side of its pictures, in pixels; `free` demands that it takes any."""
+
+
+def told(layout: Layout | None, channels: Literal["rgb", "bgr"], range_: str | None, size: str | None) -> Told:
+    """The same from the words of a command line: `-1,1` and `256` or `free`; OptionsError for others."""
+    values: Range | None = None
+    if range_ is not None:
+        try:
+            low, high = (float(part) for part in range_.split(","))
+        except ValueError as error:
+            raise OptionsError(f"--range is {range_!r}; it must be black's value and white's, such as -1,1") from error
+        if not -np.inf < low < high < np.inf:
+            raise OptionsError(f"--range is {range_!r}; it must rise from black to white")
+        values = (low, high)
+    if size is None or size == "free":
+        return Told(layout, channels, values, "free" if size else None)
+    if not size.isdigit() or not int(size):
+        raise OptionsError(f"--image-size is {size!r}; it must be a number of pixels, or free")
+    return Told(layout, channels, values, int(size))
+
+
+def convert(file: Path, domains: str, said: Told) -> Imported:
+    """The bundle of one graph; `domains` names what it makes. Raises ModelErrors."""
+    if "," in domains:
+        raise OptionsError(f"--domains is {domains!r}; a graph makes one domain")
+    model = load(file)
+    ends = picture_ends(file, model)
+    keep(model, ends)
+    foreign = Foreign(file, model, ends)
+    _settle_layout(foreign, said)
+    side, multiple, free = _sides(foreign, said.size)
+    taken, made = _ranges(foreign, side, said.range)
+    picture = Picture(size=side, multiple=multiple, free=free, channels=said.channels, range=taken)
+    scale = (taken[1] - taken[0]) / (made[1] - made[0])
+    graft = Graft(
+        ends=foreign.ends,
+        takes=foreign.takes,
+        makes=foreign.makes,
+        side=None if free else side,
+        scale=scale,
+        shift=taken[0] - made[0] * scale,
+    )
+    half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
+    exact = not half and foreign.ends.taken == foreign.ends.made == TensorProto.FLOAT
+    graph, looped = _checked(model, graft, foreign, picture, LARGEST_DIFFERENCE if exact else _LEVEL)
+    summary = _summary(foreign, picture, made, looped)
+    return Imported(
+        family="onnx",
+        domains=(domain(domains),),
+        picture=picture,
+        graphs={"generator": graph},
+        origin="an ONNX graph",
+        sources={"generator": Source(file.name, sha256(file), summary)},
+        half=half,
+    )
+
+
+def _settle_layout(foreign: Foreign, said: Told) -> None:
+    """Sets the order of axes in and out: as the shape says, and where it says nothing, as the graph can be run."""
+    path, axes = foreign.path, foreign.ends.axes
+    if said.layout is not None and axes[CHANNELS[said.layout]] not in (3, None):
+        raise OptionsError(f"--layout is {said.layout}, but {path} takes {list(axes)}; leave the option out")
+    by_shape: list[Layout] = [layout for layout, axis in CHANNELS.items() if axes[axis] == 3]
+    by_shape = by_shape or [layout for layout, axis in CHANNELS.items() if axes[axis] is None]
+    tried = [said.layout] if said.layout else by_shape
+    defaults = (_SIDE, said.size) if isinstance(said.size, int) else (_SIDE,)
+    running = {takes: makes for takes in tried for side in defaults if (makes := foreign.makes_of(takes, side))}
+    if len(running) > 1:
+        raise OptionsError(f"{path} takes {list(axes)}, and runs with either order of axes; say --layout nchw or nhwc")
+    if not running:
+        raise CheckpointError(f"{path} takes {list(axes)} and makes no RGB picture of one; it must, of the same size")
+    ((foreign.takes, foreign.makes),) = running.items()
+
+
+def _sides(foreign: Foreign, size: int | Literal["free"] | None) -> tuple[int, int, bool]:
+    """The side of pictures, what sides must be multiples of, and whether they are free."""
+    path, fixed = foreign.path, set(foreign.fixed)
+    if len(fixed) > 1:
+        raise CheckpointError(f"{path} takes {list(foreign.ends.axes)}; only squares are served")
+    if fixed:
+        (side,) = fixed
+        if size not in (None, side):
+            raise OptionsError(f"--image-size is {size}, but {path} takes {side} and no other; leave the option out")
+        return side, 1, False
+    side = size if isinstance(size, int) else _SIDE
+    multiple = next((multiple for multiple in _MULTIPLES if _takes_multiples(foreign, multiple)), None)
+    if multiple is None:
+        if not isinstance(size, int):
+            raise OptionsError(f"{path} does not take sides of every multiple of {_MULTIPLES[-1]}; say --image-size N")
+        return side, 1, False
+    if side % multiple:
+        raise OptionsError(f"--image-size is {side}, but {path} needs multiples of {multiple}")
+    return side, multiple, True
+
+
+def _takes_multiples(foreign: Foreign, multiple: int) -> bool:
+    """Whether it runs on a picture whose sides are multiples of this and of nothing more, each another one."""
+    factor = -(-_SMALLEST_TRIED // multiple) | 1
+    try:
+        foreign(np.zeros((1, 3, multiple * factor, multiple * (factor + 2)), np.float32))
+    except CheckpointError:
+        return False
+    return True
+
+
+def _ranges(foreign: Foreign, side: int, given: Range | None) -> tuple[Range, Range]:
+    """The ranges of the values that it takes, and of those that it makes."""
+    if foreign.ends.taken == TensorProto.UINT8:
+        if given not in (None, _BYTES):
+            raise OptionsError(f"--range is {_words(given)}, but {foreign.path} takes bytes; leave the option out")
+        given = _BYTES
+    if given is not None:
+        low, high = _extremes(foreign, side, given)
+        made = _range_of(low, high, given)
+        if made is None:
+            raise CheckpointError(
+                f"{foreign.path}, given {_words(given)}, makes {_words((low, high))}, no usual range of pictures"
+            )
+        return given, made
+    extremes = {taken: _extremes(foreign, side, taken) for taken in _RANGES}
+    fitting = [taken for taken, (low, high) in extremes.items() if _range_of(low, high, None) == taken]
+    if len(fitting) != 1:
+        made_of = "; ".join(f"{_words(made)} of {_words(taken)}" for taken, made in extremes.items())
+        raise OptionsError(
+            f"what {foreign.path} makes does not tell which values it takes ({made_of}); "
+            "say --range=LOW,HIGH as its publisher does, such as --range=-1,1"
+        )
+    return fitting[0], fitting[0]
+
+
+def _extremes(foreign: Foreign, side: int, taken: Range) -> Range:
+    """The least and the greatest value that it makes of black, white, noise and drawn people."""
+    noise, _, people = pictures(Picture(size=side, range=taken))
+    plain = [np.full_like(noise, value) for value in taken]
+    made = foreign(np.concatenate([*plain, noise, people]))
+    return float(made.min()), float(made.max())
+
+
+def _range_of(low: float, high: float, taken: Range | None) -> Range | None:
+    """The narrowest usual range that holds the values, or the one that the graph takes where that is none of them."""
+    ranges = _RANGES if taken is None or taken in _RANGES else {taken: 0.1 * (taken[1] - taken[0]), **_RANGES}
+    for known, slack in ranges.items():
+        if known[0] - slack <= low and high <= known[1] + slack and (known != _BYTES or high >= _LEAST_OF_BYTES):
+            return known
+    return None
+
+
+def _checked(model: ModelProto, graft: Graft, foreign: Foreign, picture: Picture, limit: float) -> tuple[Checked, bool]:
+    """The grafted graph, compared with the foreign one, and whether it loops; ExportError where none agrees."""
+    inputs = pictures(picture)
+    if picture.free:
+        inputs.append(np.ascontiguousarray(inputs[0][:, :, : -picture.multiple or None]))
+    expected = [foreign(pixels) * np.float32(graft.scale) + np.float32(graft.shift) for pixels in inputs]
+    reasons: list[str] = []
+    for loop in (False, True) if can_loop(model) else (False,):
+        graph = grafted(model, graft, loop=loop).SerializeToString()
+        try:
+            runner = GraphRunner(graph)
+            difference = max(map(_difference, map(runner, inputs), expected))
+        except Exception as error:  # ONNX Runtime's exceptions share no base of their own; the loop may run
+            reasons.append(line(error))
+            continue
+        difference *= 2 / (picture.range[1] - picture.range[0])
+        if difference <= limit:
+            return Checked(graph, difference, [(pixels,) for pixels in inputs]), loop
+        reasons.append(f"it differs by {difference:.2e} of half the range, more than {limit:.0e}")
+    raise ExportError(f"{foreign.path} can't be made to take several pictures at a time: {'; '.join(reasons)}")
+
+
+def _difference(ours: Tensor, theirs: Tensor) -> float:
+    return float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else np.inf
+
+
+def _summary(foreign: Foreign, picture: Picture, made: Range, looped: bool) -> str:
+    kind = np.dtype(TYPES[foreign.ends.taken]).name
+    sides = f"any multiple of {picture.multiple} pixels, {picture.size} are served" if picture.free else picture.size
+    brought = "" if made == picture.range else f", makes {_words(made)}, which is brought to that"
+    batch = "one picture after another" if looped else "any batch"
+    return (
+        f"{foreign.takes} of {kind}, {picture.channels}, sides of {sides}, "
+        f"values {_words(picture.range)}{brought}; {batch}"
+    )
+
+
+def _words(values: Range) -> str:
+    return f"{values[0]:g}..{values[1]:g}"

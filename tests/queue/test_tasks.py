@@ -1,0 +1,260 @@
+"""What a worker does with requests, in this process: real Redis, real bundles, and a device that the test holds."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support.bundles import flip_bundle
+from support.graphs import failing_bundle
+from support.redis import Server, serving
+
+from models.bundle.store import Store
+from worker.embedded import Embedded
+from worker.engine.engine import Engine
+from worker.engine.library import Library
+from worker.errors import EngineError, NotReady
+from worker.queue import broker
+from worker.queue.broker import Letterbox, Parcel
+from worker.queue.parcels import Reply, Request, pack_request, read_reply
+from worker.queue.tasks import Inference
+from worker.settings import EngineSettings
+
+PATIENCE_S = 20.0
+SERVICE = "service"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One Redis for the module."""
+    with serving(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store with a bundle that works and one that does not load."""
+    folder = tmp_path_factory.mktemp("store")
+    flip_bundle(folder)
+    failing_bundle(folder)
+    return Store([folder])
+
+
+class Device:
+    """Holds every run until it is let go, and keeps the level of each picture that it was given."""
+
+    def __init__(self) -> None:
+        self.levels: list[int] = []
+        self.started = threading.Semaphore(0)
+        self.allowed = threading.Event()
+
+    def run(
+        self, engine: Engine, graph: str, pixels: NDArray[np.uint8], labels: NDArray[np.float32] | None
+    ) -> NDArray[np.uint8]:
+        self.levels += [int(picture[0, 0, 0]) for picture in pixels]
+        self.started.release()
+        assert self.allowed.wait(PATIENCE_S)
+        return 255 - pixels
+
+
+@dataclass
+class Desk:
+    """A worker's inference, with both ends of its letterbox."""
+
+    letterbox: Letterbox
+    inference: Inference
+    device: Device
+    threads: ThreadPoolExecutor
+
+    def begin(self, *ids: str) -> "Future[None]":
+        """A message as Celery would hand it out; done when it is dealt with."""
+        return self.threads.submit(self.inference.answer, list(ids), SERVICE, False)
+
+    def send(self, request_id: str, level: int, *, bundle: str = "flip@1", left_ms: int = 60_000) -> None:
+        """A request to invert a plain picture."""
+        pixels = np.full((1, 32, 32, 3), level, np.uint8)
+        data = pack_request(Request(bundle, "zebra", pixels, None))
+        self.letterbox.send([Parcel(request_id, left_ms, data)], most=100)
+
+    def reply(self, request_id: str) -> Reply | Exception:
+        """What came of it."""
+        (data,) = self.letterbox.fetch([request_id])
+        assert data is not None
+        return read_reply(data)
+
+
+@pytest.fixture
+def desk(server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A worker's inference over an empty Redis, whose device is free until a test holds it."""
+    with server.client() as client:
+        client.flushall()
+    device = Device()
+    device.allowed.set()
+    monkeypatch.setattr(Engine, "translate", lambda *arguments: device.run(*arguments))
+    settings = EngineSettings(device="cpu", threads=8, max_batch=8)
+    library = Library(store, settings)
+    embedded = Embedded(library, settings)
+    letterbox = Letterbox(broker.connect(server.url))
+    with ThreadPoolExecutor(4) as threads:
+        yield Desk(letterbox, Inference(letterbox, library, embedded), device, threads)
+        device.allowed.set()
+    asyncio.run(embedded.close())
+    letterbox.close()
+
+
+def level(reply: Reply | Exception) -> int:
+    """The level of the plain picture that came back."""
+    assert isinstance(reply, Reply), reply
+    return int(reply.rows[0, 0, 0, 0])
+
+
+def test_the_requests_of_a_message_share_a_batch(desk: Desk) -> None:
+    """All are answered, each with its own picture, after one run of the device."""
+    for number in range(4):
+        desk.send(f"r{number}", number)
+    desk.begin("r0", "r1", "r2", "r3").result(PATIENCE_S)
+    assert [level(desk.reply(f"r{number}")) for number in range(4)] == [255, 254, 253, 252]
+    assert desk.device.started.acquire(blocking=False)
+    assert not desk.device.started.acquire(blocking=False)
+
+
+def test_what_is_gone_is_not_computed(desk: Desk, server: Server) -> None:
+    """Requests that expired, or were withdrawn before the worker came, cost nothing; the others are answered."""
+    desk.send("late", 1, left_ms=1)
+    for request_id in ("withdrawn", "stays"):
+        desk.send(request_id, 2)
+    desk.letterbox.withdraw(["withdrawn"])
+    with server.client() as client:
+        while client.exists(broker.incoming("late")):
+            pass
+    desk.begin("late", "withdrawn", "stays").result(PATIENCE_S)
+    assert level(desk.reply("stays")) == 253
+    assert desk.device.levels == [2]
+
+
+def test_one_that_expires_in_the_worker_is_not_computed(desk: Desk) -> None:
+    """A request whose time is up while it waits for the device is dropped when its turn comes."""
+    desk.device.allowed.clear()
+    desk.send("runs", 1)
+    running = desk.begin("runs")
+    assert desk.device.started.acquire(timeout=PATIENCE_S)
+    desk.send("late", 2, left_ms=200)
+    late = desk.begin("late")
+    while not desk.inference._waiting.keys() >= {"late"} and not late.done():
+        pass
+    line = desk.inference._translator._batcher._line
+    while not all(entry.is_late(time.monotonic()) for entry in line._entries[True]):
+        pass
+    desk.device.allowed.set()
+    for future in (running, late):
+        future.result(PATIENCE_S)
+    assert desk.device.levels == [1]
+
+
+def test_one_that_is_withdrawn_in_the_worker_is_not_computed(desk: Desk, server: Server) -> None:
+    """When a client hangs up, its picture leaves the batcher of the worker that has it."""
+
+    async def test() -> None:
+        desk.device.allowed.clear()
+        desk.send("runs", 1)
+        running = desk.begin("runs")
+        assert await asyncio.to_thread(desk.device.started.acquire, timeout=PATIENCE_S)
+        async with _following(desk, server):
+            desk.send("dropped", 2)
+            dropped = desk.begin("dropped")
+            while not desk.inference._waiting.keys() >= {"dropped"}:
+                await asyncio.sleep(0)
+            desk.letterbox.withdraw(["dropped"])
+            await asyncio.to_thread(dropped.result, PATIENCE_S)
+        desk.device.allowed.set()
+        await asyncio.to_thread(running.result, PATIENCE_S)
+
+    asyncio.run(test())
+    assert desk.device.levels == [1]
+
+
+def test_a_bundle_that_is_not_here_is_not_ready(desk: Desk) -> None:
+    """Who asks for a bundle that this worker's store lacks, or can't load, is told so; its neighbours are answered."""
+    desk.send("unknown", 1, bundle="flip@7")
+    desk.send("refused", 1, bundle="failing@1")
+    desk.send("good", 3)
+    desk.begin("unknown", "refused", "good").result(PATIENCE_S)
+    unknown, refused = desk.reply("unknown"), desk.reply("refused")
+    assert isinstance(unknown, NotReady)
+    assert "flip@7 has not reached" in str(unknown)
+    assert isinstance(refused, NotReady)
+    assert "failing@1: graph 'generator'" in str(refused)
+    assert level(desk.reply("good")) == 252
+
+
+def test_what_is_no_request_fails_alone(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes that are no request, and work that the bundle can't do, are errors of their own, with a line in the log."""
+    shapeless = pack_request(Request("flip@1", None, np.zeros((1, 32, 32, 3), np.uint8), None))
+    desk.letterbox.send([Parcel("garbage", 60_000, b"garbage"), Parcel("odd", 60_000, shapeless)], most=100)
+    desk.send("good", 3)
+    desk.begin("garbage", "odd", "good").result(PATIENCE_S)
+    for request_id, kind in {"garbage": "ParcelError", "odd": "ValueError"}.items():
+        reply = desk.reply(request_id)
+        assert isinstance(reply, EngineError)
+        assert str(reply) == f"unexpected {kind}"
+    assert level(desk.reply("good")) == 252
+    assert [record.levelname for record in caplog.records if "a request failed" in record.message] == ["ERROR"] * 2
+
+
+def test_a_worker_that_stops_answers_what_waits(desk: Desk) -> None:
+    """What waits for its turn when the time to stop is over is NotReady, so that nobody waits for it in vain."""
+    desk.device.allowed.clear()
+    desk.send("runs", 1)
+    running = desk.begin("runs")
+    assert desk.device.started.acquire(timeout=PATIENCE_S)
+    desk.send("waits", 2)
+    waiting = desk.begin("waits")
+    while not desk.inference._waiting.keys() >= {"waits"}:
+        pass
+    desk.inference.drop_all()
+    waiting.result(PATIENCE_S)
+    assert isinstance(desk.reply("waits"), NotReady)
+    desk.device.allowed.set()
+    running.result(PATIENCE_S)
+    assert level(desk.reply("runs")) == 254
+
+
+def test_a_reply_waits_until_the_broker_is_back(desk: Desk, tmp_path: Path, store: Store) -> None:
+    """A picture that is done while Redis is down is left there once it is up again."""
+    with serving(tmp_path) as server:
+        desk.letterbox = Letterbox(broker.connect(server.url))
+        desk.inference._letterbox = desk.letterbox
+        desk.device.allowed.clear()
+        desk.send("r", 1)
+        running = desk.begin("r")
+        assert desk.device.started.acquire(timeout=PATIENCE_S)
+        server.kill()
+        desk.device.allowed.set()
+        server.start()
+        running.result(PATIENCE_S)
+        assert level(desk.reply("r")) == 254
+        desk.letterbox.close()
+
+
+@asynccontextmanager
+async def _following(desk: Desk, server: Server) -> AsyncIterator[None]:
+    """While the worker hears of what is dropped."""
+    client = broker.connect_async(server.url)
+    following = asyncio.create_task(desk.inference.follow_drops(client))
+    with server.client() as other:
+        while not other.pubsub_numsub(broker.DROPPED)[0][1]:
+            await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        await client.aclose()

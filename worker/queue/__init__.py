@@ -1,0 +1,1 @@
+"""The queue between service and workers: Celery messages, Redis keys, and what travels through them."""

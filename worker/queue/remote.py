@@ -1,0 +1,364 @@
+"""Translator over Redis and Celery: what comes while messages are on their way waits, and leaves together in the next.
+
+Nobody waits in a thread: threads only post and fetch, a subscription tells which replies lie ready, and each request
+has a future that is registered before it is posted. What may be lost with a worker is posted once more, and no oftener:
+it might be what kills workers.
+"""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle.archive import Bundle
+from worker.errors import EngineError, NotReady, Overloaded, TimedOut
+from worker.logs import known
+from worker.queue import beats, broker
+from worker.queue.app import INFER, Post, create_app
+from worker.queue.beats import BEAT_S, LOST_S, Crew
+from worker.queue.broker import FAILURES, Letterbox, Parcel
+from worker.queue.lines import Asked, Line, Message
+from worker.queue.parcels import ParcelError, Reply, Request, pack_request, read_reply
+from worker.queue.share import share
+from worker.settings import QueueSettings
+from worker.tracing import SILENT, Tracer
+from worker.translator import Translated, Translator
+
+ON_WAY = 4
+"""Messages of one kind on their way at a time, for each worker; what comes beyond waits for company."""
+
+HOLD_S = 2.0
+"""Seconds after which a message no longer counts as on its way: one that was lost must not hold the others up."""
+
+NO_WORKER_RETRY_S = 10.0
+"""What Retry-After says while no worker answers, seconds."""
+
+UNKNOWN_RATE_RETRY_S = 1.0
+"""What Retry-After says of a full queue before the first batch is done, seconds."""
+
+T = TypeVar("T")
+
+_RETRY_S = 0.5
+_Kind = tuple[str, str | None, tuple[int, ...]]  # bundle, graph, shape of a picture
+_log = logging.getLogger(__name__)
+
+
+class Remote(Translator):
+    """Has graphs run by the workers that share the broker; one event loop may use it, from `start` to `close`."""
+
+    def __init__(self, settings: QueueSettings, *, tracer: Tracer = SILENT) -> None:
+        """Connects to nothing yet. Raises InvalidParameter where the settings name no broker."""
+        self._settings, self._tracer = settings, tracer
+        self._messages = Post(create_app(settings))
+        url = broker.check(settings.broker)
+        self._letterbox = Letterbox(broker.connect(url))
+        self._client = broker.connect_async(url)
+        self._name = uuid.uuid4().hex
+        self._crew = Crew()
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="remote")
+        self._lines: dict[_Kind, Line] = {}
+        self._asked: dict[str, Asked] = {}
+        self._gone: list[str] = []  # posted, but nobody waits for them any more
+        self._told = 0  # bytes of replies that may come at once
+        self._under_way = 0  # in all services, when last something was posted
+        self._trouble: str | None = "the queue between service and workers was not reached yet"
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Begins to listen; returns at once, also where the broker does not answer: then `ready` says so."""
+        self._begin(self._listen())
+
+    async def translate(
+        self,
+        bundle: Bundle,
+        graph: str,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.float32] | None,
+        *,
+        deadline: float,
+    ) -> Translated:
+        """As Translator says; cancelling the call withdraws the request. Raises EngineError where the graph fails."""
+        began = time.monotonic()
+        reply = await self._ask(Request(bundle.ref, graph, pixels, labels), deadline)
+        # All that was not computing was waiting, the way there and back included.
+        return Translated(reply.rows, max(0.0, time.monotonic() - began - reply.infer_s), reply.infer_s)
+
+    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+        """As Translator says."""
+        return (await self._ask(Request(bundle.ref, None, pixels, None), deadline)).rows
+
+    async def ready(self) -> None:
+        """Returns while a worker answers; raises NotReady with the reason otherwise."""
+        if self._closed:
+            raise NotReady("this service is shutting down")
+        if self._trouble:
+            raise NotReady(self._trouble, retry_after=broker.SILENT_RETRY_S)
+        if not any(beat.bundles for beat in self._crew.beats):
+            why = "no worker has a bundle that loads" if self._crew.beats else "no worker answers"
+            raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
+
+    async def close(self) -> None:
+        """Fails what waits with NotReady, and lets the connections go; the workers stay."""
+        self._closed = True
+        for asked in list(self._asked.values()):
+            asked.end(NotReady("this service is shutting down"))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._messages.close)
+        self._letterbox.close()
+        await self._client.aclose()
+
+    @property
+    def depth(self) -> int:
+        """Requests that were not answered yet, waiting here and on their way."""
+        return len(self._asked)
+
+    @property
+    def workers(self) -> int:
+        """How many workers were heard of within the last seconds."""
+        return len(self._crew.beats)
+
+    async def _ask(self, request: Request, deadline: float) -> Reply:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _late(request)
+        await self._fit(request.bundle)
+        self._admit()
+        request = replace(request, request_id=known().get("request_id"), trace=self._tracer.here())
+        asked = Asked(pack_request(request), deadline, self._line(request))
+        self._asked[asked.id] = asked
+        try:
+            async with asyncio.timeout(left):
+                asked.line.waiting.append(asked)
+                asked.line.open += 1
+                self._stir(asked.line)
+                return await asked.answer
+        except TimeoutError as error:
+            raise _late(request) from error
+        finally:
+            self._settle(asked)
+
+    async def _fit(self, bundle: str) -> None:
+        """Raises NotReady unless a worker answers that has the bundle."""
+        await self.ready()
+        crew = self._crew.beats
+        if any(bundle in beat.bundles for beat in crew):
+            return
+        reasons = {beat.refused[bundle] for beat in crew if bundle in beat.refused}
+        why = "; ".join(sorted(reasons)) or f"no worker has {bundle}: their stores lack it, or it has not arrived yet"
+        raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
+
+    def _admit(self) -> None:
+        """Raises Overloaded if those that wait here already can't all be posted at once."""
+        waiting = sum(len(line.waiting) for line in self._lines.values())
+        if waiting and waiting + self._under_way >= self._settings.max_in_flight:
+            raise self._overloaded(waiting + self._under_way)
+
+    def _overloaded(self, under_way: int) -> Overloaded:
+        rate = sum(beat.rate or 0.0 for beat in self._crew.beats)
+        return Overloaded(
+            f"{under_way} pictures are under way, and no more may be",
+            retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
+        )
+
+    def _line(self, request: Request) -> Line:
+        kind = request.bundle, request.graph, request.pixels.shape[1:]
+        if kind not in self._lines:
+            self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
+        return self._lines.setdefault(kind, Line())
+
+    def _stir(self, line: Line) -> None:
+        """Posts what waits, soon: what comes in the same turn of the event loop leaves together."""
+        if not line.stirred:
+            line.stirred = True
+            asyncio.get_running_loop().call_soon(self._post, line)
+
+    def _post(self, line: Line) -> None:
+        line.stirred = False
+        crew = self._crew.beats
+        while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
+            together = [line.waiting.popleft() for _ in range(min(len(line.waiting), share(crew, line.open)))]
+            size = sum(len(asked.data) for asked in together)
+            at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
+            message = Message(line, len(together), size if at_once else 0)
+            self._told += message.told
+            line.on_way += 1
+            message.hold = asyncio.get_running_loop().call_later(HOLD_S, self._release, message)
+            for asked in together:
+                asked.message = message
+            self._begin(self._send(together, at_once=at_once))
+
+    async def _send(self, together: list[Asked], *, at_once: bool) -> None:
+        now = time.monotonic()
+        parcels = [Parcel(asked.id, max(1, int((asked.deadline - now) * 1000)), asked.data) for asked in together]
+        try:
+            left = await self._threaded(partial(self._leave, parcels, at_once))
+        except FAILURES as error:
+            _log.warning("%d requests could not be posted: %s", len(together), error)
+            for asked in together:
+                asked.end(broker.trouble(error))
+            self._withdraw([asked.id for asked in together])
+        else:
+            for asked in together[left:]:
+                asked.end(self._overloaded(self._under_way))
+
+    def _leave(self, parcels: list[Parcel], at_once: bool) -> int:
+        """Posts as many as may be under way; how many those are. In a thread."""
+        left, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
+        if left:
+            ids = [parcel.id for parcel in parcels[:left]]
+            self._messages.send(INFER, ids, self._name, at_once)
+        return left
+
+    def _settle(self, asked: Asked) -> None:
+        """Forgets a request that is answered, late or cancelled."""
+        del self._asked[asked.id]
+        asked.line.open -= 1
+        if asked.message is None:
+            asked.line.waiting.remove(asked)
+            return
+        self._count_off(asked.message)
+        if asked.answer.cancelled():
+            self._withdraw([asked.id])
+
+    def _count_off(self, message: Message) -> None:
+        message.left -= 1
+        if not message.left:
+            self._told -= message.told
+            self._release(message)
+
+    def _release(self, message: Message) -> None:
+        if message.hold is not None:
+            message.hold.cancel()
+            message.hold = None
+            message.line.on_way -= 1
+            self._stir(message.line)
+
+    def _withdraw(self, ids: list[str]) -> None:
+        """Takes requests back, those of the same turn of the event loop together."""
+        if not self._gone:
+            self._begin(self._flush())
+        self._gone += ids
+
+    async def _flush(self) -> None:
+        await asyncio.sleep(0)
+        gone, self._gone = self._gone, []
+        with suppress(*FAILURES):  # they end at their deadlines too
+            await self._threaded(partial(self._letterbox.withdraw, gone))
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with aclosing(broker.listen(self._client, broker.replies(self._name), broker.WORKERS)) as heard:
+                    async for said in heard:
+                        await self._hear(said)
+            except FAILURES as error:
+                trouble = str(broker.trouble(error))
+                if self._trouble != trouble:
+                    _log.warning("the broker does not answer, and is tried again and again: %s", error)
+                self._trouble = trouble
+            await asyncio.sleep(_RETRY_S)
+
+    async def _hear(self, said: tuple[str, bytes] | None) -> None:
+        if said is None:
+            await beats.hear(self._client, self._crew)
+            self._begin(self._catch_up())
+            self._trouble = None
+        elif said[0] == broker.WORKERS:
+            self._crew.hear(said[1])
+            if self._crew.lost_another():
+                self._begin(self._try_again())
+            for line in self._lines.values():
+                self._stir(line)
+        else:
+            self._take_in(said[1])
+
+    def _take_in(self, data: bytes) -> None:
+        """Ends requests whose replies were told at once, and fetches the others."""
+        try:
+            told = broker.told(data)
+        except ValueError as error:
+            _log.warning("somebody who is no worker of ours wrote to a service: %s", error)
+            return
+        for request_id, reply in told.items():
+            if reply is not None:
+                self._end(request_id, _read(reply))
+        if ready := [request_id for request_id, reply in told.items() if reply is None]:
+            self._begin(self._fetch(ready))
+
+    def _end(self, request_id: str, reply: Reply | Exception) -> None:
+        if asked := self._asked.get(request_id):
+            asked.end(reply)
+
+    async def _catch_up(self) -> None:
+        """Fetches what was answered meanwhile, and posts the rest anew: Redis may have lost it, or be another one."""
+        await self._post_again([asked for asked in self._asked.values() if asked.message])
+
+    async def _try_again(self) -> None:
+        """Posts anew what a worker may have had in hand when it was killed; another one may have it, at no harm."""
+        old = time.monotonic() - LOST_S + BEAT_S
+        lost = [
+            asked
+            for asked in self._asked.values()
+            if asked.message and asked.message.posted < old and not asked.tried_again
+        ]
+        for asked in lost:
+            asked.tried_again = True
+        await self._post_again(lost)
+
+    async def _post_again(self, posted: list[Asked]) -> None:
+        await self._fetch([asked.id for asked in posted])
+        for asked in posted:
+            if asked.message and not asked.answer.done():
+                self._count_off(asked.message)
+                asked.message = None
+                asked.line.waiting.append(asked)
+                self._stir(asked.line)
+
+    async def _fetch(self, ids: list[str]) -> None:
+        """Answers requests whose replies lie ready."""
+        while wanted := [request_id for request_id in ids if request_id in self._asked]:
+            try:
+                replies = await self._threaded(partial(self._read, wanted))
+            except FAILURES:
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for request_id, reply in replies.items():
+                self._end(request_id, reply)
+            return
+
+    def _read(self, ids: list[str]) -> dict[str, Reply | Exception]:
+        found = zip(ids, self._letterbox.fetch(ids), strict=True)
+        return {request_id: _read(data) for request_id, data in found if data is not None}
+
+    async def _threaded(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _read(data: bytes) -> Reply | Exception:
+    try:
+        return read_reply(data)
+    except ParcelError as error:
+        _log.warning("a reply can't be read: %s", error)
+        return EngineError("a worker's reply can't be read; is it of the same version?")
+
+
+def _late(request: Request) -> TimedOut:
+    return TimedOut(f"{request.bundle} did not answer within the time allowed; the work is dropped")

@@ -1,0 +1,162 @@
+"""What a Celery worker does with its messages; the pixels' way through it: parcel, batcher, parcel."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import aclosing, suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from celery import Celery
+from redis import RedisError
+from redis.asyncio import Redis
+
+from models.bundle.archive import Bundle
+from worker.embedded import Done, Embedded, Order, explained
+from worker.engine.batcher import Closed, Expired
+from worker.engine.library import Library
+from worker.errors import EngineError, NotReady, RecastError
+from worker.queue import broker
+from worker.queue.app import CHUNK, INFER, WEBHOOK
+from worker.queue.broker import Letterbox, Parcel
+from worker.queue.parcels import ParcelError, Reply, pack_reply, read_request
+
+_RETRY_S = 0.2
+_LATE_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+Answers = SimpleQueue[tuple[str, Done | BaseException]]
+
+
+def add_tasks(
+    app: Celery,
+    infer: Callable[[list[str], str, bool], None],
+    chunk: Callable[[str, int], None],
+    webhook: Callable[[str], None],
+) -> None:
+    """Gives a worker's application its tasks; each runs in a thread of the pool until the message is dealt with."""
+
+    def infer_task(ids: list[str], service: str, at_once: bool) -> None:
+        infer(ids, service, at_once)
+
+    def chunk_task(job_id: str, number: int) -> None:
+        chunk(job_id, number)
+
+    def webhook_task(job_id: str) -> None:
+        webhook(job_id)
+
+    app.task(infer_task, name=INFER, shared=False)
+    app.task(chunk_task, name=CHUNK, shared=False)
+    app.task(webhook_task, name=WEBHOOK, shared=False)
+
+
+class Inference:
+    """Takes requests out of Redis, has them computed, and leaves the replies as they come; for threads."""
+
+    def __init__(self, letterbox: Letterbox, library: Library, translator: Embedded) -> None:
+        self._letterbox, self._library, self._translator = letterbox, library, translator
+        self._waiting: dict[str, Future[Done]] = {}
+        self._origins: dict[str, str | None] = {}  # the HTTP requests that are behind
+
+    def answer(self, ids: list[str], service: str, at_once: bool) -> None:
+        """Answers the requests of one message to a service; `at_once` as in Letterbox.answer."""
+        parcels = self._letterbox.take(ids)
+        until = time.monotonic() + max((parcel.left_ms for parcel in parcels), default=0) / 1000
+        answers: Answers = SimpleQueue()
+        self._begin(parcels, answers)
+        left = {parcel.id for parcel in parcels}
+        while left:
+            ready = _ready(answers, until + _LATE_S)
+            left -= ready.keys()
+            self._leave(service, ready, until, at_once)
+
+    async def follow_drops(self, client: Redis) -> None:
+        """Drops what services no longer wait for, until it is cancelled; what it misses ends at its deadline."""
+        while True:
+            with suppress(*broker.FAILURES):
+                async with aclosing(broker.listen(client, broker.DROPPED)) as heard:
+                    async for said in heard:
+                        for request_id in said[1].decode(errors="replace").split(",") if said else ():
+                            self._drop(request_id)
+            await asyncio.sleep(_RETRY_S)
+
+    def drop_all(self) -> None:
+        """Has everything that waits for its turn answered as NotReady."""
+        for request_id in list(self._waiting):
+            self._drop(request_id)
+
+    def _drop(self, request_id: str) -> None:
+        if future := self._waiting.get(request_id):
+            future.cancel()
+
+    def _begin(self, parcels: list[Parcel], answers: Answers) -> None:
+        orders: defaultdict[str, list[tuple[str, Order]]] = defaultdict(list)
+        for parcel in parcels:
+            try:
+                read = read_request(parcel.data)
+            except ParcelError as error:
+                answers.put((parcel.id, error))
+                continue
+            deadline = time.monotonic() + parcel.left_ms / 1000
+            self._origins[parcel.id] = read.request_id
+            order = Order(read.graph, read.pixels, read.labels, deadline, trace=read.trace)
+            orders[read.bundle].append((parcel.id, order))
+        for ref, pairs in orders.items():
+            self._queue(ref, pairs, answers)
+
+    def _queue(self, ref: str, pairs: list[tuple[str, Order]], answers: Answers) -> None:
+        try:
+            bundle = self._library.find(ref)
+            if bundle is None:
+                raise NotReady(f"{ref} has not reached all workers yet")
+            futures = self._translator.submit(bundle, [order for _, order in pairs])
+        except Exception as error:
+            for request_id, _ in pairs:
+                answers.put((request_id, error))
+            return
+        for (request_id, _), future in zip(pairs, futures, strict=True):
+            self._waiting[request_id] = future
+            future.add_done_callback(partial(self._answered, request_id, bundle, answers))
+
+    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: "Future[Done]") -> None:
+        self._waiting.pop(request_id, None)
+        if future.cancelled():
+            answers.put((request_id, NotReady("the worker was stopped, or the request withdrawn")))
+        elif isinstance(error := future.exception(), (Expired, Closed)):
+            answers.put((request_id, explained(error, bundle)))
+        else:
+            answers.put((request_id, error or future.result()))
+
+    def _leave(self, service: str, ready: "dict[str, Done | BaseException]", until: float, at_once: bool) -> None:
+        packed = {name: _packed(answer, self._origins.pop(name, None)) for name, answer in ready.items()}
+        while True:
+            try:
+                return self._letterbox.answer(service, packed, at_once=at_once)
+            except RedisError as error:
+                if time.monotonic() >= until:
+                    _log.error("%d replies could not be left in time: %s", len(packed), error)
+                    return
+                time.sleep(_RETRY_S)
+
+
+def _ready(answers: Answers, until: float) -> "dict[str, Done | BaseException]":
+    """What is answered by now, at least one; raises Empty if nothing comes in time."""
+    ready = dict([answers.get(timeout=max(0.0, until - time.monotonic()))])
+    try:
+        while True:
+            ready |= [answers.get_nowait()]
+    except Empty:
+        return ready
+
+
+def _packed(answer: "Done | BaseException", origin: str | None) -> bytes:
+    if isinstance(answer, Done):
+        return pack_reply(Reply(answer.rows, answer.queue_s, answer.infer_s))
+    if not isinstance(answer, RecastError):
+        trace = None if isinstance(answer, EngineError) else answer
+        _log.error("a request failed: %s", answer, exc_info=trace, extra={"request_id": origin})
+    return pack_reply(answer)
