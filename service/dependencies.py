@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from models.bundle.store import Store
+from models.bundle.store import Bundles
 from service.parts import Jobs
 from service.settings import ServiceSettings
 from worker.exposition import Registry
@@ -25,9 +25,9 @@ async def pipeline(request: Request) -> Pipeline:
     return found
 
 
-async def store(request: Request) -> Store:
+async def store(request: Request) -> Bundles:
     """The bundles."""
-    found: Store = request.app.state.store
+    found: Bundles = request.app.state.store
     return found
 
 
@@ -56,7 +56,7 @@ async def deadline(settings: Annotated[ServiceSettings, Depends(settings)]) -> f
 
 Settings = Annotated[ServiceSettings, Depends(settings)]
 PipelinePart = Annotated[Pipeline, Depends(pipeline)]
-StorePart = Annotated[Store, Depends(store)]
+StorePart = Annotated[Bundles, Depends(store)]
 TranslatorPart = Annotated[Translator, Depends(translator)]
 JobsPart = Annotated[Jobs, Depends(jobs)]
 RegistryPart = Annotated[Registry, Depends(registry)]

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,19 +25,14 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 from redis.asyncio import Redis
 
-from models.bundle.store import Store
-from worker.embedded import Embedded
+from wiring.engine import Engine, engine
+from wiring.process import Process
 from worker.engine.library import Library
 from worker.engine.session import ProviderMissing, has_gpu
-from worker.exposition import Registry
 from worker.jobs.board import Board
-from worker.jobs.chunks import Chunks
 from worker.jobs.dispatch import Dispatch
-from worker.jobs.roots import Roots
 from worker.jobs.shift import Shift
-from worker.jobs.webhooks import Courier
 from worker.metrics import Metrics
-from worker.pipeline import Pipeline
 from worker.queue import beats, broker
 from worker.queue.app import BULK, INTERACTIVE, WEBHOOKS, Places, Post, create_app
 from worker.queue.beats import BEAT_S, Beat
@@ -47,9 +42,7 @@ from worker.queue.health import Health
 from worker.queue.share import MOST_TOGETHER
 from worker.queue.tasks import Inference, add_tasks
 from worker.queue.transport import BROKEN
-from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
-from worker.storage import open_storage
-from worker.tracing import SILENT, Tracer
+from worker.settings import EngineSettings, Limits, QueueSettings
 
 STUCK = 70
 """The exit code of a worker whose device is stuck."""
@@ -57,31 +50,21 @@ STUCK = 70
 IDLE_S = 10.0
 """Seconds in which a worker with free places must have asked for messages, or it counts as stuck."""
 
-PICTURES_AT_ONCE = 64
-"""Pictures of jobs in memory."""
-
 _WEBHOOKS = 4  # deliveries at a time; they wait for others and cost nothing
 _GIVE_UP_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-def work(
-    store: Store,
-    engine: EngineSettings,
-    queue: QueueSettings,
-    jobs: JobSettings,
-    limits: Limits,
-    tracer: Tracer = SILENT,
-) -> int:
-    """Works until SIGTERM or SIGINT, and returns the exit code; the process is its own: it takes Celery's globals.
+def work(process: Process, settings: EngineSettings, queue: QueueSettings, limits: Limits) -> int:
+    """Works until SIGTERM or SIGINT, and returns the exit code. It takes Celery's globals, so it runs once a process.
 
-    Raises InvalidParameter without a broker, ProviderMissing where the GPU that is asked for does not work,
-    StorageError where there is no storage, and OSError where the port is taken.
+    Raises InvalidParameter without a broker, ProviderMissing where the GPU that is asked for does not work, and OSError
+    where the port is taken.
     """
-    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.EX_OK))
     with ExitStack() as stack:
-        parts = _parts(stack, store, engine, queue, jobs, limits, tracer)
-        _warm_up(store, parts.library, engine.device)
+        parts = _parts(stack, process, settings, queue, limits)
+        _warm_up(parts.engine.library, settings.device)
         return _Work(queue, parts).run(stack)
 
 
@@ -93,36 +76,26 @@ class _Parts:
     app: Celery
     client: Redis
     loop: EventLoop
-    library: Library
-    embedded: Embedded
+    engine: Engine
     inference: Inference
     shift: Shift
 
 
 def _parts(
-    stack: ExitStack,
-    store: Store,
-    engine: EngineSettings,
-    queue: QueueSettings,
-    jobs: JobSettings,
-    limits: Limits,
-    tracer: Tracer,
+    stack: ExitStack, process: Process, settings: EngineSettings, queue: QueueSettings, limits: Limits
 ) -> _Parts:
-    name, metrics = uuid.uuid4().hex, Metrics(Registry())
-    url = broker.check(queue.broker)
-    storage, roots = open_storage(jobs.storage), Roots(jobs.roots)
+    """What the worker is made of. In the end its connections go first, then the engine, then the event loop."""
+    name, url = uuid.uuid4().hex, broker.check(queue.broker)
     loop = EventLoop()
     stack.callback(loop.close)
-    # What a worker has fetched has been admitted already, so here nothing is refused.
-    most = max(engine.max_queue, 2 * engine.max_batch * MOST_TOGETHER)
-    library = Library(store, engine)
-    roomy = engine.model_copy(update={"max_queue": most})
-    embedded = Embedded(library, roomy, observe=metrics.batch, tracer=tracer)
-    metrics.watch_depth(lambda: embedded.depth)
-    metrics.watch_library(library, store.snapshot)
-    stack.callback(lambda: loop.begin(embedded.close()).result())
+    # What a worker has fetched was admitted before, so here nothing is refused.
+    most = max(settings.max_queue, 2 * settings.max_batch * MOST_TOGETHER)
+    opened = AsyncExitStack()
+    roomy = engine(process, settings.model_copy(update={"max_queue": most}), limits)
+    parts = loop.begin(opened.enter_async_context(roomy)).result()
+    stack.callback(lambda: loop.begin(opened.aclose()).result())
     # Twice a batch, or messages of one picture each could not fill it while the one before runs.
-    places = Places({INTERACTIVE: max(4, 2 * embedded.rows_at_once), BULK: queue.bulk, WEBHOOKS: _WEBHOOKS})
+    places = Places({INTERACTIVE: max(4, 2 * parts.embedded.rows_at_once), BULK: queue.bulk, WEBHOOKS: _WEBHOOKS})
     app = create_app(queue, places)
     stack.callback(app.close)
     post = Post(app)
@@ -131,23 +104,18 @@ def _parts(
     stack.callback(lambda: loop.begin(client.aclose()).result())
     letterbox = Letterbox(broker.connect(url))
     stack.callback(letterbox.close)
-    pipeline = Pipeline(store, embedded.bulk, limits, threads=engine.threads, observe=metrics.picture, tracer=tracer)
-    stack.callback(pipeline.close)
-    courier = Courier(storage, jobs, observe=metrics.webhook)
-    stack.callback(courier.close)
-    chunks = Chunks(storage, roots, pipeline, at_once=PICTURES_AT_ONCE, observe=metrics.chunk, tracer=tracer)
-    shift = Shift(name, client, post, Dispatch(Board(storage), client, post), chunks, courier)
-    inference = Inference(letterbox, library, embedded)
-    return _Parts(name, metrics, places, app, client, loop, library, embedded, inference, shift)
+    dispatch = Dispatch(Board(process.storage), client, post)
+    shift = Shift(name, client, post, dispatch, parts.chunks, parts.courier)
+    inference = Inference(letterbox, parts.library, parts.embedded)
+    return _Parts(name, process.metrics, places, app, client, loop, parts, inference, shift)
 
 
-def _warm_up(store: Store, library: Library, device: str) -> None:
+def _warm_up(library: Library, device: str) -> None:
     """Returns when every bundle is loaded and warm, or refused; raises ProviderMissing where a GPU was asked for."""
     if device.startswith("cuda") and not has_gpu(device):
         raise ProviderMissing(
             f"the device is {device}, but this onnxruntime knows no GPU; install onnxruntime-gpu, or choose auto or cpu"
         )
-    store.watch(library.follow)
     reason = library.settle()
     if reason and device.startswith("cuda") and library.refused:
         raise ProviderMissing(f"the device is {device}, and nothing can be loaded on it: {reason}")
@@ -186,8 +154,9 @@ class _Work:
     def ailing(self) -> str | None:
         """What keeps the worker from working; None: nothing."""
         parts, now = self._parts, time.monotonic()
-        if parts.embedded.busy_s >= self._queue.stuck_s:
-            return f"a batch has been running for {parts.embedded.busy_s:.0f} s"
+        busy_s = parts.engine.embedded.busy_s
+        if busy_s >= self._queue.stuck_s:
+            return f"a batch has been running for {busy_s:.0f} s"
         silent = now - parts.places.asked_at
         if silent > IDLE_S and parts.places.connected and parts.places.free:
             return f"no message has been asked for in {silent:.0f} s"
@@ -219,7 +188,7 @@ class _Work:
 
     def _watch(self) -> None:
         while not self._stopped.wait(min(1.0, self._queue.stuck_s / 4)):
-            busy_s = self._parts.embedded.busy_s
+            busy_s = self._parts.engine.embedded.busy_s
             if busy_s >= self._queue.stuck_s:
                 _log.critical("a batch has been running for %.0f s: the device is stuck, and the worker exits", busy_s)
                 os._exit(STUCK)
@@ -242,10 +211,11 @@ class _Work:
             await beats.say(self._parts.client, Beat(name=self._parts.name, leaves=True))
 
     def _now(self) -> Beat:
-        library, embedded = self._parts.library, self._parts.embedded
+        library, embedded = self._parts.engine.library, self._parts.engine.embedded
         return Beat(
             name=self._parts.name,
-            bundles=library.served,
+            # Versions that have left the store, too: services ask for them until all workers have the next one.
+            bundles=tuple(dict.fromkeys((*library.served, *library.loaded))),
             refused=library.refused,
             providers=library.providers,
             rows=embedded.rows_at_once,
@@ -305,7 +275,3 @@ def _later(seconds: float, function: Callable[[], object]) -> None:
     timer = threading.Timer(seconds, function)
     timer.daemon = True
     timer.start()
-
-
-def _exit(*_: object) -> None:
-    sys.exit(os.EX_OK)

@@ -17,7 +17,7 @@ from PIL import Image
 from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels
 from models.bundle.pixels import Box, crop_box
-from models.bundle.store import Snapshot, Store
+from models.bundle.store import Bundles, Snapshot
 from worker import domains
 from worker.domains import DomainError, Plan, Step, Term, UnknownModel
 from worker.errors import InvalidDomains, InvalidParameter, NotReady, TimedOut, UnknownDomain, UnknownModelError
@@ -95,7 +95,7 @@ class Pipeline:
 
     def __init__(
         self,
-        store: Store,
+        store: Bundles,
         translator: Translator,
         limits: Limits,
         *,
