@@ -114,7 +114,12 @@ async def _queue(url: str | None) -> list[Finding]:
 def _workers(crew: list[Beat]) -> Finding:
     if not crew:
         return Finding("workers", False, False, "none answers; `recast work` starts one")
-    told = [f"{', '.join(beat.bundles) or 'no bundle'} on {', '.join(beat.providers) or 'nothing'}" for beat in crew]
+    here = importlib.metadata.version("recast")
+    told = [
+        f"{', '.join(beat.bundles) or 'no bundle'} on {', '.join(beat.providers) or 'nothing'}"
+        + ("" if beat.version == here else f", of version {beat.version or 'unknown'} where this is {here}")
+        for beat in crew
+    ]
     return Finding("workers", True, False, f"{len(crew)}: {'; '.join(told)}")
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 from celery import Celery
@@ -214,6 +215,7 @@ class _Work:
         library, embedded = self._parts.engine.library, self._parts.engine.embedded
         return Beat(
             name=self._parts.name,
+            version=version("recast"),
             # Versions that have left the store, too: services ask for them until all workers have the next one.
             bundles=tuple(dict.fromkeys((*library.served, *library.loaded))),
             refused=library.refused,

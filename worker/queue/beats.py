@@ -26,6 +26,8 @@ class Beat(BaseModel):
 
     name: str
     """The worker's own name, new at each start."""
+    version: str = ""
+    """The version of Recast that it runs; empty: one from before versions were said."""
     leaves: bool = False
     """Whether it takes nothing any more."""
     bundles: tuple[str, ...] = ()
