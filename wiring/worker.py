@@ -1,7 +1,7 @@
 """What `recast work` runs: a Celery worker in threads, whose messages all meet in one batcher before one device.
 
 The main thread is Celery's: it fetches messages and hands each to a thread, which waits while the event loop's thread
-has the work done. The worker says that it is there when it is warm, and for as long as all of this makes progress.
+has the work done. The worker sends beats as soon as it is warm, and for as long as all of this makes progress.
 """
 
 import asyncio
@@ -137,13 +137,24 @@ class _Work:
             stack.callback(Health(self._queue.worker_port, self.ailing, self._parts.metrics.registry).close)
         parts = self._parts
         add_tasks(parts.app, parts.inference.answer, self._task(parts.shift.chunk), self._task(parts.shift.webhook))
-        worker = _controller(parts)
+        trace.setup_worker_optimizations(parts.app, parts.name)
+        state.should_stop = state.should_terminate = None
+        # Celery's worker fetches messages in the thread that starts it: this one.
+        worker = parts.app.WorkController(
+            hostname=f"recast-{parts.name}",
+            pool="threads",
+            concurrency=sum(parts.places.most.values()),
+            consumer_cls=_patient(parts.places),
+            without_mingle=True,
+            without_gossip=True,
+            without_heartbeat=True,
+        )
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._stop)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
         beside = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
         running = [parts.loop.begin(each) for each in beside]
-        gc.freeze()  # what was imported is never garbage, and looking through it again and again costs 30 ms each time
+        gc.freeze()  # what was imported is never garbage, and each look through it costs 30 ms
         try:
             worker.start()
         finally:
@@ -153,7 +164,7 @@ class _Work:
         return int(worker.exitcode or 0)
 
     def ailing(self) -> str | None:
-        """What keeps the worker from working; None: nothing."""
+        """Why the worker makes no progress; None: it does."""
         parts, now = self._parts, time.monotonic()
         busy_s = parts.engine.embedded.busy_s
         if busy_s >= self._queue.stuck_s:
@@ -164,7 +175,7 @@ class _Work:
         return None
 
     def _task(self, work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-        """The coroutine function as one to be called in a thread."""
+        """A function for Celery's threads that runs the coroutine in the event loop and waits for it."""
 
         def call(*arguments: Any) -> None:
             self._parts.loop.begin(work(*arguments)).result()
@@ -172,17 +183,17 @@ class _Work:
         return call
 
     def _stop(self, *_: object) -> None:
-        """Fetches no more; what is begun has `drain_s`, or until the second signal."""
+        """Fetches no more messages; what is begun has `drain_s` to end, or until the second signal."""
         if self._stopped.is_set():
             return self._abandon()
         _log.warning("told to stop: what is begun has %g s", self._queue.drain_s)
         self._stopped.set()
         state.should_stop = os.EX_OK
-        self._parts.loop.begin(self._part())
+        self._parts.loop.begin(self._leave())
         _later(self._queue.drain_s, self._abandon)
 
     def _abandon(self) -> None:
-        """Gives back what is begun; a thread that then still runs is left behind."""
+        """Gives back what is begun; a thread that runs on after that dies with the process."""
         self._parts.inference.drop_all()
         self._parts.loop.begin(self._parts.shift.abandon())
         _later(_GIVE_UP_S, partial(os._exit, os.EX_TEMPFAIL))
@@ -195,50 +206,35 @@ class _Work:
                 os._exit(STUCK)
 
     async def _beat(self) -> None:
+        """Says every BEAT_S that the worker lives and what it can do, for as long as it makes progress."""
+        library, embedded = self._parts.engine.library, self._parts.engine.embedded
         while True:
             if ailing := self.ailing():
                 _log.error("the worker makes no progress: %s", ailing)
             elif not self._stopped.is_set():
+                beat = Beat(
+                    name=self._parts.name,
+                    version=version("recast"),
+                    # Versions that have left the store, too: services ask for them until all workers have the next one.
+                    bundles=tuple(dict.fromkeys((*library.served, *library.loaded))),
+                    refused=library.refused,
+                    providers=library.providers,
+                    rows=embedded.rows_at_once,
+                    rate=embedded.rate,
+                    bulk=self._queue.bulk,
+                )
                 try:
-                    await beats.say(self._parts.client, self._now())
-                except broker.FAILURES as error:  # whoever fetches messages warns
-                    _log.info("a beat was not heard: %s", error)
+                    await beats.say(self._parts.client, beat)
+                except broker.FAILURES as error:  # the thread that fetches messages warns
+                    _log.info("a beat could not be sent: %s", error)
                 except Exception:
                     _log.exception("a beat failed")
             await asyncio.sleep(BEAT_S)
 
-    async def _part(self) -> None:
+    async def _leave(self) -> None:
+        """Says that the worker takes nothing new, so that services stop counting on it."""
         with suppress(*broker.FAILURES):
             await beats.say(self._parts.client, Beat(name=self._parts.name, leaves=True))
-
-    def _now(self) -> Beat:
-        library, embedded = self._parts.engine.library, self._parts.engine.embedded
-        return Beat(
-            name=self._parts.name,
-            version=version("recast"),
-            # Versions that have left the store, too: services ask for them until all workers have the next one.
-            bundles=tuple(dict.fromkeys((*library.served, *library.loaded))),
-            refused=library.refused,
-            providers=library.providers,
-            rows=embedded.rows_at_once,
-            rate=embedded.rate,
-            bulk=self._queue.bulk,
-        )
-
-
-def _controller(parts: _Parts) -> Any:
-    """Celery's worker, which fetches messages in the thread that starts it."""
-    trace.setup_worker_optimizations(parts.app, parts.name)
-    state.should_stop = state.should_terminate = None
-    return parts.app.WorkController(
-        hostname=f"recast-{parts.name}",
-        pool="threads",
-        concurrency=sum(parts.places.most.values()),
-        consumer_cls=_patient(parts.places),
-        without_mingle=True,
-        without_gossip=True,
-        without_heartbeat=True,
-    )
 
 
 def _patient(places: Places) -> type:
