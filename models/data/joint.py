@@ -1,7 +1,7 @@
 """Several labelled sets learned together: FOLDER/SET/..., each in CelebA's layout or with a folder for each domain.
 
-The label columns are those of all sets side by side; what a picture's own set does not know is 0, and a mask says
-which set that is, as StarGAN's paper has it (section 3.2).
+The label columns are those of all sets side by side; what a picture's own set does not know is `UNKNOWN`, and a
+mask says which set that is, as StarGAN's paper has it (section 3.2).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,18 @@ import numpy as np
 from models.bundle.manifest import Domain, Picture, canonical
 from models.data import layouts
 from models.data.check import refuse
-from models.data.labels import Labelled, Labels, Table, choose, constant, described, domain, own_domains, parse_domains
+from models.data.labels import (
+    UNKNOWN,
+    Labelled,
+    Labels,
+    Table,
+    choose,
+    constant,
+    described,
+    domain,
+    own_domains,
+    parse_domains,
+)
 from models.data.parts import Part
 from models.data.pictures import Pictures
 from models.errors import DataError
@@ -46,9 +57,13 @@ def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool) -
     pictures = Pictures([path for one in sets for path in one.table.paths], picture)
     refuse(problems, pictures)
     description = described(folder, united, picture, labels)
-    counts = {f"{one.mask}/": len(one.table.paths) for one in sets}
+    alone = [described(folder, one.domains, picture, one.table.values) for one in sets]
     masked = description.model_copy(
-        update={"masks": tuple(one.mask for one in sets), "counts": {**counts, **description.counts}}
+        update={
+            "masks": tuple(one.mask for one in sets),
+            "counts": {**{f"{one.mask}/": len(one.table.paths) for one in sets}, **description.counts},
+            "unknown": {name: count for one in alone for name, count in one.unknown.items()},
+        }
     )
     return Labelled(pictures, labels, masked, flip and part == "train", masks, _in_turn(masks, part == "train"))
 
@@ -83,7 +98,7 @@ def _listed(known: dict[str, set[str]]) -> str:
 
 def _side_by_side(sets: list[_Set]) -> tuple[Labels, Labels]:
     """Labels n x c of all sets' columns, and masks n x m."""
-    blocks = [[np.zeros((len(row.table.paths), len(one.domains)), np.float32) for one in sets] for row in sets]
+    blocks = [[np.full((len(row.table.paths), len(one.domains)), UNKNOWN, np.float32) for one in sets] for row in sets]
     for place, one in enumerate(sets):
         blocks[place][place] = one.table.values
     masks = np.repeat(np.eye(len(sets), dtype=np.float32), [len(one.table.paths) for one in sets], axis=0)

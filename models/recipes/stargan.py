@@ -5,6 +5,9 @@ x is a picture, c its own labels, c_t the target labels, a permutation of the ba
     critic     L_D = -L_adv + w_cls L_cls^r            (5), L_adv with gradient penalty (8), L_cls^r (2)
     generator  L_G =  L_adv + w_cls L_cls^f + w_rec L_rec   (6), L_cls^f (3), L_rec = ||x - G(G(x, c_t), c)||_1 (4)
 
+Labels may be unknown. The critic is not asked for them; a target leaves them as they are, and where the generator must
+be told one, it is as the critic reads it from the picture.
+
 Several labelled sets are learned together as in section 3.2: c~ = [c_1, ..., c_n, m] (7), where the labels of all sets
 but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, and
 answers for those of the picture's own set alone; targets are permuted within each set.
@@ -32,6 +35,7 @@ from torch.optim import Adam, Optimizer
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.data import labelled
 from models.data.data import Description
+from models.data.labels import UNKNOWN
 from models.networks.stargan import Critic, Generator
 from models.networks.weights import clip
 from models.objectives.adversarial import OBJECTIVES, Objective
@@ -161,10 +165,13 @@ class StarGAN(Recipe):
         return 1 - (rows.transpose(2, 3) & columns).float()
 
     def _targets(self, c: Tensor, m: Tensor) -> Tensor:
-        """The batch's labels permuted within each set; with chance `keep` a group's columns stay the picture's own."""
+        """The batch's labels permuted within each set.
+
+        A group's columns stay the picture's own with chance `keep`, and where those that came to it are unknown.
+        """
         permuted = self.share.permuted(c, m.argmax(dim=1))
         kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
-        return torch.where(kept[:, self.columns.units], c, permuted)
+        return torch.where(kept[:, self.columns.units] | (permuted == UNKNOWN), c, permuted)
 
     def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
         """The terms of equations (5) and (6).
@@ -176,16 +183,16 @@ class StarGAN(Recipe):
 
     def _critic_terms(self, batch: Batch) -> dict[str, Tensor]:
         critic = self.networks["critic"]
-        x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
+        x, m = batch["pixels"], batch["masks"]
         with torch.no_grad():
-            fake = self._translate(x, c_t, m)
+            fake = self._translate(x, self._completed(batch)[1], m)
         x, fake = _seen(x, batch), _seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
         terms = {
             "adversarial": self.game.discriminator(real_score, fake_score),
-            "classification": self.options.classification * self.columns.loss(logits[: len(x)], c, m),
+            "classification": self.options.classification * self.columns.loss(logits[: len(x)], batch["labels"]),
         }
         if self.game.penalised:
             slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
@@ -193,12 +200,13 @@ class StarGAN(Recipe):
         return terms
 
     def _generator_terms(self, batch: Batch) -> dict[str, Tensor]:
-        x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
+        x, m = batch["pixels"], batch["masks"]
+        c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
         score, logits = self.networks["critic"](_seen(fake, batch))
         terms = {
             "adversarial": self.game.generator(score),
-            "classification": self.options.classification * self.columns.loss(logits, c_t, m),
+            "classification": self.options.classification * self.columns.loss(logits, batch["targets"]),
             "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
         }
         if self.options.identity:
@@ -207,9 +215,19 @@ class StarGAN(Recipe):
             terms["identity"] = self.options.identity * l1(x * own, fake * own)
         return terms
 
+    def _completed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The pictures' labels and targets n x c, with what is unknown of a picture's own set read by the critic."""
+        c, c_t = batch["labels"], batch["targets"]
+        if not ((c == UNKNOWN) & (self.columns.own(batch["masks"]) == 1)).any():
+            return c, c_t  # a target has gaps only where the labels have them
+        with torch.no_grad():
+            logits = self.networks["critic"](batch["pixels"])[1]
+        return self.columns.completed(c, logits), self.columns.completed(c_t, logits)
+
     def _translate(self, x: Tensor, c: Tensor, m: Tensor) -> Tensor:
-        """G(x, c~) of equation (7); a single set has no mask."""
-        made: Tensor = self.networks["generator"](x, torch.cat([c, m], dim=1) if self.masks else c)
+        """G(x, c~) of equation (7), the labels of other sets 0; a single set has no mask."""
+        told = c * self.columns.own(m)
+        made: Tensor = self.networks["generator"](x, torch.cat([told, m], dim=1) if self.masks else told)
         return made
 
     def after(self, phase: str) -> None:
@@ -220,11 +238,11 @@ class StarGAN(Recipe):
     def samples(self, batch: Batch) -> Tensor:
         """Each picture, then its translation to every domain as the official test does.
 
-        The labels that a picture's own set does not know are those that the critic reads.
+        Unknown labels are those that the critic reads.
         """
         x, c = batch["pixels"], batch["labels"]
-        if self.masks:
-            c = self.columns.completed(c, batch["masks"], self.networks["critic"](x)[1])
+        if (c == UNKNOWN).any():
+            c = self.columns.completed(c, self.networks["critic"](x)[1])
         made = [self._translate(x, *self.columns.asked(c, place)) for place in range(len(self.columns))]
         return torch.stack([x, *made], dim=1)
 

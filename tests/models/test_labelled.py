@@ -9,8 +9,10 @@ from support.data import COLUMNS, DOMAINS, labelled_folder
 
 from models.bundle.manifest import Picture
 from models.data.labelled import Labelled, parse_domains, read
+from models.data.labels import UNKNOWN
 from models.errors import DataError
 
+U = UNKNOWN
 PICTURE = Picture(size=16, multiple=4, crop="centre", resize="bilinear")
 
 
@@ -24,6 +26,32 @@ def test_attribute_file_is_read_with_and_without_its_count_line(tmp_path: Path, 
     data = read_part(labelled_folder(tmp_path / "set", count_line=count_line))
     assert [d.name for d in data.description.domains] == list(COLUMNS)
     assert data.labels[:2].tolist() == [[1, 0, 0], [0, 1, 1]]
+
+
+def test_a_value_of_0_is_unknown(tmp_path: Path) -> None:
+    """Neither there nor not there: it is counted apart, and a domain is not constant because some are unknown."""
+    data = read_part(labelled_folder(tmp_path / "set", unknown=True))
+    assert data.labels[[4, 6]].tolist() == [[UNKNOWN, UNKNOWN, 0], [1, 0, UNKNOWN]]
+    assert data.description.counts == {"red": 14, "green": 15, "bright": 15}
+    assert data.description.unknown == {"red": 7, "green": 7, "bright": 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ([1, U, -1], [1, 0, 0]),
+        ([-1, U, -1], [U, U, U]),
+        ([U, U, U], [U, U, U]),
+        ([-1, -1, -1], [0, 0, 0]),
+    ],
+)
+def test_of_a_group_all_is_known_or_nothing(tmp_path: Path, given: list[float], taken: list[float]) -> None:
+    """A known member rules the others out; without one a gap leaves all open; known to be none of them is known."""
+    folder = labelled_folder(tmp_path / "set")
+    attributes = folder / "list_attr_toy.txt"
+    words = " ".join("0" if value == U else str(value) for value in given)
+    attributes.write_text(attributes.read_text().replace("000001.png 1 -1 -1", f"000001.png {words}"))
+    assert read_part(folder, "any=red|green|bright").labels[0].tolist() == taken
 
 
 def test_partition_file_parts_training_from_test(tmp_path: Path) -> None:
@@ -102,6 +130,8 @@ def spoil(folder: Path, how: str) -> None:
     elif how == "constant":
         rows = attributes.read_text().replace(" -1\n", " 1\n")
         attributes.write_text(rows)
+    elif how == "all known ones alike":
+        attributes.write_text(attributes.read_text().replace(" -1\n", " 0\n"))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +142,7 @@ def spoil(folder: Path, how: str) -> None:
         ("short line", "line 43: expected a file name and 3 values"),
         ("missing picture", "1 picture listed but not in .*000005.png"),
         ("constant", "the same in every training picture.*bright"),
+        ("all known ones alike", "the same in every training picture.*bright"),
     ],
 )
 def test_a_broken_set_is_refused_with_the_reason(tmp_path: Path, how: str, message: str) -> None:
@@ -154,8 +185,8 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         read_part(folder)
     assert [problem.split("/")[-1] for problem in raised.value.problems] == [
         "list_attr_toy.txt, line 43: 000001.png is listed twice",
-        "list_attr_toy.txt, line 44: expected a file name and 3 values of 1 or -1",
-        "list_attr_toy.txt, line 45: expected a file name and 3 values of 1 or -1",
+        "list_attr_toy.txt, line 44: expected a file name and 3 values of 1, -1 or 0",
+        "list_attr_toy.txt, line 45: expected a file name and 3 values of 1, -1 or 0",
         "list_eval_partition.txt, line 42: expected a file name and 0, 1 or 2",
         "1 picture of list_eval_partition.txt without attributes: 000052.png",
         "images: 000002.png",

@@ -107,8 +107,9 @@ def test_gradient_penalty_reaches_the_critic() -> None:
 
 def test_attribute_loss_sums_over_attributes() -> None:
     """Logits of zero cost log 2 each, so two attributes cost 2 log 2 for each picture; one of 2 costs log(1 + e^-2)."""
-    assert attribute_loss(torch.zeros(3, 2), torch.ones(3, 2)).tolist() == pytest.approx([2 * math.log(2)] * 3)
-    loss = attribute_loss(torch.tensor([[2.0]]), torch.tensor([[1.0]]))
+    known = torch.ones(3, 2)
+    assert attribute_loss(torch.zeros(3, 2), torch.ones(3, 2), known).tolist() == pytest.approx([2 * math.log(2)] * 3)
+    loss = attribute_loss(torch.tensor([[2.0]]), torch.tensor([[1.0]]), known[:1, :1])
     assert loss.item() == pytest.approx(math.log1p(math.exp(-2)))
 
 
@@ -116,7 +117,14 @@ def test_class_loss_is_the_cross_entropy() -> None:
     """Of three equal classes each costs log 3; logits of log 3, 0 and 0 give the first 3/5; no class costs nothing."""
     logits = torch.tensor([[0.0, 0, 0], [LOG3, 0, 0], [LOG3, 0, 0]])
     labels = torch.tensor([[0.0, 1, 0], [1, 0, 0], [0, 0, 0]])
-    assert class_loss(logits, labels).tolist() == pytest.approx([LOG3, math.log(5 / 3), 0])
+    assert class_loss(logits, labels, torch.ones(3, 3)).tolist() == pytest.approx([LOG3, math.log(5 / 3), 0])
+
+
+def test_what_is_not_known_is_not_counted() -> None:
+    """Of two attributes at logits of 0 the known one costs log 2, and classes that are not known cost nothing."""
+    known = torch.tensor([[1.0, 0.0]])
+    assert attribute_loss(torch.zeros(1, 2), torch.ones(1, 2), known).item() == pytest.approx(math.log(2))
+    assert class_loss(torch.zeros(1, 2), torch.full((1, 2), 0.5), torch.zeros(1, 2)).item() == 0
 
 
 def test_l1_and_l2_are_means_over_all_pixels() -> None:

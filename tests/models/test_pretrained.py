@@ -8,6 +8,7 @@ import torch
 from support.adoption import saved
 from support.bundles import flip_bundle
 from support.checkpoints import stargan_discriminator, stargan_generator
+from support.data import labelled_folder
 from support.training import FOLDERS, SMALLEST, trained, trainer
 from torch import Tensor, nn
 
@@ -124,6 +125,13 @@ def test_a_dry_run_names_the_bundle_and_finds_what_does_not_fit(
     wider = prepare("stargan", labelled_set, tmp_path / "run", None, [*words, "width=8"], resume=False)
     with pytest.raises(OptionsError, match="graph generator of toy@1"):
         describe(wider)
+
+
+def test_a_dry_run_tells_how_much_is_unknown(tmp_path: Path) -> None:
+    """Each domain's count is followed by that of the pictures of which nobody has told."""
+    data = labelled_folder(tmp_path / "set", unknown=True)
+    prepared = prepare("stargan", data, tmp_path / "run", None, ["size=32", "critic_layers=3"], resume=False)
+    assert describe(prepared)[2] == "domains: red 14 (7 unknown), green 15 (7 unknown), bright 15 (5 unknown)"
 
 
 @pytest.mark.parametrize(
