@@ -1,6 +1,6 @@
 """Labelled pictures in the layout in which CelebA is published: a folder of pictures and one attribute file.
 
-FOLDER/list_attr_*.txt          [count line], a line of column names, then `file value value ...`: 1, -1, 0 if unknown
+FOLDER/list_attr*.txt           [count line], a line of column names, then `file value value ...`: 1, -1, 0 if unknown
 FOLDER/images/ or any folder    the pictures; img_align_celeba/ and the folder itself are looked at as well
 FOLDER/list_eval_partition.txt  optional: `file 0|1|2` for training, validation and test
 FOLDER/domains.txt              optional: which columns are domains, and which exclude each other
@@ -19,7 +19,7 @@ from models.data.labels import UNKNOWN, Labels, Table
 from models.data.parts import Part
 from models.errors import DataError
 
-_ATTRIBUTES = "list_attr_*.txt"
+_ATTRIBUTES = "list_attr*.txt"
 _PARTITION = "list_eval_partition.txt"
 _VALUES = {"1": 1.0, "-1": 0.0, "0": UNKNOWN}
 _PLACES = ("images", "img_align_celeba", "")

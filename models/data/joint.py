@@ -40,7 +40,7 @@ class _Set:
 
 def fits(folder: Path) -> bool:
     """Whether a folder holds several labelled sets, and is none itself."""
-    return not any(folder.glob("list_attr_*.txt")) and len(layouts.sets(folder)) > 1
+    return not any(folder.glob("list_attr*.txt")) and len(layouts.sets(folder)) > 1
 
 
 def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool) -> Labelled:

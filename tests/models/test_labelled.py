@@ -54,6 +54,13 @@ def test_of_a_group_all_is_known_or_nothing(tmp_path: Path, given: list[float], 
     assert read_part(folder, "any=red|green|bright").labels[0].tolist() == taken
 
 
+def test_the_attribute_file_may_be_called_list_attr(tmp_path: Path) -> None:
+    """Without a set's name behind, it is the same file."""
+    folder = labelled_folder(tmp_path / "set")
+    (folder / "list_attr_toy.txt").rename(folder / "list_attr.txt")
+    assert len(read_part(folder)) == 36
+
+
 def test_partition_file_parts_training_from_test(tmp_path: Path) -> None:
     """The published partition says which pictures are held out."""
     folder = labelled_folder(tmp_path / "set")
