@@ -4,10 +4,12 @@ The label columns are those of all sets side by side; what a picture's own set d
 mask says which set that is, as StarGAN's paper has it (section 3.2).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.bundle.manifest import Domain, Picture, canonical
 from models.data import layouts
@@ -23,6 +25,7 @@ from models.data.labels import (
     domain,
     own_domains,
     parse_domains,
+    repeated,
 )
 from models.data.parts import Part
 from models.data.pictures import Pictures
@@ -43,7 +46,7 @@ def fits(folder: Path) -> bool:
     return not any(folder.glob("list_attr*.txt")) and len(layouts.sets(folder)) > 1
 
 
-def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool) -> Labelled:
+def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, balance: float) -> Labelled:
     """Reads one part of all sets; `domains` as in `parse_domains`, empty for what each set wants.
 
     Domains have the name of their set as mask. DataError when two sets share a domain, or one has none.
@@ -65,12 +68,16 @@ def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool) -
             "unknown": {name: count for one in alone for name, count in one.unknown.items()},
         }
     )
-    return Labelled(pictures, labels, masked, flip and part == "train", masks, _in_turn(masks, part == "train"))
+    train = part == "train"
+    rows = [
+        np.flatnonzero(of_set)[repeated(one.table.values, balance if train else 0)]
+        for of_set, one in zip(masks.T, sets, strict=True)
+    ]
+    return Labelled(pictures, labels, masked, flip and train, masks, _in_turn(rows, train))
 
 
-def _in_turn(masks: Labels, evenly: bool) -> list[int]:
-    """The rows of masks n x m, set by set in turn; `evenly` goes through small sets again until the largest is done."""
-    rows = [np.flatnonzero(column) for column in masks.T]
+def _in_turn(rows: Sequence[NDArray[np.int64]], evenly: bool) -> list[int]:
+    """The rows of each set in turn; `evenly` goes through small sets again until the largest is done."""
     largest = max(map(len, rows))
     turns = np.stack([np.resize(own, largest) for own in rows], axis=1).ravel().tolist()
     return turns if evenly else list(dict.fromkeys(turns))

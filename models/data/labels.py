@@ -57,7 +57,7 @@ class Labelled:
         self.description = description
         self.flip = flip
         self.order = range(len(pictures)) if order is None else order
-        """The picture of each example; sets that are joined take turns, and a small one is gone through again."""
+        """The picture of each example; those of rare labels and of small sets may come again."""
 
     def __len__(self) -> int:
         """Examples in the set."""
@@ -117,6 +117,22 @@ def _by_group(values: Labels, domains: Sequence[Domain]) -> Labels:
 def own_domains(table: Table) -> tuple[Domain, ...]:
     """The domains that the set itself wants, every column where it does not say."""
     return parse_domains(table.domains or ",".join(table.columns))
+
+
+def repeated(labels: Labels, least: float) -> list[int]:
+    """The rows of labels n x c, some several times, so that each label, there or not, is in about the share `least`.
+
+    A row comes as often as its rarest label wants, as in Gupta et al., LVIS (CVPR 2019), section 5, but without the
+    root; what is left of a whole number is drawn, the same every time. With 0 every row comes once.
+    """
+    factors = np.ones(len(labels))
+    for value in (0, 1):
+        has = labels == value
+        wanted = least / np.maximum(has.mean(axis=0), 1 / len(labels))
+        factors = np.maximum(factors, (has * wanted).max(axis=1))
+    copies = np.floor(factors + np.random.default_rng(0).random(len(labels))).astype(int)
+    rows: list[int] = np.repeat(np.arange(len(labels)), copies).tolist()
+    return rows
 
 
 def described(folder: Path, domains: tuple[Domain, ...], picture: Picture, labels: Labels) -> Description:

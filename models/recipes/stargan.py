@@ -87,6 +87,8 @@ class StarGANOptions(Options):
     """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
     """Weight of the L1 distance to the input where the target is the picture's own label; the paper has none: 0."""
+    balance: float = Field(0.0, ge=0, le=0.5)
+    """Share of the examples that each label has at least, there or not: rare ones are drawn oftener; the paper: 0."""
     erase: float = Field(0.0, ge=0, lt=1)
     """Side of the square that is erased, anywhere, from what the critic sees, as a share of the size; the paper: 0."""
 
@@ -123,7 +125,7 @@ class StarGAN(Recipe):
     def read(cls, folder: Path, options: StarGANOptions, part: labelled.Part) -> labelled.Labelled:
         """Labelled pictures, the centre square resized bilinearly as the official code does."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bilinear", crop="centre")
-        return labelled.read(folder, options.domains, picture, part, options.flip)
+        return labelled.read(folder, options.domains, picture, part, options.flip, options.balance)
 
     @classmethod
     def create(cls, options: StarGANOptions, data: Description) -> Self:

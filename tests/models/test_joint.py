@@ -73,6 +73,16 @@ def test_sets_take_turns_whatever_their_size(joint_set: Path) -> None:
     assert held_out.order[:4] == [0, 4, 1, 5]
 
 
+def test_sets_are_balanced_each_by_itself(tmp_path: Path) -> None:
+    """Light is 2 of 10 of its set and comes nearly as often as dark with balance=0.5; the sets still take turns."""
+    for file in sorted((class_folders(tmp_path / "shade", 24) / "train" / "light").iterdir())[2:]:
+        file.unlink()
+    labelled_folder(tmp_path / "toy", 20)
+    data = read(tmp_path, "", PICTURE, "train", False, 0.5)
+    assert [int(row >= 10) for row in data.order] == [0, 1] * (len(data) // 2)
+    assert 0.3 < data.labels[list(data.order)[::2], 1].mean() < 0.5
+
+
 def test_chosen_domains_go_to_their_sets(joint_set: Path) -> None:
     """`domains` names columns of any set; each set needs one."""
     chosen = read_part(joint_set, "bright,light,dark").description

@@ -9,10 +9,12 @@ from support.data import COLUMNS, DOMAINS, labelled_folder
 
 from models.bundle.manifest import Picture
 from models.data.labelled import Labelled, parse_domains, read
-from models.data.labels import UNKNOWN
+from models.data.labels import UNKNOWN, repeated
+from models.data.parts import Part
 from models.errors import DataError
 
 U = UNKNOWN
+PARTS: tuple[Part, ...] = ("train", "test")
 PICTURE = Picture(size=16, multiple=4, crop="centre", resize="bilinear")
 
 
@@ -122,6 +124,39 @@ def test_flips_are_drawn_from_the_generator_given(tmp_path: Path) -> None:
     again = [data.example(0, np.random.default_rng(seed))["pixels"] for seed in range(8)]
     assert all((one == other).all() for one, other in zip(shown, again, strict=True))
     assert len({picture.tobytes() for picture in shown}) == 2
+
+
+def test_rare_labels_are_drawn_oftener() -> None:
+    """A label of 5 in 100 rows that is to be in a fifth comes four times as often, also where it is an absence."""
+    labels = np.zeros((100, 2), np.float32)
+    labels[:5, 0] = 1
+    labels[:, 1] = 1
+    labels[50:54, 1] = 0
+    counts = np.bincount(repeated(labels, 0.2))
+    assert counts[:5].tolist() == [4] * 5
+    assert counts[50:54].tolist() == [5] * 4
+    assert (np.delete(counts, [*range(5), *range(50, 54)]) == 1).all()
+
+
+def test_repeats_that_are_no_whole_number_are_met_on_average() -> None:
+    """A third that is to be a half comes one and a half times as often, by the same rows every time."""
+    labels = (np.arange(900) % 3 == 0).astype(np.float32)[:, None]
+    rows = repeated(labels, 0.5)
+    assert rows == repeated(labels, 0.5)
+    assert 430 < sum(row % 3 == 0 for row in rows) < 470
+
+
+def test_unknown_labels_repeat_nothing() -> None:
+    """A picture is not drawn oftener for what nobody knows of it."""
+    assert repeated(np.full((4, 2), UNKNOWN, np.float32), 0.5) == [0, 1, 2, 3]
+
+
+def test_held_out_pictures_come_once(tmp_path: Path) -> None:
+    """Balance is for training alone."""
+    folder = labelled_folder(tmp_path / "set", unknown=True)
+    training, held_out = (read(folder, "", PICTURE, part, False, 0.5) for part in PARTS)
+    assert len(training) > len(training.pictures)
+    assert list(held_out.order) == list(range(len(held_out.pictures)))
 
 
 def spoil(folder: Path, how: str) -> None:
