@@ -18,10 +18,10 @@ from models.objectives.classification import attribute_loss, class_loss
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The columns of one labelled set, and how logits are judged by labels and what is known, all n x c, to n."""
+    """The columns of one labelled set, and how logits n x c are judged by labels, what is known and smoothing: to n."""
 
     places: list[int]
-    loss: Callable[[Tensor, Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
     @classmethod
     def of(cls, domains: tuple[Domain, ...], mask: str | None) -> Self:
@@ -49,10 +49,12 @@ class Columns:
         """Columns."""
         return len(self.domains)
 
-    def loss(self, logits: Tensor, c: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, c: Tensor, smoothing: float = 0.0) -> Tensor:
         """The mean over pictures of what is wrong with logits n x c, by the labels that are known."""
         known = c != UNKNOWN
-        losses = [each.loss(*(tensor[:, each.places] for tensor in (logits, c, known))) for each in self.sets]
+        losses = [
+            each.loss(logits[:, each.places], c[:, each.places], known[:, each.places], smoothing) for each in self.sets
+        ]
         return torch.stack(losses).sum(dim=0).mean()
 
     def own(self, m: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ Own additions, off by default: `mask` gives the generator GANimation's mask, whi
 the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
-extra pass. `erase` hides a square of each picture from the critic, real or made: one that sees everything is convinced
-by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
+extra pass. `erase`, `shift` and `blur` change all that the critic sees, real or made: one that sees everything is
+convinced by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
+`smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener.
 """
 
 from pathlib import Path
@@ -39,6 +40,7 @@ from models.data.labels import UNKNOWN
 from models.networks.stargan import Critic, Generator
 from models.networks.weights import clip
 from models.objectives.adversarial import OBJECTIVES, Objective
+from models.objectives.diffaugment import blurred, erased, shifted
 from models.objectives.penalty import gradient_penalty
 from models.objectives.reconstruction import l1
 from models.recipes import schedules
@@ -91,6 +93,12 @@ class StarGANOptions(Options):
     """Share of the examples that each label has at least, there or not: rare ones are drawn oftener; the paper: 0."""
     erase: float = Field(0.0, ge=0, lt=1)
     """Side of the square that is erased, anywhere, from what the critic sees, as a share of the size; the paper: 0."""
+    shift: float = Field(0.0, ge=0, lt=1)
+    """How far what the critic sees is moved at most, any way, as a share of the size; the paper: 0."""
+    blur: float = Field(0.0, ge=0, le=8)
+    """Sigma in pixels of the strongest blur of what the critic sees; the paper: 0."""
+    smoothing: float = Field(0.0, ge=0, lt=1)
+    """How far labels are moved towards knowing nothing, so that more than enough is not paid for; the paper: 0."""
 
     @field_validator("critic_layers")
     @classmethod
@@ -153,18 +161,9 @@ class StarGAN(Recipe):
         drawn = {"targets": self._targets(c, m), "masks": m}
         if phase == "critic" and self.game.penalised:
             drawn["mix"] = self.share.rand(len(c), 1, 1, 1)
-        if self.options.erase:
-            drawn["window"] = self._windows(len(c))
+        changes = (("erase", self.options.erase, 2), ("shift", self.options.shift, 2), ("blur", self.options.blur, 1))
+        drawn |= {name: self.share.rand(len(c), numbers) for name, strength, numbers in changes if strength}
         return {**batch, **drawn}
-
-    def _windows(self, n: int) -> Tensor:
-        """n x 1 x s x s: 0 within a square that lies anywhere in the picture, 1 around it."""
-        side = round(self.options.erase * self.options.size)
-        top, left = (self.share.rand(n, 2, 1, 1, 1) * (self.options.size - side + 1)).floor().unbind(1)
-        line = torch.arange(self.options.size, device=top.device)
-        rows = (line >= top) & (line < top + side)
-        columns = (line >= left) & (line < left + side)
-        return 1 - (rows.transpose(2, 3) & columns).float()
 
     def _targets(self, c: Tensor, m: Tensor) -> Tensor:
         """The batch's labels permuted within each set.
@@ -178,8 +177,8 @@ class StarGAN(Recipe):
     def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
         """The terms of equations (5) and (6).
 
-        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, for the penalty mix n x 1 x 1 x 1 and
-        where something is erased window n x 1 x s x s.
+        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, mix n x 1 x 1 x 1 for the penalty,
+        and the place or strength of each change to what the critic sees, erase n x 2, shift n x 2, blur n x 1.
         """
         return self._critic_terms(batch) if phase == "critic" else self._generator_terms(batch)
 
@@ -188,13 +187,13 @@ class StarGAN(Recipe):
         x, m = batch["pixels"], batch["masks"]
         with torch.no_grad():
             fake = self._translate(x, self._completed(batch)[1], m)
-        x, fake = _seen(x, batch), _seen(fake, batch)
+        x, fake = self._seen(x, batch), self._seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
         terms = {
             "adversarial": self.game.discriminator(real_score, fake_score),
-            "classification": self.options.classification * self.columns.loss(logits[: len(x)], batch["labels"]),
+            "classification": self._domain_loss(logits[: len(x)], batch["labels"]),
         }
         if self.game.penalised:
             slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
@@ -205,10 +204,10 @@ class StarGAN(Recipe):
         x, m = batch["pixels"], batch["masks"]
         c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
-        score, logits = self.networks["critic"](_seen(fake, batch))
+        score, logits = self.networks["critic"](self._seen(fake, batch))
         terms = {
             "adversarial": self.game.generator(score),
-            "classification": self.options.classification * self.columns.loss(logits, batch["targets"]),
+            "classification": self._domain_loss(logits, batch["targets"]),
             "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
         }
         if self.options.identity:
@@ -216,6 +215,20 @@ class StarGAN(Recipe):
             own = (c == c_t).all(dim=1)[:, None, None, None]
             terms["identity"] = self.options.identity * l1(x * own, fake * own)
         return terms
+
+    def _seen(self, pixels: Tensor, batch: Batch) -> Tensor:
+        """What the critic sees of pictures n x 3 x s x s."""
+        for name, change, strength in (
+            ("shift", shifted, self.options.shift),
+            ("blur", blurred, self.options.blur),
+            ("erase", erased, self.options.erase),
+        ):
+            if name in batch:
+                pixels = change(pixels, batch[name], strength)
+        return pixels
+
+    def _domain_loss(self, logits: Tensor, c: Tensor) -> Tensor:
+        return self.options.classification * self.columns.loss(logits, c, self.options.smoothing)
 
     def _completed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The pictures' labels and targets n x c, with what is unknown of a picture's own set read by the critic."""
@@ -288,8 +301,3 @@ class Classifier(torch.nn.Module):
         """Pixels n x 3 x size x size to logits n x c."""
         logits: Tensor = self.critic["conv2"](self.critic["main"](pixels))
         return logits.flatten(1)
-
-
-def _seen(pixels: Tensor, batch: Batch) -> Tensor:
-    """What the critic sees of pictures n x 3 x s x s; what is erased is middle grey."""
-    return pixels * batch["window"] if "window" in batch else pixels

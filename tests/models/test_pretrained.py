@@ -92,6 +92,19 @@ def test_domains_are_matched_by_name(
             assert torch.equal(mine[first + place], expected), f"{network} {name}"
 
 
+def test_a_training_goes_on_at_another_size(learned: Path, labelled_set: Path, tmp_path: Path) -> None:
+    """At twice the side the critic's classification has a kernel twice as wide, which reads plain features alike."""
+    begun = trainer(
+        "stargan", labelled_set, tmp_path / "run", 2, "size=64", "domains=red,green", f"pretrained={learned}"
+    )
+    source = open_run(learned.parent / "run").trained()[0].networks
+    assert served(begun.recipe).keys() == served(open_run(learned.parent / "run").trained()[0]).keys()
+    mine, theirs = (each["critic"].get_parameter("conv2.weight") for each in (begun.plain, source))
+    assert (mine.shape[2:], theirs.shape[2:]) == ((8, 8), (4, 4))
+    assert torch.allclose(mine.sum(dim=(2, 3)), theirs.sum(dim=(2, 3)), atol=1e-6)
+    assert torch.equal(*(each["critic"].get_parameter("main.0.weight") for each in (begun.plain, source)))
+
+
 def slices(network: nn.Module, weights: str, axis: int) -> Tensor:
     """A weight by its slices for each input or output, those of domains last."""
     return network.get_parameter(weights).detach().movedim(axis, 0)

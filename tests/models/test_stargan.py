@@ -14,6 +14,7 @@ from models.bundle.manifest import Domain, Picture
 from models.data.data import Description
 from models.data.labelled import parse_domains
 from models.data.labels import UNKNOWN
+from models.objectives.diffaugment import erased
 from models.recipes.columns import Columns
 from models.recipes.stargan import StarGAN, StarGANOptions
 
@@ -197,12 +198,13 @@ def test_generator_waits_for_the_warm_up_and_comes_on_every_nth_step() -> None:
 def test_published_defaults() -> None:
     """A training without options is the published one."""
     options = StarGANOptions.model_validate({})
-    published = (128, 16, 200_000, 64, 6, 5, 1e-4, 1.0, 10.0, 10.0, False, 0, 0.0, 0.0, 0.0)
+    published = (128, 16, 200_000, 64, 6, 5, 1e-4, 1.0, 10.0, 10.0, False, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert options.objective == "wgan-gp"
     assert published == (
         options.size, options.batch, options.steps, options.width, options.blocks, options.generator_every,
         options.rate, options.classification, options.reconstruction, options.penalty,
         options.mask, options.warmup, options.keep, options.identity, options.erase,
+        options.shift, options.blur, options.smoothing, options.balance,
     )  # fmt: skip
 
 
@@ -218,27 +220,36 @@ def test_a_closed_mask_lets_the_picture_through() -> None:
     assert torch.equal(generator(pixels, LABELS[:2]), painted)
 
 
-def test_each_picture_loses_a_square_of_its_own() -> None:
-    """With erase=0.5 a square of half the side is 0 in each window, wholly inside, and not always in one place."""
+@pytest.mark.parametrize("change", ["erase=0.5", "shift=0.25", "blur=3"])
+def test_real_and_made_pictures_are_seen_through_the_same_change(change: str) -> None:
+    """What is drawn once for a picture changes it and its translation alike, and each picture otherwise."""
     torch.manual_seed(0)
-    windows = recipe(erase=0.5).before("critic", {"pixels": torch.zeros(64, 3, 32, 32), "labels": LABELS.repeat(16, 1)})
-    erased = windows["window"][:, 0] == 0
-    for one in erased:
-        rows, columns = (one.any(dim=side).nonzero().flatten() for side in (1, 0))
-        assert len(rows) == len(columns) == 16
-        assert one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        assert one.sum() == 16 * 16
-    assert len({tuple(one.flatten().tolist()) for one in erased}) > 32
+    name, strength = change.split("=")
+    made = recipe(**{name: strength})
+    pixels = torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1)
+    batch = made.before("critic", {"pixels": pixels, "labels": LABELS})
+    seen = made._seen(pixels, batch)
+    assert torch.equal(seen, made._seen(pixels, batch))
+    assert not torch.equal(seen, pixels)
+    assert not torch.equal(seen[0], seen[1])
 
 
 def test_the_critic_never_sees_what_is_erased() -> None:
-    """Pixels within the window change no term of the critic; the same change beside it does."""
+    """Pixels within the square change no term of the critic; the same change beside it does."""
     made = recipe(erase=0.5)
     torch.manual_seed(0)
     batch = made.before("critic", {"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
-    window = batch["window"]
+    window = erased(torch.ones(4, 1, 32, 32), batch["erase"], 0.5)
     hidden = {**batch, "pixels": batch["pixels"] + 5 * (1 - window)}
     shown = {**batch, "pixels": batch["pixels"] + 5 * window}
     first, second, third = (made.terms("critic", each, 0)["classification"] for each in (batch, hidden, shown))
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
+
+
+def test_what_the_critic_sees_is_the_same_in_parts(labelled_set: Path, tmp_path: Path) -> None:
+    """All changes are drawn for the whole batch: taken in two parts it gives the losses of one taken whole."""
+    options = ("shift=0.2", "blur=1", "smoothing=0.1", "balance=0.5")
+    whole = trained("stargan", labelled_set, tmp_path / "whole", 2, *options)
+    parts = trained("stargan", labelled_set, tmp_path / "parts", 2, *options, "accumulate=2")
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-4, abs=1e-5)
