@@ -148,22 +148,27 @@ class Chunks:
                 probe.close()
 
     async def _outcomes(self, work: "_Work", entries: Sequence[Entry]) -> list[Outcome]:
-        """What became of the pictures, in order; of those only that were done when the job was cancelled."""
-        tasks = [asyncio.ensure_future(self._outcome(work, entry)) for entry in entries]
-        cancelled = asyncio.ensure_future(self._cancelled(work.job_id))
-        everything = asyncio.gather(*tasks, return_exceptions=True)
+        """What became of the pictures, in order; only of those that were done by then if the job was cancelled.
+
+        The first error of a picture stops the others: the chunk is tried again whatever they would have come to.
+        """
+        pictures = [asyncio.create_task(self._outcome(work, entry)) for entry in entries]
+        watching = asyncio.create_task(self._cancelled(work.job_id))
+        everything = asyncio.gather(*pictures)
         try:
-            await asyncio.wait((everything, cancelled), return_when=asyncio.FIRST_COMPLETED)
-            stopped = cancelled.done()
+            await asyncio.wait((everything, watching), return_when=asyncio.FIRST_COMPLETED)
+            stopped = watching.done()
         finally:
-            for task in (cancelled, *tasks):
+            for task in (watching, *pictures):
                 task.cancel()
-            await asyncio.gather(cancelled, *tasks, return_exceptions=True)
+            await asyncio.gather(everything, watching, *pictures, return_exceptions=True)
         if stopped:
-            return [task.result() for task in tasks if not task.cancelled() and not task.exception()]
-        if any(task.cancelled() for task in tasks):
-            raise NotReady("this process is shutting down")
-        return [task.result() for task in tasks]
+            watching.result()  # raises what stopped the watch: then nothing is known of the job, least of all its end
+            return [task.result() for task in pictures if not task.cancelled() and not task.exception()]
+        try:
+            return everything.result()
+        except asyncio.CancelledError:  # nobody cancelled this chunk: the pool of threads dropped what was waiting
+            raise NotReady("this process is shutting down") from None
 
     async def _cancelled(self, job_id: str) -> None:
         """Returns when the job is cancelled."""
