@@ -63,7 +63,7 @@ class Intake:
         for folder in filter(None, (source, destination)):
             self._place.roots.find(folder)
         if source and destination:
-            self._place.roots.require_apart(source, destination)
+            await asyncio.to_thread(self._place.roots.require_apart, source, destination)  # a disk may hang
         job_id = _random_id() if key is None else _id_of(key)
         earlier = None if key is None else await _stored(self._place.storage, job_id)
         draft = Job(
