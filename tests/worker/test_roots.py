@@ -165,8 +165,7 @@ def overlap(roots: Roots, source: str, destination: str) -> bool:
     """Whether the two folders are refused together."""
     try:
         roots.require_apart(source, destination)
-    except InvalidParameter as error:
-        assert "overlap" in str(error)
+    except InvalidParameter:
         return True
     return False
 
@@ -196,7 +195,7 @@ def test_one_folder_under_two_names_overlaps(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_mounted_twice_overlaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two mounts of one folder, or of a folder and one in it, are seen to be one place, as a container's volumes are."""
+    """Two mounts of one folder overlap, and so do mounts of a folder and of one in it, as a container may have."""
     photos, out, other = (tmp_path / name for name in ("my photos", "out", "other"))
     mounts = tmp_path / "mountinfo"
     rows = [

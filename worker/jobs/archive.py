@@ -35,14 +35,14 @@ _CLUTTER = {".ds_store", "thumbs.db", "desktop.ini"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-class Picture(NamedTuple):
+class File(NamedTuple):
     """A file of the archive: its name with `/` as the only separator, and its bytes."""
 
     name: str
     data: bytes
 
 
-def pictures(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[Picture]:
+def files(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[File]:
     """Every file in order, but for folders and the clutter of file managers; one that is longer ends at max_bytes + 1.
 
     The whole directory is checked before the first file comes out. Raises TooLarge for more than `most` files and for
@@ -59,7 +59,7 @@ def pictures(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[Picture]:
             data = _read(file, entry, bounds, max_bytes, spent)
             if data.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")):
                 raise InvalidParameter(f"{entry.shown} is an archive within the archive; send pictures only")
-            yield Picture(entry.name, data)
+            yield File(entry.name, data)
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,10 @@ from worker.errors import (
 from worker.imaging import faces
 from worker.imaging.careful import Examine, Probe
 from worker.imaging.decode import decode
-from worker.imaging.formats import by_name, sniff
+from worker.imaging.formats import by_name, sniff, stem
 from worker.jobs import layout, results
 from worker.jobs.board import finished_chunks
 from worker.jobs.layout import Begun, Chunk, Entry, Finished, Job, Outcome, Wish
-from worker.jobs.names import bare
 from worker.jobs.roots import Roots
 from worker.pipeline import Answer, Pipeline, Request
 from worker.storage import Storage, StorageError
@@ -204,13 +203,13 @@ class Chunks:
             raise UnreadableImage("the picture is no longer where the job found it")
         read = sniff(data)
         if work.resumes and read is not None:
-            name = bare(entry.name) + work.request.written(read).extensions[0]
+            name = stem(entry.name) + work.request.written(read).extensions[0]
             if await work.target.has(work.before_name + name):
                 return name
         if work.probe is not None:
             await work.probe.check(data)
         answer = await self._translated(work, data)
-        name = bare(entry.name) + answer.format.extensions[0]
+        name = stem(entry.name) + answer.format.extensions[0]
         await work.target.put(work.before_name + name, answer.data)
         return name
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from worker.errors import InvalidParameter
-from worker.jobs.names import is_picture
+from worker.imaging.formats import extension
 from worker.storage import Storage, open_storage
 
 MOUNTS = Path("/proc/self/mountinfo")
@@ -74,7 +74,7 @@ class Roots:
         else:
             found = await asyncio.to_thread(_walk, Path(place), folder)
         below = len(folder) + 1 if folder else 0
-        pictures = sorted(path for path in found if is_picture(path) and "/." not in f"/{path[below:]}")
+        pictures = sorted(path for path in found if extension(path) and "/." not in f"/{path[below:]}")
         if odd := next((path for path in pictures if not _storable(path)), None):
             raise InvalidParameter(f"the picture {odd[:80]!r} has a name that can't be read; rename it")
         return pictures
@@ -123,7 +123,7 @@ def _walk(top: Path, folder: str) -> list[str]:
     found = []
     for at, _, files in os.walk(top / folder):
         # A named pipe would be waited for, and a link may lead nowhere.
-        whole = (os.path.join(at, file) for file in files if is_picture(file))
+        whole = (os.path.join(at, file) for file in files if extension(file))
         found += [os.path.relpath(path, top) for path in whole if os.path.isfile(path)]
     return found
 
