@@ -33,7 +33,7 @@ from worker.errors import (
     UnsupportedMedia,
 )
 from worker.imaging import formats
-from worker.imaging.provenance import DIGITAL_SOURCE_TYPE
+from worker.imaging.encode import DIGITAL_SOURCE_TYPE
 from worker.pipeline import Answer, Pipeline, Request
 from worker.settings import EngineSettings, Limits
 from worker.translator import Translated

@@ -66,19 +66,15 @@ def extension(path: str) -> str:
     return dot + last if name and f".{last.lower()}" in _EXTENSIONS else ""
 
 
-def _jpeg(head: bytes) -> bool:
-    return head.startswith(b"\xff\xd8\xff")
+def _begins(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
 
 
-def _png(head: bytes) -> bool:
-    return head.startswith(b"\x89PNG")
-
-
-def _webp(head: bytes) -> bool:
+def _is_webp(head: bytes) -> bool:
     return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
 
 
-def _avif(head: bytes) -> bool:
+def _is_avif(head: bytes) -> bool:
     # HEIC shares the container and often the major brand mif1; only the list of brands tells them apart.
     if head[4:8] != b"ftyp":
         return False
@@ -87,17 +83,9 @@ def _avif(head: bytes) -> bool:
     return major in (b"avif", b"avis") or (major in (b"mif1", b"msf1") and (b"avif" in brands or b"avis" in brands))
 
 
-def _gif(head: bytes) -> bool:
-    return head.startswith((b"GIF87a", b"GIF89a"))
-
-
-def _bmp(head: bytes) -> bool:
+def _is_bmp(head: bytes) -> bool:
     # Many a text starts with "BM", too: the length of the header that follows must be one that exists.
     return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
-
-
-def _tiff(head: bytes) -> bool:
-    return head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 
 
 _HEAD = 256
@@ -112,13 +100,18 @@ _OTHER_MEDIA_TYPES = {
     "image/tif": "image/tiff",
 }
 
-JPEG = Format("jpeg", "JPEG", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), True, False, True, 65_500, _jpeg)
-PNG = Format("png", "PNG", "image/png", (".png", ".apng"), True, True, False, 1_000_000, _png)
-WEBP = Format("webp", "WEBP", "image/webp", (".webp",), True, True, True, 16_383, _webp)
-AVIF = Format("avif", "AVIF", "image/avif", (".avif",), True, True, True, 65_535, _avif)
-GIF = Format("gif", "GIF", "image/gif", (".gif",), False, True, False, 65_535, _gif)
-BMP = Format("bmp", "BMP", "image/bmp", (".bmp", ".dib"), False, False, False, 32_767, _bmp)
-TIFF = Format("tiff", "TIFF", "image/tiff", (".tif", ".tiff"), False, True, False, 65_535, _tiff)
+_is_jpeg = _begins(b"\xff\xd8\xff")
+_is_png = _begins(b"\x89PNG")
+_is_gif = _begins(b"GIF87a", b"GIF89a")
+_is_tiff = _begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+JPEG = Format("jpeg", "JPEG", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), True, False, True, 65_500, _is_jpeg)
+PNG = Format("png", "PNG", "image/png", (".png", ".apng"), True, True, False, 1_000_000, _is_png)
+WEBP = Format("webp", "WEBP", "image/webp", (".webp",), True, True, True, 16_383, _is_webp)
+AVIF = Format("avif", "AVIF", "image/avif", (".avif",), True, True, True, 65_535, _is_avif)
+GIF = Format("gif", "GIF", "image/gif", (".gif",), False, True, False, 65_535, _is_gif)
+BMP = Format("bmp", "BMP", "image/bmp", (".bmp", ".dib"), False, False, False, 32_767, _is_bmp)
+TIFF = Format("tiff", "TIFF", "image/tiff", (".tif", ".tiff"), False, True, False, 65_535, _is_tiff)
 
 _ALL = (JPEG, PNG, WEBP, AVIF, GIF, BMP, TIFF)
 # Of all formats: what this installation reads must not decide which names are the same on another one.
