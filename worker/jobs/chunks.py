@@ -1,8 +1,8 @@
-"""Does one chunk of a job: reads its pictures, translates them together, keeps the outputs, then commits the chunk.
+"""Does one chunk of a job: reads its pictures, translates them together, stores the outputs, then commits the chunk.
 
-The commit is one put, the last: who is killed before it leaves a chunk that is done again, and doing it again gives
-the same outputs. Only what fails because of the picture itself becomes its outcome. What may pass by itself is raised,
-and the chunk is tried again later; what has not passed for PERSISTENT_S is taken for the picture's own.
+The commit is one put, the last one: a chunk whose process is killed before it is done again, with the same outputs.
+Only an error of the picture itself becomes its outcome. An error that may go away is raised, and the chunk is tried
+again later; one that has not gone away for PERSISTENT_S counts as the picture's own.
 """
 
 import asyncio
@@ -40,15 +40,15 @@ from worker.storage import Storage, StorageError
 from worker.tracing import SILENT, Tracer
 
 PATIENCE_S = 600.0
-"""Seconds that one picture may take from when it is read, on the slowest CPU."""
+"""Seconds that one picture may take once it is read, on the slowest CPU."""
 
 PERSISTENT_S = 3600.0
-"""Seconds for which an error must have come back to be taken for the picture's."""
+"""Seconds for which an error must have come back to count as the picture's own."""
 
 LOOK_S = 2.0
-"""Seconds between two looks at whether the job is cancelled."""
+"""Seconds between two checks whether the job is cancelled."""
 
-_PAUSES_S = (0.1, 10.0)  # the shortest and the longest wait for a full queue, whatever it asks for
+_PAUSES_S = (0.1, 10.0)  # the shortest and the longest wait for a full queue, whatever retry_after says
 _OWN = (UnreadableImage, TooLarge, UnsupportedMedia, NoFace, InvalidParameter)
 _NOT_HERE = (UnknownDomain, UnknownModelError, InvalidDomains, InvalidParameter)
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Chunks:
     ) -> None:
         """`at_once`: pictures in memory, of all chunks together; `examine` is what a child does with suspects.
 
-        `observe` is told of each chunk that was finished here.
+        `observe` is called with each chunk that was finished here.
         """
         self._storage, self._roots, self._pipeline, self._examine = storage, roots, pipeline, examine
         self._observe, self._tracer = observe, tracer
@@ -79,15 +79,22 @@ class Chunks:
     async def do(self, job: Job, number: int) -> None:
         """Does a chunk and commits it; nothing if it is finished, or the job cancelled.
 
-        A chunk under way stops when its job is cancelled, and what of it is done by then is kept.
+        A chunk under way stops when its job is cancelled, and the outputs that are done by then are kept.
 
         Raises, and is to be called again later: NotReady (also for a domain or model that is not here at the moment),
         Overloaded, TimedOut, StorageError, and what the engine raises. UnknownJob: the job is gone.
         """
-        before = await self._begun(job.id, number)
-        if await self._over(job.id, number, before):
+        if await self._storage.has(layout.cancelled(job.id)):
             return
-        chunk = await self._chunk(job, number)
+        found = await self._storage.get(layout.begun(job.id, number))
+        before = None if found is None else Begun.model_validate_json(found)
+        # Only a chunk that was begun can be finished: a new one costs no listing.
+        if before and any(mark.number == number for mark in await finished_chunks(self._storage, job.id)):
+            return
+        found = await self._storage.get(layout.chunk(job.id, job.upload, number))
+        if found is None:
+            raise UnknownJob(f"there is no chunk {number} of job {job.id}, or it was removed")
+        chunk = Chunk.model_validate_json(found)
         begun = Begun(at=before.at if before else time.time())
         await self._storage.put(layout.begun(job.id, number), begun.bytes())
         try:
@@ -100,32 +107,14 @@ class Chunks:
                 await self._storage.put(layout.begun(job.id, number), left.bytes())
             raise
         if len(outcomes) < len(chunk.entries) and await self._storage.has(layout.done(job.id)):
-            return  # what is counted in the End of a cancelled job stays true
+            return  # the counts in the End of a cancelled job must stay true
         finished = Finished(outcomes=tuple(outcomes))
         await self._storage.put(layout.finished(job.id, number, finished), finished.bytes())
         self._observe(finished)
 
-    async def _begun(self, job_id: str, number: int) -> Begun | None:
-        found = await self._storage.get(layout.begun(job_id, number))
-        return None if found is None else Begun.model_validate_json(found)
-
-    async def _over(self, job_id: str, number: int, before: Begun | None) -> bool:
-        if await self._storage.has(layout.cancelled(job_id)):
-            return True
-        # Only what was begun can be finished: a chunk that is new costs no listing.
-        return before is not None and any(
-            mark.number == number for mark in await finished_chunks(self._storage, job_id)
-        )
-
-    async def _chunk(self, job: Job, number: int) -> Chunk:
-        found = await self._storage.get(layout.chunk(job.id, job.upload, number))
-        if found is None:
-            raise UnknownJob(f"there is no chunk {number} of job {job.id}, or no longer")
-        return Chunk.model_validate_json(found)
-
     @asynccontextmanager
     async def _work(self, job: Job, before: Begun | None) -> AsyncIterator["_Work"]:
-        """What the pictures of one try share. NotReady where this process can't do the job."""
+        """What the pictures of one try share. NotReady if this process can't do the job."""
         try:
             request = _request(job.wish)
             steps = self._pipeline.plan(request).steps
@@ -138,7 +127,7 @@ class Chunks:
         killed = before is not None and not before.left
         probe = Probe(self._pipeline.limits, self._examine) if killed else None
         persistent = before is not None and time.time() - before.at > PERSISTENT_S
-        # In a destination anything may lie from before; among the job's own outputs only what an earlier try has put.
+        # In a destination anything may lie from before, among the job's own outputs only what an earlier try stored.
         resumes = before is not None and not job.destination
         try:
             yield _Work(job.id, request, source, target, before_name, resumes, persistent, probe)
@@ -177,7 +166,7 @@ class Chunks:
                 if await self._storage.has(layout.cancelled(job_id)):
                     return
             except StorageError:
-                _log.warning("whether job %s is cancelled is not known: the storage does not answer", job_id)
+                _log.warning("can't check whether job %s is cancelled: the storage does not answer", job_id)
 
     async def _outcome(self, work: "_Work", entry: Entry) -> Outcome:
         async with self._slots:
@@ -188,7 +177,9 @@ class Chunks:
             except _NOT_HERE as error:
                 raise NotReady(f"job {work.job_id} can't be done here at the moment: {error}") from error
             except Exception as error:
-                if not work.persistent or not _may_be_the_pictures(error):
+                # Of our own errors only these may be due to the picture, or to the place where it lies.
+                possible = not isinstance(error, RecastError) or isinstance(error, (TimedOut, StorageError))
+                if not work.persistent or not possible:
                     raise
                 _log.exception("a picture of job %s is given up", work.job_id)
                 reason = str(error) if isinstance(error, RecastError) else "the log of the service says why"
@@ -197,7 +188,7 @@ class Chunks:
                 )
 
     async def _output(self, work: "_Work", entry: Entry) -> str:
-        """Translates a picture and keeps the output, whose name is returned."""
+        """Translates a picture, stores the output and returns its name."""
         data = await _read(work.source, entry.path, self._pipeline.limits.max_bytes)
         if data is None:
             raise UnreadableImage("the picture is no longer where the job found it")
@@ -214,7 +205,7 @@ class Chunks:
         return name
 
     async def _translated(self, work: "_Work", data: bytes) -> Answer:
-        """The answer, waited for while others keep the device busy: a job has time."""
+        """The answer; a full queue is waited for, since a job has time."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -254,13 +245,8 @@ def _request(wish: Wish) -> Request:
     )
 
 
-def _may_be_the_pictures(error: Exception) -> bool:
-    """Whether an error that comes back at every try may be due to the picture, or to where it lies."""
-    return not isinstance(error, RecastError) or isinstance(error, (TimedOut, StorageError))
-
-
 async def _read(storage: Storage, path: str, most: int) -> bytes | None:
-    """The object, cut off behind one byte more than `most`: that much tells that it is too long."""
+    """The object, cut at `most` + 1 bytes, which is enough to tell that it is too long; None where there is none."""
     pieces = await storage.stream(path)
     if pieces is None:
         return None

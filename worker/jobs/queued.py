@@ -16,7 +16,7 @@ from worker.jobs.chunks import Chunks
 from worker.jobs.dispatch import RENEW_S, TICK_S, Dispatch
 from worker.jobs.runner import News, Runner, report
 from worker.jobs.webhooks import Courier
-from worker.logs import bear
+from worker.logs import set_ids
 from worker.queue import broker
 from worker.queue.app import WEBHOOK, WEBHOOKS, Post, create_app
 from worker.queue.broker import FAILURES
@@ -93,7 +93,7 @@ class Shift:
 
     async def chunk(self, job_id: str, number: int) -> None:
         """Does a chunk, unless another worker does it; if it fails, its ticket brings it back."""
-        bear(job_id=job_id)
+        set_ids(job_id=job_id)
         doing = asyncio.ensure_future(self._chunk(job_id, number))
         self._doing.add(doing)
         doing.add_done_callback(self._doing.discard)
@@ -111,7 +111,7 @@ class Shift:
 
     async def webhook(self, job_id: str) -> None:
         """Makes one attempt to deliver a webhook."""
-        bear(job_id=job_id)
+        set_ids(job_id=job_id)
         try:
             await self._courier.deliver(job_id)
         except RecastError as error:

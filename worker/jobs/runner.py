@@ -16,7 +16,7 @@ from worker.errors import RecastError, UnknownJob
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.layout import End, Job
-from worker.logs import bear
+from worker.logs import set_ids
 
 NEWS_S = 10.0
 """Seconds after which followers of a job look at it without news, in case news got lost."""
@@ -184,14 +184,14 @@ class Local(Runner):
                 self._pause(turn)
 
     async def _conclude(self, job: Job, end: End) -> None:
-        bear(job_id=job.id)
+        set_ids(job_id=job.id)
         try:
             await self._ended(job, end)
         except Exception as error:
             report(f"telling that job {job.id} has ended failed", error)
 
     async def _do(self, turn: "_Turn", job: Job, number: int) -> None:
-        bear(job_id=job.id)
+        set_ids(job_id=job.id)
         try:
             await self._chunks.do(job, number)
             turn.pause_s = 0.0

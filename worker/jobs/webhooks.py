@@ -23,7 +23,7 @@ from worker.errors import InvalidParameter, UnknownJob
 from worker.jobs import layout
 from worker.jobs.board import Board, Status
 from worker.jobs.layout import Delivery
-from worker.logs import bear
+from worker.logs import set_ids
 from worker.settings import JobSettings
 from worker.storage import Storage
 
@@ -150,7 +150,7 @@ class Courier:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def deliver(job_id: str) -> None:
-            bear(job_id=job_id)
+            set_ids(job_id=job_id)
             async with slots:
                 try:
                     await self.deliver(job_id)
