@@ -196,7 +196,14 @@ class Caller:
         """Posts JSON to what `target` gave; CallError without a response. The response's body is never read."""
         try:
             async with asyncio.timeout(self.total_s):
-                return await self._post(url, await self._addresses(_host(url)), body, headers)
+                try:
+                    addresses = await self._resolver.addresses(_host(url))
+                except OSError as error:
+                    raise CallError("the host name was not found", detail=error) from error
+                if bad := [address for address in addresses if not may_call(address, private=self._private)]:
+                    reason = "the host leads to an address that may not be called"
+                    raise CallError(reason, detail=bad[0], forbidden=True)
+                return await self._post(url, addresses, body, headers)
         except (TimeoutError, httpx.ReadTimeout, httpx.WriteTimeout) as error:
             raise CallError(f"no answer came within {self.total_s:g} seconds") from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -209,16 +216,6 @@ class Caller:
     def close(self) -> None:
         """Stops its threads; nothing can be called afterwards."""
         self._resolver.close()
-
-    async def _addresses(self, host: str) -> Sequence[Address]:
-        try:
-            found = await self._resolver.addresses(host)
-        except OSError as error:
-            raise CallError("the host name was not found", detail=error) from error
-        for address in found:
-            if not may_call(address, private=self._private):
-                raise CallError("the host leads to an address that may not be called", detail=address, forbidden=True)
-        return found
 
     async def _post(
         self, url: httpx.URL, addresses: Sequence[Address], body: bytes, headers: dict[str, str]

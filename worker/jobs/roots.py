@@ -101,21 +101,18 @@ def _behind_mounts(path: str) -> str:
     A container's volumes are bind mounts, and one volume may lie in another. Elsewhere than on Linux: the path itself.
     """
     try:
-        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n").split("\n")
     except OSError:
         return path
     longest, found = -1, path
     for line in lines:
-        _, _, device, top, point = (_unescaped(part) for part in line.split(" ")[:5])
+        # A space in a path is written as \040.
+        parts = (re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), part) for part in line.split(" ")[:5])
+        _, _, device, top, point = parts
         inside = f"{path}/".startswith(f"{point.rstrip('/')}/")
         if inside and len(point) >= longest:  # of several mounts at one place the last one is seen
             longest, found = len(point), f"{device}:{top.rstrip('/')}/{path[len(point.rstrip('/')) + 1 :]}"
     return found
-
-
-def _unescaped(text: str) -> str:
-    r"""Text of mountinfo, where a space is `\040`."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 def _walk(top: Path, folder: str) -> list[str]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import to_json
 from standardwebhooks import Webhook
 
-from worker.caller import Caller, CallError, Response
+from worker.caller import Caller, CallError
 from worker.errors import InvalidParameter, UnknownJob
 from worker.jobs import layout
 from worker.jobs.board import Board, Status
@@ -188,8 +188,17 @@ class Courier:
 
     async def _outcome(self, status: Status, delivery: Delivery) -> Delivery:
         """Sends the webhook, and returns what came of it."""
+        ended = datetime.fromtimestamp(status.ended_at or 0.0, UTC)
+        body = to_json({"type": f"job.{status.state}", "timestamp": ended, "data": self._describe(status)})
+        at = datetime.fromtimestamp(int(self._clock()), UTC)
         try:
-            response = await self._send(status)
+            signatures = [key.sign(status.job.id, at, body.decode()) for key in _keys(self._secret)]
+            headers = {
+                "webhook-id": status.job.id,
+                "webhook-timestamp": str(int(at.timestamp())),
+                "webhook-signature": " ".join(signatures),
+            }
+            response = await self._caller.post(self._caller.target(status.job.webhook or ""), body, headers)
         except InvalidParameter as error:  # the job was accepted under other settings, which may come back
             return self._failed(delivery, str(error), again=True)
         except CallError as error:
@@ -201,24 +210,6 @@ class Courier:
         reason = f"the receiver answered {response.status}"
         asked = _seconds(response.retry_after, self._clock())
         return self._failed(delivery, reason, again=response.status in _AGAIN, asked=asked)
-
-    async def _send(self, status: Status) -> Response:
-        keys = _keys(self._secret)
-        url = self._caller.target(status.job.webhook or "")
-        body = to_json(
-            {
-                "type": f"job.{status.state}",
-                "timestamp": datetime.fromtimestamp(status.ended_at or 0.0, UTC),
-                "data": self._describe(status),
-            }
-        )
-        at = datetime.fromtimestamp(int(self._clock()), UTC)
-        headers = {
-            "webhook-id": status.job.id,
-            "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": " ".join(key.sign(status.job.id, at, body.decode()) for key in keys),
-        }
-        return await self._caller.post(url, body, headers)
 
     def _failed(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
         now = self._clock()
