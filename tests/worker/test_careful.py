@@ -48,7 +48,7 @@ def test_a_picture_that_kills_the_child_is_unreadable() -> None:
     async def test() -> None:
         probe = Probe(Limits(), examine)
         try:
-            with pytest.raises(UnreadableImage, match="stops its decoder"):
+            with pytest.raises(UnreadableImage, match="crashes its decoder"):
                 await probe.check(POISON)
             await probe.check(GOOD)
             checking = asyncio.ensure_future(probe.check(HONEY))
@@ -69,7 +69,7 @@ def test_a_picture_that_holds_the_child_up_is_unreadable() -> None:
     async def test() -> None:
         probe = Probe(Limits(), examine, patience_s=0.1)
         try:
-            with pytest.raises(UnreadableImage, match="stops its decoder"):
+            with pytest.raises(UnreadableImage, match="crashes its decoder"):
                 await probe.check(HONEY)
         finally:
             probe.close()
