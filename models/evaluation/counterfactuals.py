@@ -10,8 +10,8 @@ from PIL import Image
 
 from models.bundle.manifest import Picture
 from models.bundle.pixels import shrink
-from models.drawn import made
-from models.drawn.made import Drawn
+from models.drawn import sets
+from models.drawn.sets import Scene
 from models.evaluation import figures
 from models.evaluation.figures import Value
 from models.evaluation.metrics import Pixels, psnr, ssim
@@ -24,7 +24,7 @@ Masks = NDArray[np.bool_]
 class Shown:
     """What n pictures show, and where faces and heads are, n x s x s; drawn at `side` pixels as the files are."""
 
-    drawn: tuple[Drawn, ...]
+    drawn: tuple[Scene, ...]
     faces: Masks
     heads: Masks
     side: int
@@ -38,7 +38,7 @@ class Shown:
     def changed(self, request: Request) -> Pixels | None:
         """The same with what was asked, n x s x s x 3; None where they have nothing of the kind."""
         try:
-            changed = [one.changed(request.domain.name, request.present) for one in self.drawn]
+            changed = [one.with_domain(request.domain.name, request.present) for one in self.drawn]
         except ValueError:
             return None
         return np.stack([shrink(Image.fromarray(one.draw(self.side)), self.picture) for one in changed])
@@ -65,12 +65,12 @@ class Shown:
 
 def shown_by(files: Sequence[Path], picture: Picture) -> Shown | None:
     """What some files of one set show; None where it was not made here."""
-    described = made.holding(files[0])
-    drawn = tuple(one for file in files if described and (one := described.drawn(file)) is not None)
+    described = sets.set_of(files[0])
+    drawn = tuple(one for file in files if described and (one := described.scene(file)) is not None)
     if len(drawn) < len(files):
         return None
-    faces = np.stack([one.face(picture.size) for one in drawn])
-    heads = np.stack([one.head(picture.size) for one in drawn])
+    faces = np.stack([one.face_mask(picture.size) for one in drawn])
+    heads = np.stack([one.head_mask(picture.size) for one in drawn])
     with Image.open(files[0]) as first:
         side = first.width
     return Shown(drawn, faces, heads, side, picture)
