@@ -19,9 +19,8 @@ from cli.terminal import Report
 from models.bundle.manifest import Picture
 from models.data import pairs
 from models.drawn import people
-from models.evaluation.distances import fid
 from models.evaluation.judge import LabelJudge
-from models.evaluation.metrics import Pixels, l1
+from models.evaluation.metrics import Pixels, fid, l1
 from models.evaluation.subject import Subject
 
 Shares = tuple[float, float, float]
