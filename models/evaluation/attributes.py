@@ -14,7 +14,7 @@ import numpy as np
 
 from models.bundle.manifest import Domain, Manifest
 from models.data import labelled
-from models.data.labels import Labelled
+from models.data.labels import UNKNOWN, Labelled
 from models.data.pictures import Pictures
 from models.errors import DataError
 from models.evaluation import figures
@@ -39,7 +39,7 @@ def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments
         instruments.notify("translating", number, len(asked))
     within = [one for one in measured if one.held_out is one.owner]
     missing = sorted({str(r) for h, o, r in asked if h is o} - {one.row.name for one in within})
-    unmeasured = f"Not measured, since every held-out picture has it already: {', '.join(missing)}."
+    unmeasured = f"Not measured, since no held-out picture is known to lack it: {', '.join(missing)}."
     return Evaluation(
         subject=subject.name,
         family=subject.manifest.family,
@@ -57,7 +57,8 @@ def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments
 class _HeldOut:
     """One labelled set, alone or in a joint one: its judge, and held-out pictures n x s x s x 3.
 
-    `truth`, the set's labels, has the columns `domains`; `own`, what the model reads, has the model's columns.
+    `truth`, the set's labels, has the columns `domains`, and may be unknown in places; `own`, what the model reads, has
+    the model's columns.
     """
 
     name: str
@@ -72,15 +73,19 @@ class _HeldOut:
 
     @property
     def accuracies(self) -> list[tuple[str, float]]:
-        """The judge's accuracy on the held-out pictures by domain, per cent."""
-        right = 100 * (self.judge.labels(self.pixels) == self.truth).mean(axis=0)
-        return [(domain.name, float(share)) for domain, share in zip(self.domains, right, strict=True)]
+        """The judge's accuracy on the held-out pictures whose label is known, by domain, per cent."""
+        right, known = self.judge.labels(self.pixels) == self.truth, self.truth != UNKNOWN
+        return [
+            (domain.name, float(100 * right[rows, column].mean()))
+            for column, (domain, rows) in enumerate(zip(self.domains, known.T, strict=True))
+            if rows.any()
+        ]
 
     def read_right(self, manifest: Manifest) -> float:
-        """The share of the set's labels that the model reads correctly, per cent."""
+        """The share of the set's known labels that the model reads correctly, per cent."""
         columns = columns_of(manifest)
         places = [columns.index(domain) for domain in self.domains]
-        return float(100 * (self.own[:, places] == self.truth).mean())
+        return float(100 * (self.own[:, places] == self.truth)[self.truth != UNKNOWN].mean())
 
 
 @dataclass(frozen=True)
@@ -157,9 +162,9 @@ def _open_set(
 def _measure(
     subject: Subject, instruments: Instruments, held_out: _HeldOut, owner: _HeldOut, request: Request
 ) -> _Measured | None:
-    """The figures of one request; None if every picture has it already."""
+    """The figures of one request; None if no picture is known to lack what is asked."""
     known = held_out.truth if held_out is owner else owner.judge.labels(held_out.pixels)
-    chosen = np.flatnonzero(~request.fulfilled(known, owner.domains))
+    chosen = np.flatnonzero(request.lacking(known, owner.domains))
     if not len(chosen):
         return None
     inputs = held_out.pixels[chosen]
@@ -168,8 +173,9 @@ def _measure(
     values = [Value(figures.SET, float(100 * request.fulfilled(seen, owner.domains).mean()))]
     if spared := request.spared(held_out.domains):
         rest = seen if held_out is owner else held_out.judge.labels(made)
-        kept = rest[:, spared] == held_out.truth[chosen][:, spared]
-        values.append(Value(figures.KEPT, float(100 * kept.mean())))
+        truth = held_out.truth[chosen][:, spared]
+        if (is_known := truth != UNKNOWN).any():
+            values.append(Value(figures.KEPT, float(100 * (rest[:, spared] == truth)[is_known].mean())))
     # Distances are to the held-out pictures that really have what was asked.
     having = request.fulfilled(owner.truth, owner.domains)
     for yardstick, real in zip(owner.yardsticks, owner.real, strict=True):

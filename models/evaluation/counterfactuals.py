@@ -30,9 +30,14 @@ class Request:
         return self.domain.name if self.present else f"-{self.domain.name}"
 
     def fulfilled(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
-        """Which label vectors n x c have what is asked, n."""
-        has: NDArray[np.bool_] = labels[:, columns.index(self.domain)] > 0.5
-        return has if self.present else ~has
+        """Which label vectors n x c are known to have what is asked, n."""
+        fulfilled: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(self.present)
+        return fulfilled
+
+    def lacking(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
+        """Which label vectors n x c are known not to have what is asked, n."""
+        lacking: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(not self.present)
+        return lacking
 
     def spared(self, columns: Sequence[Domain]) -> list[int]:
         """The columns that the request must not change: all but the domain's own and its group's."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from models.bundle.manifest import Domain, Picture
 from models.data.data import Data
-from models.data.labels import Labelled
+from models.data.labels import UNKNOWN, Labelled
 from models.data.loader import batches
 from models.errors import CheckpointError
 from models.evaluation.features import best_device, in_batches
@@ -141,7 +141,8 @@ def label_judge(data: Labelled, domains: Sequence[Domain], training: Training, o
     facts = ("labels", [domain.name for domain in domains], hashlib.sha256(data.labels.tobytes()).hexdigest())
 
     def loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"])
+        known = (batch["labels"] != UNKNOWN).float()
+        return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"], known)
 
     network = _stored(len(domains), data, facts, loss, training, on_step)
     return LabelJudge(network, data.description.picture, tuple(domains))
