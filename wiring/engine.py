@@ -14,8 +14,7 @@ from worker.engine.library import Library
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
-from worker.jobs.rounds import rounds
+from worker.jobs.runner import Local
 from worker.jobs.webhooks import Courier
 from worker.settings import EngineSettings, Limits
 
@@ -59,7 +58,7 @@ async def engine(process: Process, settings: EngineSettings, limits: Limits) -> 
             observe=process.metrics.chunk,
             tracer=process.tracer,
         )
-        courier = Courier(process.storage, process.jobs, observe=process.metrics.webhook)
+        courier = process.courier()
         stack.callback(courier.close)
         yield Engine(library, embedded, chunks, courier)
 
@@ -76,7 +75,7 @@ async def alone(process: Process, *, settings: EngineSettings, limits: Limits) -
 
         runner = Local(Board(process.storage), parts.chunks, ended=tell, at_once=CHUNKS_AT_ONCE)
         stack.push_async_callback(runner.close)
-        await stack.enter_async_context(beside(rounds(parts.courier)))
+        await stack.enter_async_context(beside(parts.courier.rounds()))
         await runner.start()
         yield Backend(parts.embedded, runner, process.store)
 

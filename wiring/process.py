@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from models.bundle.store import Bundles, Snapshot, Store
+from service.schemas import JobSummary
 from worker.exposition import Registry
 from worker.jobs.roots import Roots
 from worker.jobs.runner import Runner
+from worker.jobs.webhooks import Courier
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.settings import JobSettings, Limits
@@ -48,6 +50,10 @@ class Process:
     def pipeline(self, bundles: Bundles, translator: Translator, limits: Limits, threads: int) -> Pipeline:
         """Pictures through this translator, counted and traced; `threads` as in EngineSettings. To be closed."""
         return Pipeline(bundles, translator, limits, threads=threads, observe=self.metrics.picture, tracer=self.tracer)
+
+    def courier(self) -> Courier:
+        """Delivers webhooks with a job's JSON as the service answers it; counted. To be closed."""
+        return Courier(self.storage, self.jobs, describe=JobSummary.of, observe=self.metrics.webhook)
 
     def _changed(self, snapshot: Snapshot) -> None:
         for follower in self._followers:

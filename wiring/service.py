@@ -16,7 +16,6 @@ from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
 from worker.jobs.queued import Queued
-from worker.jobs.webhooks import Courier
 from worker.queue.offer import Offer
 from worker.queue.remote import Remote
 from worker.settings import QueueSettings
@@ -39,7 +38,7 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         opened = await stack.enter_async_context(backend(process))
         pipeline = process.pipeline(opened.bundles, opened.translator, settings.limits(), threads)
         stack.callback(pipeline.close)
-        courier = Courier(storage, jobs)
+        courier = process.courier()
         stack.callback(courier.close)
         board = Board(storage)
         intake = Intake(storage, process.roots, jobs, settings.limits())

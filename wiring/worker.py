@@ -32,7 +32,7 @@ from worker.engine.library import Library
 from worker.engine.session import ProviderMissing, has_gpu
 from worker.jobs.board import Board
 from worker.jobs.dispatch import Dispatch
-from worker.jobs.shift import Shift
+from worker.jobs.queued import Shift
 from worker.metrics import Metrics
 from worker.queue import beats, broker
 from worker.queue.app import BULK, INTERACTIVE, WEBHOOKS, Places, Post, create_app
