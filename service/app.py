@@ -7,13 +7,13 @@ from starlette.staticfiles import StaticFiles
 
 from models.bundle.store import Store
 from service import problems, security
+from service.dependencies import Jobs
 from service.envelope import BodyLimit, Envelope, Head
-from service.parts import Jobs
+from service.observer import Observer
 from service.routes import jobs as job_routes
 from service.routes import models, operations, page, translate
 from service.settings import ServiceSettings
 from service.uploads import MULTIPART_OVERHEAD
-from service.watch import Watch
 from worker.exposition import Registry
 from worker.pipeline import Pipeline
 from worker.translator import Translator
@@ -50,10 +50,10 @@ def create_app(
     store: Store,
     translator: Translator,
     jobs: Jobs,
-    watch: Watch | None = None,
+    observer: Observer | None = None,
 ) -> FastAPI:
     """The ASGI application over these parts; it neither starts nor closes any of them. `watch`, if not its own."""
-    watch = watch or Watch(Registry())
+    observer = observer or Observer(Registry())
     app = Service(
         title="Recast",
         summary="Image-to-image translation with GANs.",
@@ -72,7 +72,7 @@ def create_app(
     app.state.store = store
     app.state.translator = translator
     app.state.jobs = jobs
-    app.state.registry = watch.registry
+    app.state.registry = observer.registry
     app.state.guard = security.Guard(settings)
     problems.install(app)
     _add_routes(app, settings)
@@ -80,7 +80,7 @@ def create_app(
     limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
     app.add_middleware(BodyLimit, paths=limits)
     app.add_middleware(Head)
-    app.add_middleware(Envelope, watch=watch)
+    app.add_middleware(Envelope, observer=observer)
     return app
 
 

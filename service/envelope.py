@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.observer import Observer
 from service.problems import answer, unexpected
-from service.watch import Watch
 from worker.errors import RecastError, TimedOut, TooLarge
 
 PAGE_POLICY = (
@@ -43,8 +43,8 @@ _log = logging.getLogger(__name__)
 class Envelope:
     """Names every request, adds the security headers, and turns what nobody else caught into a problem."""
 
-    def __init__(self, app: ASGIApp, watch: Watch) -> None:
-        self.app, self.watch = app, watch
+    def __init__(self, app: ASGIApp, observer: Observer) -> None:
+        self.app, self.observer = app, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request; other scopes pass through untouched."""
@@ -69,7 +69,7 @@ class Envelope:
                     headers["Connection"] = "close"
             await send(message)
 
-        with self.watch.request(inner) as exchange:
+        with self.observer.request(inner) as exchange:
             try:
                 await self.app(inner, watched, send_with_headers)
             except ClientDisconnect:
@@ -106,7 +106,7 @@ class Head:
             with suppress(_HeadSent):
                 await self.app(inner, receive, send_head)
         finally:
-            scope.update({name: inner[name] for name in ("route", "root_path") if name in inner})  # for whoever counts
+            scope.update({name: inner[name] for name in ("route", "root_path") if name in inner})  # for the observer
 
 
 class _HeadSent(Exception):

@@ -12,9 +12,9 @@ from typing import BinaryIO
 from fastapi import Request
 from pydantic import ValidationError
 
-from service.deadline import late, left
+from service.dependencies import late, left
 from service.envelope import SMALL_BODY
-from service.forms import Form, Part
+from service.multipart import Multipart, Part
 from service.schemas import JobFolders
 from worker.errors import InvalidParameter, TimedOut, TooLarge, UnreadableImage, UnsupportedMedia
 from worker.jobs.intake import Upload
@@ -131,7 +131,7 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
     """
     fields: set[str] = set()
     with TemporaryFile() as archive:
-        async for part in Form(request.headers["content-type"], _steady(request, idle_s)):
+        async for part in Multipart(request.headers["content-type"], _steady(request, idle_s)):
             name = _checked(part, fields)
             if part.field == IMAGES:
                 await upload.add(name, await part.read(max_bytes + 1))
@@ -156,7 +156,7 @@ async def _read(request: Request) -> bytes:
 
 async def _from_form(request: Request) -> bytes:
     found: list[bytes] = []
-    async for part in Form(request.headers["content-type"], request.stream()):
+    async for part in Multipart(request.headers["content-type"], request.stream()):
         if part.field != FIELD:
             raise InvalidParameter(
                 f"the form field {part.field[:100]!r} is not known: the picture is {FIELD!r}, "

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from service.schemas import JobSummary
 from wiring.serving import Place, beside
 from worker.embedded import Embedded
 from worker.engine.library import Library
@@ -38,7 +39,7 @@ async def alone(place: Place) -> AsyncIterator[tuple[Translator, Runner]]:
         observe=place.metrics.chunk,
         tracer=place.tracer,
     )
-    courier = Courier(place.storage, place.jobs, observe=place.metrics.webhook)
+    courier = Courier(place.storage, place.jobs, describe=JobSummary.of, observe=place.metrics.webhook)
     place.metrics.watch_library(library, place.store.snapshot)
     place.metrics.watch_depth(lambda: translator.depth)
     runner = Local(Board(place.storage), chunks, ended=partial(_tell, courier), at_once=CHUNKS_AT_ONCE)

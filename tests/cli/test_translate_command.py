@@ -79,8 +79,8 @@ def test_bad_domains_are_one_line_and_exit_2(
     [
         (["--format", "bmp"], "bmp"),
         (["--model", "nobody"], "nobody"),
-        (["--quality", "0"], "quality is 0"),
-        (["--region", "nose"], "region is 'nose'"),
+        (["--quality", "0"], "'quality' is '0'"),
+        (["--region", "nose"], "'region' is 'nose': input should be 'auto', 'whole' or 'face'"),
     ],
 )
 def test_bad_parameters_are_one_line_and_exit_2(

@@ -17,11 +17,12 @@ from typing import BinaryIO
 
 from worker.errors import IdempotencyConflict, InvalidParameter, TooLarge
 from worker.jobs import archive, layout
-from worker.jobs.layout import CHUNK, Chunk, Entry, Job, Wish
+from worker.jobs.layout import CHUNK, Chunk, Entry, Job
 from worker.jobs.names import Names
 from worker.jobs.roots import Roots
 from worker.settings import MIB, JobSettings, Limits
 from worker.storage import RETRY_S, Storage, StorageError
+from worker.wish import Wish
 
 _PUTS_AT_ONCE = 16
 _BYTES_AT_ONCE = 32 * MIB
@@ -64,7 +65,7 @@ class Intake:
             self._place.roots.find(folder)
         if source and destination:
             self._place.roots.require_apart(source, destination)
-        job_id = _random_id() if key is None else _id_of(key)
+        job_id = _random_id() if key is None else id_of(key)
         earlier = None if key is None else await _stored(self._place.storage, job_id)
         draft = Job(
             id=job_id,
@@ -252,7 +253,8 @@ def _random_id() -> str:
     return _spelt(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
 
 
-def _id_of(key: str) -> str:
+def id_of(key: str) -> str:
+    """The id of the job that an Idempotency-Key starts; whoever has the key can ask for the job by it."""
     return _spelt(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
 
 

@@ -24,6 +24,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.wish import Wish
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 """`failed`: it is over, and not one picture could be translated."""
 
@@ -55,21 +57,6 @@ class Record(BaseModel):
         return self.model_dump_json().encode()
 
 
-class Wish(Record):
-    """What is asked for of every picture: the query of POST /jobs, which is that of POST /translate."""
-
-    domains: tuple[str, ...]
-    """Domain expressions."""
-    model: str | None = None
-    """`name@version` of the bundle that will do it; None where several take part."""
-    strength: float = 1.0
-    region: Literal["auto", "whole", "face"] = "auto"
-    size: Literal["original", "model"] = "original"
-    format: str | None = None
-    """A format's name; None: as the picture."""
-    quality: int = 90
-
-
 class Job(Record):
     """What is asked, and of how many pictures."""
 
@@ -77,6 +64,7 @@ class Job(Record):
     created: float
     """Seconds since 1970, UTC."""
     wish: Wish
+    """What is asked of every picture; `model` is the `name@version` that will do it, None where several take part."""
     pictures: Annotated[int, Field(ge=1)]
     upload: str
     """Which upload's chunks are the job's: of two that race with one Idempotency-Key, only one becomes the job."""

@@ -22,7 +22,6 @@ from worker.errors import InvalidParameter, UnknownJob
 from worker.jobs import layout
 from worker.jobs.board import Board, Status
 from worker.jobs.layout import Delivery
-from worker.jobs.told import told
 from worker.settings import JobSettings
 from worker.storage import Storage
 
@@ -57,13 +56,18 @@ class Courier:
         storage: Storage,
         settings: JobSettings,
         *,
+        describe: Callable[[Status], object],
         caller: Caller | None = None,
         pace: Pace = PACE,
         clock: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
         observe: Callable[[Delivery], None] = lambda delivery: None,
     ) -> None:
-        """`clock` gives seconds since 1970, `draw` numbers from 0 to 1; `observe` is told of each attempt."""
+        """`describe` gives the job as GET /jobs/ID shows it, without its failures, as something that pydantic writes.
+
+        `clock` gives seconds since 1970, `draw` numbers from 0 to 1; `observe` is told of each attempt.
+        """
+        self._describe = describe
         self._storage = storage
         self._board = Board(storage)
         self._secret = settings.webhook_secret
@@ -134,6 +138,11 @@ class Courier:
         """Lets its threads go; for when nothing is delivered any more."""
         self._caller.close()
 
+    def payload(self, status: Status) -> bytes:
+        """What is sent about a job that is over, as JSON."""
+        ended = None if status.ended_at is None else datetime.fromtimestamp(status.ended_at, UTC)
+        return to_json({"type": f"job.{status.state}", "timestamp": ended, "data": self._describe(status)})
+
     async def _attempt(self, status: Status, before: Delivery) -> Delivery:
         began = self._clock()
         delivery = Delivery(
@@ -178,7 +187,7 @@ class Courier:
     async def _send(self, status: Status) -> Answer:
         keys = _keys(self._secret)
         url = self._caller.target(status.job.webhook or "")
-        body = payload(status)
+        body = self.payload(status)
         at = datetime.fromtimestamp(int(self._clock()), UTC)
         headers = {
             "webhook-id": status.job.id,
@@ -186,12 +195,6 @@ class Courier:
             "webhook-signature": " ".join(key.sign(status.job.id, at, body.decode()) for key in keys),
         }
         return await self._caller.post(url, body, headers)
-
-
-def payload(status: Status) -> bytes:
-    """What is sent, as JSON: the job as GET /jobs/ID shows it, without its failures."""
-    data = told(status)
-    return to_json({"type": f"job.{status.state}", "timestamp": data["ended"], "data": data})
 
 
 def _keys(secret: SecretStr | None) -> list[Webhook]:

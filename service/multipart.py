@@ -16,19 +16,19 @@ class _End:
 
 
 class Part:
-    """One field of the form; whoever wants its bytes takes them before asking for the next part."""
+    """One field of the form; its bytes must be taken before the next part is asked for."""
 
-    def __init__(self, form: "Form", field: str, filename: str | None) -> None:
+    def __init__(self, body: "Multipart", field: str, filename: str | None) -> None:
         self.field = field
         self.filename = filename
         """As the client says, so not to be believed; None where the field is text."""
-        self._form = form
+        self._body = body
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Its bytes, piece by piece."""
         while not self._over:
-            event = await self._form.event()
+            event = await self._body.event()
             if isinstance(event, bytes):
                 yield event
             else:
@@ -42,7 +42,7 @@ class Part:
         return bytes(data)
 
 
-class Form:
+class Multipart:
     """The parts of one body, in order; raises UnreadableImage where it is no whole multipart/form-data."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:

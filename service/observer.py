@@ -35,8 +35,8 @@ class Exchange:
     status: int | None = None
 
 
-class Watch:
-    """Watches over the requests of one application."""
+class Observer:
+    """Observes the requests of one application."""
 
     def __init__(self, registry: Registry, tracer: Tracer = SILENT) -> None:
         self.registry = registry
