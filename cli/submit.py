@@ -37,7 +37,7 @@ def submit(
     """Translate files or folders on a running service, and fetch the results; folders keep their shape."""
     from service.client import Client, InputError, gather
 
-    with terminal.progress() as report, _in_one_line(_Errand(report, url, key, out, job)) as errand:
+    with terminal.progress() as report, _in_one_line(_Submission(report, url, key, out, job)) as run:
         if job is not None and (inputs or wish is not None):
             raise InputError("--job goes on with what was sent before: leave IN and --domains out")
         if job is None and wish is None:
@@ -45,22 +45,22 @@ def submit(
         pictures = {} if wish is None else gather(inputs or ())
         with Client(url, key, patience=_FIRST_CONTACT_S) as client:
             client.domains()  # a wrong address or key shows before anything is sent
-        with Client(url, key, patience=_PATIENCE_S, on_trouble=errand.trouble) as client:
+        with Client(url, key, patience=_PATIENCE_S, on_trouble=run.trouble) as client:
             if wish is not None:
-                sent = partial(errand.sent, len(pictures))
+                sent = partial(run.sent, len(pictures))
                 started = client.submit(
-                    pictures, wish, webhook=webhook, idempotency_key=errand.idempotency_key, on_progress=sent
+                    pictures, wish, webhook=webhook, idempotency_key=run.idempotency_key, on_progress=sent
                 )
-                errand.accepted(started)
-            fetched = None if detach else client.results(errand.known_job, out, errand.fetched)
+                run.accepted(started)
+            fetched = None if detach else client.results(run.known_job, out, run.fetched)
     if fetched is None:
-        terminal.say(errand.known_job)
-    elif not _told(fetched):
+        terminal.say(run.known_job)
+    elif not _summed_up(fetched):
         raise typer.Exit(1)
 
 
-class _Errand:
-    """What is under way, and what is shown of it."""
+class _Submission:
+    """One run of the command: what was sent and accepted so far, and what is shown of it."""
 
     def __init__(self, report: terminal.Report, url: str, key: str | None, out: Path, job: str | None) -> None:
         self.idempotency_key = uuid.uuid4().hex
@@ -102,15 +102,19 @@ class _Errand:
         self._last[what] = done, total
 
     def trouble(self, error: "ClientError", pause: float) -> None:
-        """The service can't be had at the moment."""
+        """The service can't be reached at the moment."""
         if not self._in_trouble:
             terminal.complain(f"recast: {error}; trying again for {_PATIENCE_S / 60:.0f} minutes")
         self._in_trouble = True
 
     def way_back(self) -> str:
-        """What to do if this ends now."""
+        """What to do if the command ends now; where the answer to the submission is missing, it asks the service."""
+        from service.client import Client, ClientError
+
         if self._job is None and self._all_sent:
-            self._ask()
+            with suppress(ClientError), Client(self._url, self._key, patience=_FIRST_CONTACT_S) as client:
+                found = client.find(self.idempotency_key)
+                self._job = found.id if found else None
         if self._job is not None:
             return f"the job goes on, and this comes back to it: {shlex.join([*self._back, self._job])}"
         if not self._all_sent:
@@ -120,30 +124,22 @@ class _Errand:
             f"the job may have been accepted, and this tells: {shlex.join(['curl', '-H', header, f'{self._url}/jobs'])}"
         )
 
-    def _ask(self) -> None:
-        """Asks for the job: once all is sent, the service may have accepted it without being heard."""
-        from service.client import Client, ClientError
-
-        with suppress(ClientError), Client(self._url, self._key, patience=_FIRST_CONTACT_S) as client:
-            found = client.find(self.idempotency_key)
-            self._job = found.id if found else None
-
 
 @contextmanager
-def _in_one_line(errand: _Errand) -> Iterator[_Errand]:
+def _in_one_line(run: _Submission) -> Iterator[_Submission]:
     """Ends the command with a line where the block fails or is interrupted."""
     from service.client import InputError, Problem, Unreachable
 
     try:
-        yield errand
+        yield run
     except (InputError, Problem) as error:
         terminal.complain(f"recast: {error}")
         raise typer.Exit(2) from None
     except (Unreachable, OSError) as error:
-        terminal.complain(f"recast: {error}; {errand.way_back()}")
+        terminal.complain(f"recast: {error}; {run.way_back()}")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        terminal.complain(f"recast: stopped; {errand.way_back()}")
+        terminal.complain(f"recast: stopped; {run.way_back()}")
         raise typer.Exit(130) from None
 
 
@@ -160,8 +156,8 @@ def _note(job: "Job") -> str:
     return ", ".join(said)
 
 
-def _told(fetched: "Fetched") -> bool:
-    """Says what has become of the pictures; whether all is well."""
+def _summed_up(fetched: "Fetched") -> bool:
+    """Prints every failure and the result; whether all pictures are translated."""
     job = fetched.job
     for failure in fetched.failures:
         terminal.complain(f"{failure.name}: {failure.reason}")

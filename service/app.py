@@ -1,4 +1,4 @@
-"""Puts the service together from the parts it is handed; nothing is global, and whoever built the parts closes them."""
+"""Puts the service together from the parts it is handed; nothing is global, and wiring closes the parts."""
 
 from typing import Any
 
@@ -26,9 +26,9 @@ DESCRIPTION = """A picture and the names of target domains go in, the translated
 Every error is `application/problem+json` (RFC 9457) with a stable `code`, and the `request_id` that the log has."""
 _TAGS = [
     {"name": "translate", "description": "Pictures in, pictures out."},
-    {"name": "jobs", "description": "Many pictures at once, while nobody waits."},
+    {"name": "jobs", "description": "Many pictures at once, in the background."},
     {"name": "models", "description": "What can be asked for."},
-    {"name": "operations", "description": "For whoever runs it."},
+    {"name": "operations", "description": "For operators."},
 ]
 
 
@@ -52,7 +52,10 @@ def create_app(
     jobs: Jobs,
     observer: Observer | None = None,
 ) -> FastAPI:
-    """The ASGI application over these parts; it neither starts nor closes any of them. `watch`, if not its own."""
+    """The ASGI application over these parts; it neither starts nor closes any of them.
+
+    Without an `observer`, it counts in a registry of its own.
+    """
     observer = observer or Observer(Registry())
     app = Service(
         title="Recast",
@@ -75,16 +78,6 @@ def create_app(
     app.state.registry = observer.registry
     app.state.guard = security.Guard(settings)
     problems.install(app)
-    _add_routes(app, settings)
-    # The last one added is the outermost.
-    limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
-    app.add_middleware(BodyLimit, paths=limits)
-    app.add_middleware(Head)
-    app.add_middleware(Envelope, observer=observer)
-    return app
-
-
-def _add_routes(app: FastAPI, settings: ServiceSettings) -> None:
     always = problems.responses("internal-error")
     app.include_router(page.router)
     app.mount("/page", StaticFiles(directory=page.FOLDER))
@@ -95,3 +88,9 @@ def _add_routes(app: FastAPI, settings: ServiceSettings) -> None:
     for router in (translate.router, job_routes.router, models.router):
         app.include_router(router, dependencies=[Depends(door)], responses=always | problems.responses(*codes))
     app.include_router(operations.router, responses=always)
+    # The last one added is the outermost.
+    limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
+    app.add_middleware(BodyLimit, paths=limits)
+    app.add_middleware(Head)
+    app.add_middleware(Envelope, observer=observer)
+    return app

@@ -62,7 +62,7 @@ class MethodNotAllowed(RecastError):
 
 
 class InternalError(RecastError):
-    """An error that nobody foresaw."""
+    """An error without a code of its own."""
 
     code = "internal-error"
 
@@ -138,7 +138,7 @@ def answer(error: RecastError, request_id: str, *, extra: Mapping[str, object] |
 
 
 def unexpected(request_id: str) -> JSONResponse:
-    """The blank answer to an error that nobody foresaw; the log has the rest under the same id."""
+    """The blank answer to an unforeseen error; the log has the rest under the same id."""
     detail = "the request could not be served; the log of the service has the reason under this request id"
     return answer(InternalError(detail), request_id)
 

@@ -18,7 +18,7 @@ class JobQuery(Wish):
     """The query of POST /jobs: that of POST /translate, for every picture, and a webhook."""
 
     webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    """An https address that is told, signed as in Standard Webhooks, when the job is over."""
+    """An https address that is called, signed as in Standard Webhooks, when the job is over."""
 
     @property
     def wish(self) -> Wish:

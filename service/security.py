@@ -1,4 +1,4 @@
-"""Who may ask, and how often; the page, health and the description tell nothing, so they are open to everybody."""
+"""Who may ask, and how often; the page, health and the description hold no secrets, so they are open to everybody."""
 
 import hmac
 import ipaddress
@@ -75,10 +75,10 @@ class Guard:
             RateLimited: too many of them.
         """
         place = self._keys.find(key)
-        stranger = self._keys.needed and place is None
-        if self._rate and (stranger or request.method != "GET"):
+        refused = self._keys.needed and place is None
+        if self._rate and (refused or request.method != "GET"):
             self._rate.count(_network(request) if place is None else f"key {place}")
-        if stranger:
+        if refused:
             hint = "none was sent" if key is None else "the one that was sent does not fit"
             raise Unauthorized(f"a key is needed and {hint}; send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
 

@@ -75,9 +75,18 @@ async def picture(request: Request, *, deadline: float) -> bytes:
         UnreadableImage: the body is empty, or no multipart.
         ClientDisconnect: the client hung up.
     """
+    media_type = _media_type(request)
     try:
         async with asyncio.timeout(left(deadline)):
-            data = await _read(request)
+            if media_type == "multipart/form-data":
+                data = await _from_form(request)
+            elif media_type == "application/octet-stream" or media_type.startswith("image/"):
+                data = await request.body()
+            else:
+                raise UnsupportedMedia(
+                    f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the field "
+                    f"{FIELD!r}, or the bytes as image/* or application/octet-stream"
+                )
     except TimeoutError:
         raise late() from None
     if not data:
@@ -140,18 +149,6 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
         if ARCHIVE in fields:
             archive.seek(0)
             await upload.add_archive(archive)
-
-
-async def _read(request: Request) -> bytes:
-    media_type = _media_type(request)
-    if media_type == "multipart/form-data":
-        return await _from_form(request)
-    if media_type == "application/octet-stream" or media_type.startswith("image/"):
-        return await request.body()
-    raise UnsupportedMedia(
-        f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the field {FIELD!r}, "
-        "or the bytes as image/* or application/octet-stream"
-    )
 
 
 async def _from_form(request: Request) -> bytes:

@@ -59,7 +59,11 @@ def gather(paths: Path | Iterable[Path]) -> dict[str, Path]:
         raise InputError(f"there is no file or folder {missing[0]}")
     found: dict[str, Path] = {}
     for path in named:
-        for name, file in _within(path):
+        files = {path.name: path}
+        if not path.is_file():
+            below = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = {file.relative_to(path).as_posix(): file for file in below}
+        for name, file in files.items():
             if name in found:
                 raise InputError(f"{found[name]} and {file} would both be sent as {name}; send them as two jobs")
             found[name] = file
@@ -73,7 +77,12 @@ class Form:
 
     def __init__(self, pictures: Mapping[str, Path | bytes], on_progress: Sending | None = None) -> None:
         """Looks at the length of every file; InputError where one can't be read."""
-        self._parts = [(_head(name), picture, _length(picture)) for name, picture in pictures.items()]
+        self._parts: list[tuple[bytes, Path | bytes, int]] = []
+        for name, picture in pictures.items():
+            quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
+            head = f'Content-Disposition: form-data; name="images"; filename="{quoted}"\r\n'
+            head += "Content-Type: application/octet-stream\r\n\r\n"
+            self._parts.append((head.encode(errors="replace"), picture, _length(picture)))
         self._on_progress = on_progress
         self._stop = threading.Event()
         self._boundary = f"recast-{uuid.uuid4().hex}".encode()
@@ -118,7 +127,7 @@ class Call(Generic[Value]):
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Form | None = None
     again: bool = True
-    """Whether it may be sent again when nobody knows whether the service has begun it."""
+    """Whether it may be sent again when it is unknown whether the service has begun it."""
     silence: float | None = None
     """Seconds for which the service may say nothing before it is given up; None: as usual."""
 
@@ -250,21 +259,6 @@ def _pairs(listed: str, sign: str) -> list[tuple[str, str]]:
     return [(name, value) for name, _, value in parts]
 
 
-def _within(path: Path) -> Iterator[tuple[str, Path]]:
-    if path.is_file():
-        yield path.name, path
-        return
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file():
-            yield file.relative_to(path).as_posix(), file
-
-
-def _head(name: str) -> bytes:
-    quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
-    head = f'Content-Disposition: form-data; name="images"; filename="{quoted}"\r\n'
-    return f"{head}Content-Type: application/octet-stream\r\n\r\n".encode(errors="replace")
-
-
 def _length(picture: Path | bytes) -> int:
     if isinstance(picture, bytes):
         return len(picture)
@@ -273,7 +267,7 @@ def _length(picture: Path | bytes) -> int:
     except OSError as error:
         raise InputError(f"{picture} can't be read: {error.strerror}") from None
     if not os.access(picture, os.R_OK):
-        raise InputError(f"{picture} can't be read: it is not yours to read")
+        raise InputError(f"{picture} can't be read: permission is denied")
     return length
 
 

@@ -62,11 +62,19 @@ class Connection:
 
     def __init__(self, url: str, key: str | None, timeout: float, patience: float, on_trouble: Trouble | None) -> None:
         """As AsyncClient."""
-        self.url = _address(url)
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise InputError(f"{url!r} is no address: {error}") from None
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise InputError(f"{url!r} is no address; write it as in http://127.0.0.1:8000")
+        if not (key or "").isprintable():
+            raise InputError("the key has characters that no key has; is it the right file?")
+        self.url = str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
         self._patience = patience
         self._on_trouble = on_trouble
         self._timeout = timeout
-        self._headers = {b"Authorization": _bearer(key)} if key else {}
+        self._headers = {b"Authorization": f"Bearer {key.strip()}".encode()} if key else {}
         self._http = httpx.AsyncClient(base_url=self.url, headers=self._headers, timeout=timeout)
 
     async def close(self) -> None:
@@ -112,17 +120,20 @@ class Connection:
         return call.answer(response)
 
     async def _from_thread(self, call: Call[Value]) -> Value:
-        """The answer through a blocking socket, which alone hears what is said before a long body was read.
+        """The answer through a blocking socket: only that gets an answer that comes before a long body was read.
 
-        A service that refuses a body closes the connection in the middle of it. asyncio takes that for the end of all
-        things, and drops the answer that came before.
+        A service that refuses a body closes the connection in the middle of it. asyncio takes that for the end of the
+        connection, and drops the answer that came before.
         """
         done: Future[Value] = Future()
-        done.set_running_or_notify_cancel()  # from now on only the thread says how it ends
+        done.set_running_or_notify_cancel()  # else a cancelled task would cancel it, and the thread could not set it
 
         def work() -> None:
             try:
-                done.set_result(self._blocking(call))
+                http = httpx.Client(base_url=self.url, headers=self._headers, timeout=self._timeout)
+                with http, connected(self.url):
+                    response = http.request(**self._request(call))
+                done.set_result(call.answer(response))
             except BaseException as error:
                 done.set_exception(error)
 
@@ -135,14 +146,6 @@ class Connection:
                 call.body.stop()
             raise
 
-    def _blocking(self, call: Call[Value]) -> Value:
-        with (
-            httpx.Client(base_url=self.url, headers=self._headers, timeout=self._timeout) as http,
-            connected(self.url),
-        ):
-            response = http.request(**self._request(call))
-        return call.answer(response)
-
     def _request(self, call: Call[Any]) -> dict[str, Any]:
         body = call.body.body() if isinstance(call.body, Form) else call.body
         return {
@@ -153,19 +156,3 @@ class Connection:
             "content": body,
             "timeout": httpx.Timeout(self._timeout, read=call.silence or self._timeout),
         }
-
-
-def _address(url: str) -> str:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise InputError(f"the address {url!r} is none: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise InputError(f"the address {url!r} is none; write it as in http://127.0.0.1:8000")
-    return str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
-
-
-def _bearer(key: str) -> bytes:
-    if not key.isprintable():
-        raise InputError("the key has characters that no key has; is it the right file?")
-    return f"Bearer {key.strip()}".encode()

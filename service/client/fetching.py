@@ -38,7 +38,13 @@ class Shelf:
         self._aside = folder / f".recast-{quote(job_id, safe='')}"
         self._list = self._aside / "fetched"
         self._listing = threading.Lock()
-        self._names = set(self._listed())
+        lines: list[str] = []
+        with suppress(FileNotFoundError):
+            lines = self._list.read_text(encoding="utf-8").split("\n")
+        self._names: set[str] = set()
+        for line in lines:
+            with suppress(ValueError):  # a line that a kill cut short
+                self._names.add(json.loads(line))
 
     def has(self, name: str) -> bool:
         """Whether the result of that name lies here, whole. InputError where the name leads out of the folder."""
@@ -61,32 +67,20 @@ class Shelf:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, path)
         with self._listing, self._list.open("a", encoding="utf-8") as file:
-            # The line is ended by the next one: one that a kill cut short spoils no other.
+            # The next line ends this one, so a line that a kill cut short spoils no other.
             file.write(f"\n{json.dumps(name)}")
             self._names.add(name)
 
     def finish(self) -> None:
-        """All is here: the list has done its work."""
+        """All is here: the list is no longer needed."""
         shutil.rmtree(self._aside, ignore_errors=True)
-
-    def _listed(self) -> list[str]:
-        try:
-            lines = self._list.read_text(encoding="utf-8").split("\n")
-        except FileNotFoundError:
-            return []
-        return [name for line in lines for name in _name(line)]
 
     def _path(self, name: str) -> Path:
         path = self.folder / name
         inside = path.is_relative_to(self.folder) and path != self.folder and ".." not in Path(name).parts
-        if not inside or "\0" in name:  # neither comes from a service as it should be
+        if not inside or "\0" in name:  # the service is broken, or hostile
             raise InputError(f"the service names a result {name[:200]!r}, which is no path within a folder")
         return path
-
-
-def _name(line: str) -> Iterator[str]:
-    with suppress(ValueError):
-        yield json.loads(line)
 
 
 class Fetch:
@@ -104,7 +98,18 @@ class Fetch:
 
     async def follow(self, events: AsyncIterator[Job]) -> Fetched:
         """Fetches what is finished at each event of the job; when they end, that is everything."""
-        watching = asyncio.create_task(self._watch(events))
+
+        async def watch() -> Job:
+            try:
+                async for self._job in events:
+                    self._report()
+                    self._news.set()
+            finally:
+                self._news.set()
+            assert self._job is not None, "the first event comes at once"
+            return self._job
+
+        watching = asyncio.create_task(watch())
         try:
             over = False
             while not over:
@@ -113,42 +118,26 @@ class Fetch:
                 over = watching.done() and watching.result().over
                 if self._job:
                     await self._finished(self._job.id)
-            return await self._concluded(watching.result())
+            await asyncio.to_thread(self._shelf.finish)
+            return Fetched(watching.result(), self._shelf.folder, self._count, tuple(self._failures))
         finally:
             watching.cancel()
             await asyncio.wait({watching})
 
-    async def _watch(self, events: AsyncIterator[Job]) -> Job:
-        """The job when it is over."""
-        try:
-            async for self._job in events:
-                self._tell()
-                self._news.set()
-        finally:
-            self._news.set()
-        assert self._job is not None, "the first event comes at once"
-        return self._job
-
     async def _finished(self, job_id: str) -> None:
+        """Fetches the results that are finished and not here yet, several at a time."""
         before = -1
         while self._place is not None and self._place != before:
             page = await self._connection.send(calls.pictures(job_id, self._place))
-            await self._all(job_id, page.outputs)
+            waiting = iter(page.outputs)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(_AT_ONCE):
+                        group.create_task(self._some(job_id, waiting))
+            except* Exception as errors:
+                raise errors.exceptions[0] from None
             self._failures += page.failures
             before, self._place = self._place, page.next
-
-    async def _concluded(self, job: Job) -> Fetched:
-        await asyncio.to_thread(self._shelf.finish)
-        return Fetched(job, self._shelf.folder, self._count, tuple(self._failures))
-
-    async def _all(self, job_id: str, names: tuple[str, ...]) -> None:
-        waiting = iter(names)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(_AT_ONCE):
-                    group.create_task(self._some(job_id, waiting))
-        except* Exception as errors:
-            raise _first(errors) from None
 
     async def _some(self, job_id: str, waiting: Iterator[str]) -> None:
         for name in waiting:
@@ -156,7 +145,7 @@ class Fetch:
                 call = calls.result(job_id, name)
                 await self._connection.patiently(call, partial(self._one, call, name))
             self._count += 1
-            self._tell()
+            self._report()
 
     async def _one(self, call: Call[None], name: str) -> None:
         part, held = self._shelf.part(), b""
@@ -168,11 +157,6 @@ class Fetch:
                 held = piece
         await asyncio.to_thread(self._shelf.keep, name, part, held)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self._on_progress and self._job:
             self._on_progress(self._job, self._count)
-
-
-def _first(errors: BaseExceptionGroup[Exception]) -> Exception:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,4 +1,4 @@
-"""Many pictures at once: POST /jobs takes them in, the rest tells of them; all that is said comes out of storage."""
+"""Many pictures at once: POST /jobs takes them in, the other calls show what storage says of them."""
 
 import asyncio
 import re
@@ -31,7 +31,7 @@ from worker.errors import RecastError, UnknownJob
 from worker.jobs import results
 from worker.jobs.board import Status
 from worker.jobs.intake import id_of
-from worker.jobs.layout import Job, Outcome
+from worker.jobs.layout import Outcome
 from worker.storage import StorageError
 
 router = APIRouter(tags=["jobs"])
@@ -76,7 +76,7 @@ _PROBLEMS = (
 )
 
 
-# The pattern is told, but not checked by the framework: what can't be a job is unknown, not invalid.
+# The pattern is published, but not checked by the framework: what can't be a job's id is unknown, not invalid.
 _ID = Path(alias="id", description="The job's id.", json_schema_extra={"pattern": JOB_ID})
 
 
@@ -142,7 +142,11 @@ async def start_job(
         await jobs.runner.wake(job.id)
     else:
         response.headers["Idempotent-Replayed"] = "true"
-    info = await _info(jobs, await _known(jobs, job), request)
+    try:
+        status = await jobs.board.status(job.id)
+    except StorageError:
+        status = Status(job, "queued", 0, 0)  # it is accepted all the same: an error would have it sent again
+    info = await _info(jobs, status, request)
     response.headers["Location"] = info.links.self
     return info
 
@@ -198,7 +202,7 @@ async def cancel_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo
     responses={200: _EVENTS, **responses("unknown-job", "not-ready")},
 )
 async def show_events(job_id: JobId, request: Request, jobs: JobsPart, last: LastEvent = None) -> Response:
-    """A job's progress as server-sent events, until it is over; whoever reconnects is told what it has missed."""
+    """A job's progress as server-sent events, until it is over; a client that reconnects gets what it has missed."""
     await jobs.board.status(job_id)
     stopping = anyio.Event()
     events = _events(jobs, job_id, _root(request), last, stopping)
@@ -207,7 +211,7 @@ async def show_events(job_id: JobId, request: Request, jobs: JobsPart, last: Las
 
 @router.get(
     "/jobs/{id}/pictures",
-    summary="What became of the pictures",
+    summary="Results and failures",
     response_description="Pictures that are finished.",
     responses=responses("unknown-job", "invalid-parameter", "not-ready"),
 )
@@ -252,13 +256,6 @@ async def _info(jobs: Jobs, status: Status, request: Request) -> JobInfo:
     return JobInfo(**dict(JobSummary.of(status, _root(request))), failures=listed)
 
 
-async def _known(jobs: Jobs, job: Job) -> Status:
-    try:
-        return await jobs.board.status(job.id)
-    except StorageError:
-        return Status(job, "queued", 0, 0)  # it is accepted all the same: an error would have it sent again
-
-
 def _root(request: Request) -> str:
     root: str = request.scope.get("root_path", "")
     return root
@@ -275,7 +272,7 @@ def _streamed(pieces: AsyncIterator[bytes], media_type: str, name: str, disposit
 async def _events(
     jobs: Jobs, job_id: str, root: str, last: str | None, stopping: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
-    """`last` is the id that the client has from an earlier stream: it is told nothing that it knows."""
+    """The job's events; `last` is the id of an event that the client has from an earlier stream."""
     said: object = None
     async with aclosing(_news(jobs, job_id, stopping)) as news:
         async for _ in news:
@@ -285,11 +282,12 @@ async def _events(
                 return  # The storage is away, or the job: the client asks again, and is answered by a problem.
             seen = str(status.done + status.failed)
             now = status.state, seen, status.position
-            if status.ended_at is not None:
-                yield _event("end", seen, JobSummary.of(status, root))
+            over = status.ended_at is not None
+            if over or (now != said and not (said is None and seen == last)):
+                data = JobSummary.of(status, root).model_dump_json()
+                yield ServerSentEvent(data, event="end" if over else "progress", id=seen)
+            if over:
                 return
-            if now != said and not (said is None and seen == last):
-                yield _event("progress", seen, JobSummary.of(status, root))
             said = now
             await asyncio.sleep(PAUSE_S)
 
@@ -317,7 +315,3 @@ async def _next(news: AsyncIterator[None]) -> bool:
     async for _ in news:
         return True
     return False
-
-
-def _event(name: str, seen: str, data: JobSummary) -> ServerSentEvent:
-    return ServerSentEvent(data.model_dump_json(), event=name, id=seen)

@@ -58,8 +58,6 @@ async def translate(
     """
     if wish.format is None and (liked := accepted(",".join(request.headers.getlist("accept")))):
         wish = wish.model_copy(update={"format": liked.name})
-    # Also before the upload: a misspelt domain must not cost the sending of a large picture.
-    pipeline.plan(wish)
     data = await picture(request, deadline=deadline)
     answer = await awaited(pipeline.translate(data, wish, deadline=deadline), request, deadline=deadline)
     headers = {
