@@ -109,9 +109,17 @@ def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.f
     manifest = step.bundle.manifest
     vector = own_labels(manifest, probabilities)
     strongest = max((term.strength for term in step.terms), default=0.0)
-    resolved = [(_domain(manifest, term.name), term) for term in step.terms if term.strength > 0]
-    for columns, wanted in _by_unit(manifest, resolved):
-        target, strength = _target(columns, wanted, vector[columns], probabilities[columns])
+    # A unit is what changes together: the columns of a group, or the one column of an attribute.
+    units: dict[tuple[int, ...], dict[int, Term]] = {}
+    for term in step.terms:
+        domain = _domain(manifest, term.name)
+        if term.strength > 0 and domain.column is not None:
+            members = tuple(columns_of(manifest.groups[domain.group] if domain.group else (domain,)))
+            units.setdefault(members, {})[members.index(domain.column)] = term
+    for members, wanted in units.items():
+        columns = list(members)
+        target, strength = _target(wanted, vector[columns], probabilities[columns])
+        # The picture as a whole is moved by `strongest`, so a weaker term moves its labels by its share of that.
         vector[columns] += np.float32(strength / strongest) * (target - vector[columns])
     if manifest.mask_columns:
         vector[~covered(step)] = 0
@@ -122,7 +130,7 @@ def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.f
 
 
 def covered(step: Step) -> NDArray[np.bool_]:
-    """Which label columns [c] a step says anything of: of joint sets, those of the sets that it asks for."""
+    """Which label columns [c] a step sets: of sets that were trained jointly, those of the sets that it asks for."""
     manifest = step.bundle.manifest
     names = (manifest.find(name) for name in manifest.label_order)
     asked = _masks(step)
@@ -168,7 +176,15 @@ def _assign(terms: Sequence[Term], bundles: Sequence[Bundle]) -> list[_Choice]:
     knowing = [[bundle for bundle in bundles if bundle.manifest.find(term.name)] for term in terms]
     for term, able in zip(terms, knowing, strict=True):
         if not able:
-            raise _unknown(term.name, [domain for bundle in bundles for domain in bundle.manifest.domains])
+            domains = [domain for bundle in bundles for domain in bundle.manifest.domains]
+            spellings = {spelling: domain.name for domain in domains for spelling in domain.spellings}
+            # Cut off, since the comparison takes quadratic time and the name may be as long as a URL.
+            close = difflib.get_close_matches(term.name[:_LONGEST_NAME], spellings, n=1)
+            nearest = spellings[close[0]] if close else None
+            known = tuple(dict.fromkeys(domain.name for domain in domains))
+            hint = f"; did you mean {nearest!r}?" if nearest else "."
+            message = f"there is no domain {_short(term.name)!r}{hint} Known: {', '.join(known) or 'none'}"
+            raise UnknownDomain(message, known=known, nearest=nearest)
     alone = next((bundle for bundle in knowing[0] if all(bundle in able for able in knowing)), None)
     choices: list[_Choice] = []
     for term, able in zip(terms, knowing, strict=True):
@@ -178,17 +194,6 @@ def _assign(terms: Sequence[Term], bundles: Sequence[Bundle]) -> list[_Choice]:
         domain = _domain(bundle.manifest, term.name)
         choices.append((bundle, domain, Term(domain.name, term.negated, term.strength)))
     return choices
-
-
-def _unknown(name: str, domains: Sequence[Domain]) -> UnknownDomain:
-    spellings = {spelling: domain.name for domain in domains for spelling in domain.spellings}
-    # Cut off: the comparison takes quadratic time, and the name comes from a stranger.
-    close = difflib.get_close_matches(name[:_LONGEST_NAME], spellings, n=1)
-    nearest = spellings[close[0]] if close else None
-    known = tuple(dict.fromkeys(domain.name for domain in domains))
-    hint = f"; did you mean {nearest!r}?" if nearest else "."
-    message = f"there is no domain {_short(name)!r}{hint} Known: {', '.join(known) or 'none'}"
-    return UnknownDomain(message, known=known, nearest=nearest)
 
 
 def _domain(manifest: Manifest, name: str) -> Domain:
@@ -219,7 +224,7 @@ def _check_bundles(choices: Sequence[_Choice]) -> None:
 def _steps(choices: Sequence[_Choice]) -> tuple[Step, ...]:
     steps: list[Step] = []
     kinds: list[tuple[Bundle, str, str | None]] = []
-    begin = 0  # of the steps of the graph that ran last; they differ in their mask, and each takes all its terms
+    begin = 0  # the first step of the graph that ran last; its steps differ in their mask, and each takes all its terms
     for bundle, domain, term in choices:
         kind = (bundle, domain.graph, domain.mask)
         if kinds and kinds[-1][:2] != kind[:2]:
@@ -233,20 +238,10 @@ def _steps(choices: Sequence[_Choice]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _by_unit(manifest: Manifest, resolved: Sequence[tuple[Domain, Term]]) -> list[tuple[list[int], dict[int, Term]]]:
-    # A unit is what changes together: the columns of a group, or the one column of an attribute.
-    units: dict[tuple[int, ...], dict[int, Term]] = {}
-    for domain, term in resolved:
-        if domain.column is not None:
-            members = manifest.groups[domain.group] if domain.group else (domain,)
-            columns = columns_of(members)
-            units.setdefault(tuple(columns), {})[columns.index(domain.column)] = term
-    return [(list(columns), wanted) for columns, wanted in units.items()]
-
-
 def _target(
-    columns: list[int], wanted: dict[int, Term], own: NDArray[np.float32], likely: NDArray[np.float32]
+    wanted: dict[int, Term], own: NDArray[np.float32], likely: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], float]:
+    """The labels of a unit at full strength, and that strength; `wanted` has terms by their place in the unit."""
     target = own.copy()
     for place, term in wanted.items():
         if not term.negated:
@@ -254,8 +249,9 @@ def _target(
             target[place] = 1
             return target, term.strength
     target[list(wanted)] = 0
-    if len(columns) > 1 and not target.any():
-        left = [place for place in range(len(columns)) if place not in wanted]
+    if len(target) > 1 and not target.any():
+        # Of a group one must hold, so the likeliest of those that were not taken away does.
+        left = [place for place in range(len(target)) if place not in wanted]
         target[max(left, key=lambda place: float(likely[place]))] = 1
     return target, max(term.strength for term in wanted.values())
 

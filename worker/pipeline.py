@@ -72,7 +72,7 @@ class Pipeline:
     ) -> None:
         """`threads` for decoding, composing and encoding; 0: one for each core.
 
-        `observe` is told of each picture that was translated what its stages took, seconds by name as in the timings.
+        `observe` is called for each translated picture with the seconds of its stages, by name as in the timings.
         """
         self._store, self._translator, self.limits = store, translator, limits
         self._observe, self._tracer = observe, tracer
@@ -175,7 +175,14 @@ class _Work:
         labels = [domains.labels(step, each) for each in own]
         vectors, strength = np.stack([vector for vector, _ in labels]), labels[0][1]
         after = await self._run(step.bundle, step.graph, before, vectors)
-        self._note(step, own[0], vectors[0], strength)
+        if step.bundle.manifest.graphs[step.graph].labels:
+            start, covered = own_labels(step.bundle.manifest, own[0]), domains.covered(step)
+            moved = start + strength * (vectors[0][: len(start)] - start)
+            # A label that this pass doesn't set stays as an earlier pass left it, or as the picture has it.
+            still = _by_name(step.bundle, start, ~covered)
+            self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
+        else:
+            self.applied |= {term.name: term.strength for term in step.terms}
         return await self.compose(partial(canvas.changed, boxes, before, after, strength))
 
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
@@ -183,10 +190,6 @@ class _Work:
         if by_face(self.wish, bundle):
             canvas = await self.compose(canvas.portrait)
         canvas, (box,), before = await self._focus(canvas, bundle)
-        cell = canvas.image
-        if self.wish.size == "original":
-            cell = await self.compose(partial(_cell, cell))
-            box = crop_box(cell.size, bundle.manifest.picture.crop)
         steps = [
             Step(bundle, domain.graph, (Term(domain.name, strength=self.wish.strength),))
             for domain in bundle.manifest.domains
@@ -194,8 +197,18 @@ class _Work:
         graphs = dict.fromkeys(step.graph for step in steps)
         runs = [self._rows(before, [step for step in steps if step.graph == graph]) for graph in graphs]
         made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
-        page = await self.compose(partial(_sheet, cell, box, before[0], made, self.wish.strength))
-        return Canvas(page, None)
+
+        def page() -> Image.Image:
+            cell, part = canvas.image, box
+            if self.wish.size == "original":
+                cell = cell.copy()
+                cell.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BICUBIC)
+                part = crop_box(cell.size, bundle.manifest.picture.crop)
+            strength = self.wish.strength
+            changed = [(name, compose.carry(cell, part, before[0], after, strength)) for name, after in made.items()]
+            return compose.sheet([("original", cell), *changed])
+
+        return Canvas(await self.compose(page), None)
 
     async def compose(self, function: Callable[[], T]) -> T:
         """The function's result, from a thread of the pool."""
@@ -249,28 +262,7 @@ class _Work:
             self.applied |= _by_name(bundle, own_labels(bundle.manifest, own), np.ones(len(own), bool))
         return {step.terms[0].name: pixels for step, pixels in zip(steps, rows, strict=True)}
 
-    def _note(self, step: Step, own: Floats, vector: Floats, strength: float) -> None:
-        if step.bundle.manifest.graphs[step.graph].labels:
-            start, covered = own_labels(step.bundle.manifest, own), domains.covered(step)
-            moved = start + strength * (vector[: len(start)] - start)
-            # What this pass says nothing of stays as a pass before it left it, or as the picture has it.
-            still = _by_name(step.bundle, start, ~covered)
-            self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
-        else:
-            self.applied |= {term.name: term.strength for term in step.terms}
-
 
 def _by_name(bundle: Bundle, vector: Floats, columns: NDArray[np.bool_]) -> dict[str, float]:
     rows = zip(bundle.manifest.label_order, vector, columns, strict=True)
     return {name: round(float(value), 4) for name, value, wanted in rows if wanted}
-
-
-def _cell(image: Image.Image) -> Image.Image:
-    cell = image.copy()
-    cell.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BICUBIC)
-    return cell
-
-
-def _sheet(cell: Image.Image, box: Box, before: Pixels, made: dict[str, Pixels], strength: float) -> Image.Image:
-    changed = [(name, compose.carry(cell, box, before, after, strength)) for name, after in made.items()]
-    return compose.sheet([("original", cell), *changed])
