@@ -58,7 +58,7 @@ async def store(request: Request) -> Store:
 
 
 async def translator(request: Request) -> Translator:
-    """The door to inference; asked here only whether it is ready."""
+    """Inference; the routes only ask whether it is ready."""
     found: Translator = request.app.state.translator
     return found
 

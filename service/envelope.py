@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observer import Observer
-from service.problems import answer, unexpected
+from service.problems import respond, unexpected
 from worker.errors import RecastError, TimedOut, TooLarge
 
 PAGE_POLICY = (
@@ -159,7 +159,7 @@ def _add_headers(headers: MutableHeaders, request_id: str) -> None:
 
 def _problem(error: Exception, request_id: str) -> Response:
     if isinstance(error, RecastError):
-        return answer(error, request_id)
+        return respond(error, request_id)
     _log.error("request %s failed", request_id, exc_info=error)
     return unexpected(request_id)
 

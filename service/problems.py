@@ -123,7 +123,7 @@ class Problem(BaseModel):
     """The same as the header X-Request-Id."""
 
 
-def answer(error: RecastError, request_id: str, *, extra: Mapping[str, object] | None = None) -> JSONResponse:
+def respond(error: RecastError, request_id: str, *, extra: Mapping[str, object] | None = None) -> JSONResponse:
     """The response for one of our own errors; `extra` are further members of the problem."""
     headers = {}
     if error.retry_after is not None:
@@ -140,7 +140,7 @@ def answer(error: RecastError, request_id: str, *, extra: Mapping[str, object] |
 def unexpected(request_id: str) -> JSONResponse:
     """The blank answer to an unforeseen error; the log has the rest under the same id."""
     detail = "the request could not be served; the log of the service has the reason under this request id"
-    return answer(InternalError(detail), request_id)
+    return respond(InternalError(detail), request_id)
 
 
 def install(app: FastAPI) -> None:
@@ -182,9 +182,9 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     request_id: str = request.state.request_id
     if isinstance(error.__cause__, RecastError):
         # The framework wraps whatever goes wrong while it reads a body; ours says more.
-        return answer(error.__cause__, request_id)
+        return respond(error.__cause__, request_id)
     if error.status_code == 404:
-        return answer(NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists every call"), request_id)
+        return respond(NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists every call"), request_id)
     if error.status_code == 405:
         detail = f"{request.url.path[:200]} does not take {request.method}"
         return _response(MethodNotAllowed.code, 405, detail, request_id, headers=error.headers)
@@ -209,7 +209,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     else:
         message = explain(first)
         extra |= {"value": str(first["input"])[:100], "allowed": known.get(name)}
-    return answer(InvalidParameter(message), request_id=request.state.request_id, extra=extra)
+    return respond(InvalidParameter(message), request_id=request.state.request_id, extra=extra)
 
 
 def _parameters(request: Request) -> dict[str, object]:

@@ -195,7 +195,7 @@ class JobSummary(Out):
     done: int
     """Of these, translated."""
     failed: int
-    """Of these, not to be translated."""
+    """Of these, failed."""
     position: int | None
     """Jobs that come before it, while it is queued."""
     rate: float | None

@@ -1,6 +1,6 @@
-"""One picture out of a request's body, or a job's many; what the client says of name and type is not believed.
+"""Reads one picture, or a job's many, from a request's body; the client's word on name and type is not trusted.
 
-A picture alone is read whole. Of a job's pictures one at a time is in memory, and its ZIP lies on the disk.
+A single picture is read whole. Of a job, one picture at a time is in memory, and its ZIP lies on the disk.
 """
 
 import asyncio

@@ -33,7 +33,7 @@ class Wish(BaseModel):
     size: Literal["original", "model"] = "original"
     """Size of the result: the picture's own width and height, or the network's."""
     format: Literal["jpeg", "png", "webp", "avif"] | None = None
-    """Format of the result; by default the picture's own, or png. POST /translate looks at Accept first."""
+    """Format of the result; by default the picture's own, or png. One picture over HTTP follows Accept first."""
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     """Quality of lossy formats, 1 to 100."""
 

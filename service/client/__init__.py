@@ -8,7 +8,9 @@
 answer, `Unreachable` a broken connection, `InputError` something here that can't be sent.
 """
 
-from service.client.answers import (
+from service.client.calls import Stored, gather
+from service.client.clients import AsyncClient, Client
+from service.client.values import (
     ClientError,
     Failure,
     Fetched,
@@ -19,8 +21,6 @@ from service.client.answers import (
     Translated,
     Unreachable,
 )
-from service.client.calls import Stored, gather
-from service.client.clients import AsyncClient, Client
 from worker.wish import Wish
 
 __all__ = [

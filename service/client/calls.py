@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client import answers
-from service.client.answers import InputError, Job, Model, Page, Translated, foreign, refusal
+from service.client import values
+from service.client.values import InputError, Job, Model, Page, Translated, foreign, refusal
 from worker.wish import Wish
 
 Value = TypeVar("Value")
@@ -131,7 +131,7 @@ class Call(Generic[Value]):
     silence: float | None = None
     """Seconds for which the service may say nothing before it is given up; None: as usual."""
 
-    def answer(self, response: httpx.Response) -> Value:
+    def value(self, response: httpx.Response) -> Value:
         """The value of a response whose body has been read; raises what it says went wrong."""
         if not response.is_success:
             raise refusal(response)
@@ -166,7 +166,7 @@ def find(key: str) -> Call[Job | None]:
     """The job that was submitted with an Idempotency-Key."""
 
     def only(response: httpx.Response) -> Job | None:
-        return next((answers.job(each) for each in response.json()["jobs"]), None)
+        return next((values.job(each) for each in response.json()["jobs"]), None)
 
     return Call("GET", "/jobs", only, headers={"Idempotency-Key": key})
 
@@ -181,7 +181,7 @@ def jobs(limit: int, before: str | None) -> Call[list[Job]]:
     asked: Query = {"limit": str(limit)}
     if before is not None:
         asked["before"] = before
-    return Call("GET", "/jobs", lambda response: [answers.job(each) for each in response.json()["jobs"]], asked)
+    return Call("GET", "/jobs", lambda response: [values.job(each) for each in response.json()["jobs"]], asked)
 
 
 def cancel(job_id: str) -> Call[Job]:
@@ -199,7 +199,7 @@ def events(job_id: str, last_id: str | None) -> Call[None]:
 
 def pictures(job_id: str, after: int) -> Call[Page]:
     """What became of a job's pictures, from a place of the list on."""
-    return Call("GET", f"{_of(job_id)}/pictures", lambda response: answers.page(response.json()), {"after": str(after)})
+    return Call("GET", f"{_of(job_id)}/pictures", lambda response: values.page(response.json()), {"after": str(after)})
 
 
 def result(job_id: str, name: str) -> Call[None]:
@@ -209,7 +209,7 @@ def result(job_id: str, name: str) -> Call[None]:
 
 def models() -> Call[list[Model]]:
     """Every bundle that is served, in rank."""
-    return Call("GET", "/models", lambda response: [answers.model(each) for each in response.json()["models"]])
+    return Call("GET", "/models", lambda response: [values.model(each) for each in response.json()["models"]])
 
 
 def domains() -> Call[dict[str, tuple[str, ...]]]:
@@ -234,7 +234,7 @@ def _of(job_id: str) -> str:
 
 
 def _job(response: httpx.Response) -> Job:
-    return answers.job(response.json())
+    return values.job(response.json())
 
 
 def _nothing(response: httpx.Response) -> None:

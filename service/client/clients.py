@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from service.client import answers, calls
-from service.client.answers import ClientError, Fetched, InputError, Job, Model, Translated, Unreachable, foreign
+from service.client import calls, values
 from service.client.calls import Asked, Form, Sending, Stored, gather
 from service.client.connection import Connection, Patience, Trouble
 from service.client.fetching import Fetch, Fetching, Shelf
+from service.client.values import ClientError, Fetched, InputError, Job, Model, Translated, Unreachable, foreign
 
 Result = TypeVar("Result")
 Pictures = Path | Iterable[Path] | Mapping[str, Path | bytes] | Stored
@@ -63,7 +63,10 @@ class AsyncClient:
 
     async def translate(self, picture: bytes | Path, wish: Asked) -> Translated:
         """One picture, translated while you wait."""
-        data = picture if isinstance(picture, bytes) else await asyncio.to_thread(_read, picture)
+        try:
+            data = picture if isinstance(picture, bytes) else await asyncio.to_thread(picture.read_bytes)
+        except OSError as error:
+            raise InputError(f"{picture!s} can't be read: {error.strerror}") from None
         return await self._connection.send(calls.translate(data, wish))
 
     async def submit(
@@ -274,7 +277,14 @@ class Feed:
         """The job after each event that these bytes end; KeyError, TypeError or ValueError if they tell of no job."""
         # What comes is JSON, in which a carriage return is escaped: here they only end lines.
         *events, self._rest = (self._rest + piece.replace(b"\r", b"")).split(b"\n\n")
-        return [job for event in events for job in self._event(event.decode())]
+        news: list[Job] = []
+        for event in events:
+            lines = (line.partition(":") for line in event.decode().split("\n"))
+            fields = {name: value.strip() for name, _, value in lines}
+            if "data" in fields:
+                self.last_id = fields.get("id", self.last_id)
+                news += self.see(values.job(json.loads(fields["data"])))
+        return news
 
     def see(self, job: Job) -> Iterator[Job]:
         """The job, unless nothing is new."""
@@ -283,12 +293,6 @@ class Feed:
         if news != self._last:
             self._last = news
             yield news
-
-    def _event(self, event: str) -> Iterator[Job]:
-        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in event.split("\n"))}
-        if "data" in fields:
-            self.last_id = fields.get("id", self.last_id)
-            yield from self.see(answers.job(json.loads(fields["data"])))
 
 
 class _Loop:
@@ -326,13 +330,6 @@ class _Loop:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _read(picture: Path) -> bytes:
-    try:
-        return picture.read_bytes()
-    except OSError as error:
-        raise InputError(f"{picture} can't be read: {error.strerror}") from None
 
 
 def _form(pictures: Path | Iterable[Path] | Mapping[str, Path | bytes], on_progress: Sending | None) -> Form:

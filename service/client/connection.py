@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from service.client.answers import ClientError, InputError, Problem, Unreachable, connected, refusal
 from service.client.calls import Call, Form
+from service.client.values import ClientError, InputError, Problem, Unreachable, connected, refusal
 
 Value = TypeVar("Value")
 Trouble = Callable[[ClientError, float], None]
@@ -117,7 +117,7 @@ class Connection:
             if not error.sent or len(call.body or b"") < _UNHEARD:
                 raise
             return await self._from_thread(call)
-        return call.answer(response)
+        return call.value(response)
 
     async def _from_thread(self, call: Call[Value]) -> Value:
         """The answer through a blocking socket: only that gets an answer that comes before a long body was read.
@@ -133,7 +133,7 @@ class Connection:
                 http = httpx.Client(base_url=self.url, headers=self._headers, timeout=self._timeout)
                 with http, connected(self.url):
                     response = http.request(**self._request(call))
-                done.set_result(call.answer(response))
+                done.set_result(call.value(response))
             except BaseException as error:
                 done.set_exception(error)
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from service.client import calls
-from service.client.answers import Failure, Fetched, InputError, Job
 from service.client.calls import Call
 from service.client.connection import Connection
+from service.client.values import Failure, Fetched, InputError, Job
 
 Fetching = Callable[[Job, int], None]
 """It is called with the job as it is now, and how many of its results lie in the folder."""

@@ -63,7 +63,7 @@ class Courier:
         draw: Callable[[], float] = random.random,
         observe: Callable[[Delivery], None] = lambda delivery: None,
     ) -> None:
-        """`describe` gives the job as GET /jobs/ID shows it, without its failures, as something that pydantic writes.
+        """`describe` gives the job as the service shows it, as something that pydantic can write.
 
         `clock` gives seconds since 1970, `draw` numbers from 0 to 1; `observe` is told of each attempt.
         """

@@ -18,7 +18,7 @@ import httpx
 from pydantic import TypeAdapter
 
 FOREIGN = "not-recast"
-"""The code of a Problem where something answers that is no Recast service."""
+"""The code of a Problem where something other than a Recast service answers."""
 
 _GATEWAY = (502, 503, 504)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -96,7 +96,7 @@ class Translated:
     model: str
     """The bundle, or bundles, as `name@version`."""
     domains: dict[str, float]
-    """What was really applied, every label by its name."""
+    """What was applied: every label by its name."""
     timings: dict[str, float]
     """Milliseconds by step: `decode`, `queue`, `infer`, `compose`, `encode`."""
 
@@ -126,7 +126,7 @@ class Job:
     done: int
     """Of these, translated."""
     failed: int
-    """Of these, not to be translated."""
+    """Of these, failed."""
     position: int | None
     """Jobs that come before it, while it is queued."""
     rate: float | None
@@ -147,7 +147,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `results` has brought."""
+    """What `results` has fetched."""
 
     job: Job
     """As it was in the end."""
@@ -207,7 +207,7 @@ def page(data: Mapping[str, Any]) -> Page:
 
 
 def refusal(response: httpx.Response) -> ClientError:
-    """What an answer without success says; its body has been read."""
+    """The error that an answer without success stands for; its body has been read."""
     members: Any = None
     if response.headers.get("Content-Type", "").startswith("application/problem+json"):
         with suppress(ValueError):
@@ -225,14 +225,14 @@ def refusal(response: httpx.Response) -> ClientError:
             extras={name: value for name, value in members.items() if name not in known},
         )
     if response.status_code in _GATEWAY:
-        # Said by something in between: the service itself answers with problems.
+        # From a proxy in between: the service itself answers with problems.
         message = f"{response.url.host} can't reach the service behind it ({response.status_code})"
         return Unreachable(message, sent=True)
     return foreign(response)
 
 
 def foreign(response: httpx.Response) -> Problem:
-    """What to say of an answer that no Recast service gives."""
+    """The error for an answer that no Recast service gives."""
     kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
     said = f"it answers {response.status_code} with {kind}"
     if response.has_redirect_location:
