@@ -31,7 +31,7 @@ class Keys:
         return bool(self._keys)
 
     def find(self, offered: str | None) -> int | None:
-        """The place of the key that a header offers, if any; compares with every key, so that the time reveals nothing."""
+        """The place of the key that a header offers; compares with every key, so that the time reveals nothing."""
         if offered is None:
             return None
         # Headers arrive as latin-1, whatever the client meant: back to the bytes that it sent.
