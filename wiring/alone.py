@@ -11,9 +11,7 @@ from worker.engine.library import Library
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
-from worker.jobs.rounds import rounds
-from worker.jobs.runner import Runner
+from worker.jobs.runner import Local, Runner
 from worker.jobs.webhooks import Courier
 from worker.translator import Translator
 
@@ -44,7 +42,7 @@ async def alone(place: Place) -> AsyncIterator[tuple[Translator, Runner]]:
     place.metrics.watch_depth(lambda: translator.depth)
     runner = Local(Board(place.storage), chunks, ended=partial(_tell, courier), at_once=CHUNKS_AT_ONCE)
     try:
-        async with beside(rounds(courier)):
+        async with beside(courier.rounds()):
             await runner.start()
             yield translator, runner
     finally:

@@ -34,8 +34,8 @@ from worker.exposition import Registry
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.dispatch import Dispatch
+from worker.jobs.queued import Shift
 from worker.jobs.roots import Roots
-from worker.jobs.shift import Shift
 from worker.jobs.webhooks import Courier
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline

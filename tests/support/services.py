@@ -30,9 +30,8 @@ from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.intake import Intake
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
 from worker.jobs.roots import Roots
-from worker.jobs.runner import Runner
+from worker.jobs.runner import Local, Runner
 from worker.jobs.webhooks import Courier
 from worker.pipeline import Pipeline
 from worker.settings import EngineSettings, JobSettings

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.addresses import Resolver, literal, may_call
+from worker.caller import Resolver, literal, may_call
 
 PUBLIC = [
     "1.1.1.1",

@@ -228,7 +228,7 @@ def mark(number: int, put_at: float, pictures: int = 30) -> Mark:
 )
 def test_the_rate_is_that_of_the_last_minute(marks: list[Mark], begun_at: float, rate: float | None) -> None:
     """Pictures per second since the job was begun, or of the last minute; slower ones have it over all their time."""
-    assert board._rate(marks, begun_at, 1000.0) == rate
+    assert board.rate_of(marks, begun_at, 1000.0) == rate
 
 
 def test_the_time_left_follows_from_the_rate() -> None:

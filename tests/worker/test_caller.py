@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from support.receivers import Reply, certificate, receiver
 
-from worker.addresses import Resolver
-from worker.caller import LONGEST_URL, Answer, Caller, CallError
+from worker.caller import LONGEST_URL, Caller, CallError, Resolver, Response
 from worker.errors import InvalidParameter
 
 TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -23,7 +22,7 @@ def call(
     look_up: Callable[[str], Iterable[str]] | None = None,
     total_s: float = 10.0,
     tls: ssl.SSLContext = TRUSTS_NOBODY,
-) -> Answer:
+) -> Response:
     """One call, with a body of two letters."""
     caller = Caller(private=private, total_s=total_s, resolver=Resolver(look_up), tls=tls)
     try:
@@ -40,7 +39,7 @@ def leads_to(*addresses: str) -> Callable[[str], Iterable[str]]:
 def test_what_is_posted_arrives() -> None:
     """Body, headers, path and query are those of the call, and nothing of the answer but its head comes back."""
     with receiver(Reply(202, {"Retry-After": "7"}, b"body")) as there:
-        assert call(there.url(path="/a%20b?c=d")) == Answer(202, "7")
+        assert call(there.url(path="/a%20b?c=d")) == Response(202, "7")
     (request,) = there.received
     assert request.path == "/a%20b?c=d"
     assert request.body == b"{}"

@@ -58,9 +58,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Moody(Recorder):
-    """A translator that raises what waits in `errors` before it works; `most` is how many it had at a time."""
+    """A translator that raises what waits in `errors` before it works, None: nothing; `most`: how many at a time."""
 
-    def __init__(self, inner: Translator, *errors: Exception) -> None:
+    def __init__(self, inner: Translator, *errors: Exception | None) -> None:
         super().__init__(inner)
         self.errors = list(errors)
         self.now = self.most = 0
@@ -77,8 +77,8 @@ class Moody(Recorder):
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            if self.errors:
-                raise self.errors.pop(0)
+            if self.errors and (error := self.errors.pop(0)):
+                raise error
             return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
         finally:
             self.now -= 1
@@ -287,10 +287,10 @@ def test_what_may_pass_is_raised_and_tried_again(store: Store, translator: Recor
     async def test() -> None:
         storage = memory()
         job = await put_job(storage, PICTURES)
-        moods = Moody(translator, error)
+        moods = Moody(translator, None, None, error)
         pipeline = moody(store, moods)
         with pytest.raises(type(error)):
-            await doing(storage, pipeline).do(job, 0)
+            await doing(storage, pipeline, at_once=1).do(job, 0)
         assert await finished(storage, job) == []
         assert len(await outputs(storage, job)) == 2
         assert (await begun(storage, job)).left
@@ -367,6 +367,42 @@ def test_a_root_that_is_not_here_is_waited_for(pipeline: Pipeline) -> None:
             job = await put_job(storage, PICTURES, **place)  # type: ignore[arg-type]
             with pytest.raises(NotReady, match="no storage root"):
                 await doing(storage, pipeline).do(job, 0)
+
+    run(test())
+
+
+def test_an_error_stops_the_other_pictures(store: Store, translator: Recorder) -> None:
+    """A chunk that will be tried again computes nothing more, and raises only when all its pictures have stopped."""
+
+    class Failing(Stuck):
+        async def translate(
+            self,
+            bundle: Bundle,
+            graph: str,
+            pixels: NDArray[np.uint8],
+            labels: NDArray[np.float32] | None,
+            *,
+            deadline: float,
+        ) -> Translated:
+            if self.waiting == 1:
+                raise RuntimeError("the graph failed")
+            try:
+                return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+
+        cancelled = 0
+
+    async def test() -> None:
+        storage = memory()
+        job = await put_job(storage, PICTURES)
+        failing = Failing(translator, answers=0, waiting=3)
+        pipeline = moody(store, failing)
+        with pytest.raises(RuntimeError, match="the graph failed"):
+            await asyncio.wait_for(doing(storage, pipeline).do(job, 0), 10)
+        pipeline.close()
+        assert failing.cancelled == 2
 
     run(test())
 
@@ -604,6 +640,38 @@ def test_a_chunk_under_way_stops_when_its_job_is_cancelled(
         end = await Board(storage).conclude(job)
         assert end is not None
         assert (end.state, end.done, end.failed) == ("cancelled", 1, 0)
+
+    run(test())
+
+
+def test_a_watch_that_fails_is_no_cancelled_job(
+    store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When looking for a cancellation ends in an unexpected error, the chunk is tried again, not committed in part."""
+    monkeypatch.setattr(chunks, "LOOK_S", 0.001)
+
+    class Closed(Storage):
+        broken = False
+
+        async def has(self, path: str) -> bool:
+            if self.broken and path == layout.cancelled("job"):
+                raise RuntimeError("the client is closed")
+            return await super().has(path)
+
+    async def test() -> None:
+        storage = Closed(MemoryStore())
+        job = await put_job(storage, PICTURES)
+        stuck = Stuck(translator, answers=1, waiting=2)
+        pipeline = moody(store, stuck)
+        working = asyncio.ensure_future(doing(storage, pipeline).do(job, 0))
+        await stuck.full.wait()
+        while not await outputs(storage, job):
+            await asyncio.sleep(0)
+        storage.broken = True
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            await working
+        pipeline.close()
+        assert await Board(storage).unfinished(job) == [0]
 
     run(test())
 

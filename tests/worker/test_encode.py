@@ -1,6 +1,7 @@
 """Files that are written hold the picture, its alpha, profile and copyright, the provenance mark, and nothing else."""
 
 import io
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from support.pictures import difference, exif, noise, ramp, scene, written
 from worker.errors import InvalidParameter
 from worker.imaging import formats
 from worker.imaging.decode import decode
-from worker.imaging.encode import encode
+from worker.imaging.encode import DIGITAL_SOURCE_TYPE, encode, xmp
 from worker.imaging.formats import FORMATS, Format
-from worker.imaging.provenance import DIGITAL_SOURCE_TYPE
 from worker.settings import Limits
 
 WRITTEN = [format for format in FORMATS if format.writes]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 each_written = pytest.mark.parametrize("format", WRITTEN, ids=lambda format: format.name)
 
@@ -161,3 +163,22 @@ def test_what_followed_a_picture_is_gone() -> None:
     data = plain(decoded.image, formats.PNG)
     assert b"<script" not in data
     assert np.array_equal(np.asarray(opened(data)), np.asarray(scene()))
+
+
+def test_the_packet_is_well_formed_and_marked() -> None:
+    """Between its wrappers the packet is XML whose one description carries DigitalSourceType."""
+    description = ElementTree.fromstring(xmp().decode()).find(f"{RDF}RDF/{RDF}Description")
+    assert description is not None
+    assert description.findtext(f"{IPTC}DigitalSourceType") == DIGITAL_SOURCE_TYPE
+    assert description.get(f"{RDF}about") == ""
+
+
+def test_the_term_is_the_one_for_changed_pictures() -> None:
+    """The term is IPTC's for a composite with trained algorithmic media, not that for purely made-up pictures."""
+    assert DIGITAL_SOURCE_TYPE.rpartition("/")[2] == "compositeWithTrainedAlgorithmicMedia"
+
+
+def test_the_packet_has_xmps_wrapper() -> None:
+    """The packet begins and ends with the processing instructions by which scanners find it."""
+    assert xmp().startswith('<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode())
+    assert xmp().endswith(b'<?xpacket end="r"?>')

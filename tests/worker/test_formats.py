@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from worker.imaging import formats
-from worker.imaging.formats import FORMATS, Format, by_extension, by_media_type, by_name, sniff
+from worker.imaging.formats import FORMATS, Format, by_extension, by_media_type, by_name, extension, sniff, stem
 
 
 def file_of(format: Format) -> bytes:
@@ -102,3 +102,10 @@ def test_formats_that_pillow_lacks_are_not_offered() -> None:
     Image.init()
     assert all(format.pillow in Image.OPEN for format in FORMATS)
     assert all(format.pillow in Image.SAVE for format in FORMATS if format.writes)
+
+
+def test_only_a_picture_formats_extension_is_one() -> None:
+    """Other dots belong to the name, so photo.v1 and photo.v2 are two pictures."""
+    names = ("a.jpg", "b.TIFF", "a.b.webp", "photo.v1", "x/.png", "a.png/b", "jpg")
+    assert [stem(name) for name in names] == ["a", "b", "a.b", "photo.v1", "x/.png", "a.png/b", "jpg"]
+    assert [extension(name) for name in names] == [".jpg", ".TIFF", ".webp", "", "", "", ""]

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from support.zips import DEFLATED, LINK, Member, wide, written
 
 from worker.errors import InvalidParameter, RecastError, TooLarge, UnreadableImage
-from worker.jobs.archive import FREE, pictures
+from worker.jobs.archive import FREE, files
 
 MAX_BYTES = 100_000
 
 
 def unpacked(data: bytes, *, most: int = 100, max_bytes: int = MAX_BYTES) -> list[tuple[str, bytes]]:
     """Every file that comes out."""
-    return [(name, content) for name, content in pictures(BytesIO(data), most=most, max_bytes=max_bytes)]
+    return [(name, content) for name, content in files(BytesIO(data), most=most, max_bytes=max_bytes)]
 
 
 def archive(*members: Member) -> bytes:
@@ -109,7 +109,7 @@ def test_equal_names_all_come_out() -> None:
 def test_names_that_lead_out_are_refused(name: bytes) -> None:
     """Parent folders, absolute paths, drives and zero bytes refuse the whole archive before anything comes out."""
     with pytest.raises(InvalidParameter, match="leads out of it"):
-        next(pictures(BytesIO(one(name)), most=100, max_bytes=MAX_BYTES))
+        next(files(BytesIO(one(name)), most=100, max_bytes=MAX_BYTES))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_bomb_never_unfolds_in_memory() -> None:
     file = BytesIO(written([Member(b"a.png", b"", DEFLATED, packed=packed)]))
     tracemalloc.start()
     try:
-        assert [len(data) for _, data in pictures(file, most=1, max_bytes=MAX_BYTES)] == [MAX_BYTES + 1]
+        assert [len(data) for _, data in files(file, most=1, max_bytes=MAX_BYTES)] == [MAX_BYTES + 1]
         assert tracemalloc.get_traced_memory()[1] < 10 * MAX_BYTES
     finally:
         tracemalloc.stop()
@@ -187,11 +187,11 @@ def test_too_many_files_are_refused_before_any_comes_out() -> None:
     clutter = [Member(b"%d/" % number) for number in range(10)]
     assert len(unpacked(written([*plain[:10], *clutter]), most=10)) == 10
     with pytest.raises(TooLarge, match="more than 10 pictures"):
-        next(pictures(BytesIO(written(plain)), most=10, max_bytes=MAX_BYTES))
+        next(files(BytesIO(written(plain)), most=10, max_bytes=MAX_BYTES))
     with pytest.raises(TooLarge, match="21 entries"):
-        next(pictures(BytesIO(written([*plain, *clutter])), most=10, max_bytes=MAX_BYTES))
+        next(files(BytesIO(written([*plain, *clutter])), most=10, max_bytes=MAX_BYTES))
     with pytest.raises(TooLarge, match="4000000000 entries"):
-        next(pictures(BytesIO(written(plain, entries=4_000_000_000, large=True)), most=10, max_bytes=MAX_BYTES))
+        next(files(BytesIO(written(plain, entries=4_000_000_000, large=True)), most=10, max_bytes=MAX_BYTES))
 
 
 def test_memory_does_not_grow_with_the_directory() -> None:
@@ -199,7 +199,7 @@ def test_memory_does_not_grow_with_the_directory() -> None:
     file = BytesIO(written([Member(b"%05d.png" % number, b"x" * 50) for number in range(2000)]))
     tracemalloc.start()
     try:
-        assert sum(1 for _ in pictures(file, most=2000, max_bytes=MAX_BYTES)) == 2000
+        assert sum(1 for _ in files(file, most=2000, max_bytes=MAX_BYTES)) == 2000
         assert tracemalloc.get_traced_memory()[1] < 300_000
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""Log lines: their two forms, and the ids that they bear."""
+"""Log lines: their two forms, and the ids that they set_ids."""
 
 import asyncio
 import io
@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 
 from worker import logs
-from worker.logs import JsonLines, TextLines, bear
+from worker.logs import JsonLines, TextLines, set_ids
 
 
 @pytest.fixture
@@ -54,16 +54,16 @@ def test_an_exception_stays_in_its_line(log: logging.Logger) -> None:
 
 
 def test_lines_bear_the_ids_of_their_task(log: logging.Logger) -> None:
-    """A task's lines bear its own ids and those of the task that began it, and never another's."""
+    """A task's lines set_ids its own ids and those of the task that began it, and never another's."""
     stream = written(log, JsonLines())
 
     async def work(job_id: str) -> None:
-        bear(job_id=job_id)
+        set_ids(job_id=job_id)
         await asyncio.sleep(0)
         log.warning(job_id)
 
     async def request() -> None:
-        bear(request_id="r")
+        set_ids(request_id="r")
         await asyncio.gather(work("a"), work("b"))
         log.warning("end")
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.jobs.names import LONGEST, Names, bare, clean, is_picture
+from worker.imaging.formats import stem
+from worker.jobs.intake import LONGEST_NAME, Names, clean
 
 
 @pytest.mark.parametrize(
@@ -37,32 +38,14 @@ def test_a_name_is_made_clean(given: str, wanted: str) -> None:
 
 
 def test_a_long_name_keeps_its_suffix() -> None:
-    """A name is cut so that with any number behind it LONGEST bytes are enough, never within a character."""
+    """A name is cut so that with any number behind it LONGEST_NAME bytes are enough, never within a character."""
     for name in ("x" * 300 + ".jpg", "猫" * 300 + ".jpeg", "a/" * 150 + "b.png"):
         names = Names()
         for _ in range(3):
             taken = names.take(name)
-            assert len(taken.encode()) <= LONGEST
+            assert len(taken.encode()) <= LONGEST_NAME
             assert taken.endswith(name[-4:])
             assert "\ufffd" not in taken
-
-
-def test_only_a_picture_formats_suffix_is_a_suffix() -> None:
-    """Other dots belong to the name, so that photo.v1 and photo.v2 are two."""
-    assert [bare(name) for name in ("a.jpg", "b.TIFF", "photo.v1", "x/.png", "a.png/b")] == [
-        "a",
-        "b",
-        "photo.v1",
-        "x/.png",
-        "a.png/b",
-    ]
-    assert [is_picture(name) for name in ("a.jpg", "a.b.webp", "a.txt", "jpg", ".jpg")] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
 
 
 def test_equal_names_get_numbers() -> None:
@@ -86,11 +69,11 @@ def test_any_names_become_different_outputs(given: list[str]) -> None:
     """Whatever is given: relative, short, printable paths, and no output's path is another's or a folder of one."""
     names = Names()
     taken = [names.take(name) for name in given]
-    outputs = [f"{bare(name)}.png".casefold() for name in taken]
+    outputs = [f"{stem(name)}.png".casefold() for name in taken]
     assert len(set(outputs)) == len(outputs)
     for name in taken:
         parts = name.split("/")
-        assert len(name.encode()) <= LONGEST
+        assert len(name.encode()) <= LONGEST_NAME
         assert all(part and part not in (".", "..") for part in parts)
         assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
         folders = {"/".join(parts[:depth]).casefold() for depth in range(1, len(parts))}

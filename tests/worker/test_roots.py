@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import InvalidParameter
+from worker.jobs import roots as module
 from worker.jobs.roots import Roots
 from worker.storage import StorageError
 
@@ -158,3 +159,57 @@ def test_outputs_never_go_where_pictures_are_read(tmp_path: Path, source: str, d
             roots.require_apart(source, destination)
     else:
         roots.require_apart(source, destination)
+
+
+def overlap(roots: Roots, source: str, destination: str) -> bool:
+    """Whether the two folders are refused together."""
+    try:
+        roots.require_apart(source, destination)
+    except InvalidParameter:
+        return True
+    return False
+
+
+def test_one_folder_under_two_names_overlaps(tmp_path: Path) -> None:
+    """Roots that lead to one folder by a link, by `..` or as a URL are one, and so are folders within them."""
+    photos = tmp_path / "photos"
+    (photos / "in").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(photos)
+    (photos / "out").symlink_to(photos / "in")
+    places = {
+        "photos": str(photos),
+        "link": str(tmp_path / "link"),
+        "dots": str(tmp_path / "photos/in/.."),
+        "url": photos.as_uri(),
+        "within": str(tmp_path / "link/in"),
+    }
+    roots = Roots(places)
+    for name in ("link", "dots", "url"):
+        assert overlap(roots, "photos", name)
+        assert overlap(roots, "photos/in", f"{name}/in/new")
+        assert not overlap(roots, "photos/in", f"{name}/made")
+    assert overlap(roots, "photos/in", "within")
+    assert overlap(roots, "within", "photos/in/made")
+    assert not overlap(roots, "within/a", "photos/in/b")
+    assert overlap(roots, "photos/in", "photos/out")
+
+
+def test_a_folder_that_is_mounted_twice_overlaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two mounts of one folder overlap, and so do mounts of a folder and of one in it, as a container may have."""
+    photos, out, other = (tmp_path / name for name in ("my photos", "out", "other"))
+    mounts = tmp_path / "mountinfo"
+    rows = [
+        "20 1 254:0 / / rw - ext4 /dev/vda rw",
+        f"21 20 254:1 / {out} rw - ext4 /dev/vdb rw",
+        rf"22 20 8:1 /data {str(photos).replace(' ', chr(92) + '040')} rw - ext4 /dev/sda rw",
+        f"23 20 8:1 /data/out {out} rw - ext4 /dev/sda rw",
+        f"24 20 8:1 /database {other} rw - ext4 /dev/sda rw",
+    ]
+    mounts.write_text("\n".join(rows) + "\n")
+    monkeypatch.setattr(module, "MOUNTS", mounts)
+    roots = Roots({"photos": str(photos), "out": str(out), "other": str(other), "disk": str(tmp_path / "disk")})
+    assert overlap(roots, "photos", "out")
+    assert overlap(roots, "photos/out/2024", "out")
+    assert not overlap(roots, "photos/in", "out")
+    assert not overlap(roots, "photos", "other")
+    assert not overlap(roots, "photos", "disk")

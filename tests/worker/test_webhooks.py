@@ -19,8 +19,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from support.receivers import Receiver, Reply, receiver
 
 from service.schemas import JobSummary
-from worker.addresses import Resolver
-from worker.caller import Caller
+from worker.caller import Caller, Resolver
 from worker.errors import InvalidParameter
 from worker.jobs import layout
 from worker.jobs.layout import Delivery, End, Job

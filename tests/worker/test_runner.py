@@ -27,10 +27,11 @@ from support.stored import (
 
 from models.bundle.store import Store
 from worker.errors import NotReady, UnknownJob
-from worker.jobs import chunks, layout, local
+from worker.jobs import chunks, layout
+from worker.jobs import runner as module
 from worker.jobs.board import Board
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
+from worker.jobs.runner import Local
 from worker.pipeline import Pipeline
 from worker.storage import Storage, open_storage
 from worker.wish import Wish
@@ -221,7 +222,7 @@ def test_no_more_chunks_run_than_may() -> None:
 
 def test_a_chunk_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Errors, expected or not, are logged and outlived; other jobs go on meanwhile, and the chunk gets done."""
-    monkeypatch.setattr(local, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
 
     async def test() -> None:
         storage = memory()
@@ -250,7 +251,7 @@ def test_a_job_that_always_fails_pauses_longer_and_longer() -> None:
     async def test() -> None:
         plan = Plan(memory())
         plan.errors["job", 0] = [NotReady("no model yet") for _ in range(9)]
-        runner, turn, pauses = over(plan, Ended()), local._Turn("job"), []
+        runner, turn, pauses = over(plan, Ended()), module._Turn("job"), []
         for _ in range(9):
             turn.running = 1
             await runner._do(turn, job, 0)
@@ -270,7 +271,7 @@ def test_a_stuck_job_keeps_nobody_waiting() -> None:
     async def test() -> None:
         storage = memory()
         plan, ended = Plan(storage), Ended()
-        for number in range(local.JOBS_IN_TURN + 2):
+        for number in range(module.JOBS_IN_TURN + 2):
             plan.errors[f"stuck{number}", 0] = [NotReady("no such model") for _ in range(100)]
             await put_job(storage, names(2), job_id=f"stuck{number}")
         await put_job(storage, names(2), job_id="good")
@@ -351,9 +352,9 @@ def test_news_come_with_every_chunk_and_the_end() -> None:
                     break
         assert seen[-1] == (4, True)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-        assert not runner._listeners
+        assert not runner._news._followers
         waiting = asyncio.ensure_future(_count(runner, "other"))
-        while not runner._listeners:
+        while not runner._news._followers:
             await asyncio.sleep(0)
         await runner.close()
         assert await waiting == 1
@@ -367,7 +368,7 @@ async def _count(runner: Local, job_id: str) -> int:
 
 def test_news_come_also_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for news is not left alone for ever, even if nothing happens."""
-    monkeypatch.setattr(local, "NEWS_S", 0.001)
+    monkeypatch.setattr(module, "NEWS_S", 0.001)
 
     async def test() -> None:
         runner, heard = over(Plan(memory()), Ended()), 0
@@ -383,8 +384,8 @@ def test_news_come_also_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_storage_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner that can't look for open jobs, nor take one up, does so as soon as storage answers."""
-    monkeypatch.setattr(local, "LOOK_S", 0.001)
-    monkeypatch.setattr(local, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "LOOK_S", 0.001)
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
 
     async def test() -> None:
         plan, ended = Plan(memory()), Ended()

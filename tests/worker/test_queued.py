@@ -24,8 +24,7 @@ from worker.jobs import layout, queued
 from worker.jobs.board import Board
 from worker.jobs.dispatch import AHEAD, Dispatch
 from worker.jobs.layout import Job
-from worker.jobs.queued import Queued
-from worker.jobs.shift import Shift
+from worker.jobs.queued import Queued, Shift
 from worker.queue import beats, broker
 from worker.queue.app import Post, create_app
 from worker.queue.beats import Beat
@@ -243,7 +242,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
         await worker.beat()
         await worker.dispatch.look()
         await worker.work()
-        assert (await worker.dispatch.tickets.progress("bad")).pauses
+        assert (await worker.dispatch.tickets.issued("bad")).paused
         await put_job(worker.storage, some(2), job_id="good")
         await worker.dispatch.look()
         assert worker.messages() == [("good", 0)]
@@ -388,14 +387,14 @@ def test_webhooks_are_handed_out_once(play: Callable[[Test], None]) -> None:
     async def test(worker: Worker) -> None:
         worker.deliveries.owed = ["a", "b"]
         for _ in range(2):
-            await worker.shift._hooks()
+            await worker.shift.post_webhooks()
         assert worker.messages("webhooks") == [("a",), ("b",)]
         await worker.shift.webhook("a")
-        await worker.shift._hooks()
+        await worker.shift.post_webhooks()
         assert worker.messages("webhooks") == []
         assert worker.deliveries.delivered == ["a"]
         worker.deliveries.owed.append("a")
-        await worker.shift._hooks()
+        await worker.shift.post_webhooks()
         assert worker.messages("webhooks") == [("a",)]
 
     play(test)

@@ -8,7 +8,7 @@ import pytest
 import redis
 from support.redis import Server, serving
 
-from worker.jobs.tickets import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Plan, Tickets
+from worker.jobs.dispatch import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Schedule, Tickets
 from worker.queue import broker
 
 T = TypeVar("T")
@@ -74,8 +74,8 @@ def test_chunks_are_given_in_order_and_so_many_at_a_time(run: Run) -> None:
         for number in (0, 2):
             assert not await tickets.end("j", number, 5)
         assert await given(tickets, chunks=5, most=3) == [4]
-        progress = await tickets.progress("j")
-        assert (progress.next, progress.out, progress.pauses) == (5, 2, False)
+        issued = await tickets.issued("j")
+        assert (issued.next, issued.out, issued.paused) == (5, 2, False)
 
     run(test)
 
@@ -85,7 +85,7 @@ def test_nothing_is_given_of_a_job_that_is_not_known(run: Run) -> None:
 
     async def test(tickets: Tickets) -> None:
         assert await given(tickets, chunks=5, most=3) == []
-        assert (await tickets.progress("j")).next is None
+        assert (await tickets.issued("j")).next is None
 
     run(test)
 
@@ -191,7 +191,7 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
         for _ in range(8):
             await tickets.give_back("j", 0, failed=True)
             await tickets.give_back("j", 0, failed=True)  # of the same time
-            assert (await tickets.progress("j")).pauses
+            assert (await tickets.issued("j")).paused
             assert await given(tickets, chunks=2, most=9) == []
             lengths.append(_pause(client))
             client.set(broker.pause("j"), f"0 {lengths[-1]}")  # it is over
@@ -204,14 +204,14 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
     run(test)
 
 
-def test_the_plan_is_known_to_all(run: Run) -> None:
-    """What one process planned, another reads."""
+def test_the_schedule_is_known_to_all(run: Run) -> None:
+    """A schedule that one process made, another reads."""
 
     async def test(tickets: Tickets) -> None:
-        assert await tickets.planned() is None
-        plan = Plan((("j", 3), ("k", 1)), 8)
-        await tickets.plan(plan)
-        assert await tickets.planned() == plan
+        assert await tickets.schedule() is None
+        schedule = Schedule((("j", 3), ("k", 1)), 8)
+        await tickets.put_schedule(schedule)
+        assert await tickets.schedule() == schedule
 
     run(test)
 
@@ -220,7 +220,7 @@ def test_every_key_ends_by_itself(run: Run, client: redis.Redis) -> None:
     """Whatever tickets leave in Redis has a time to live, and a ticket the one that it is said to have."""
 
     async def test(tickets: Tickets) -> None:
-        await tickets.plan(Plan((("j", 3),), 8))
+        await tickets.put_schedule(Schedule((("j", 3),), 8))
         await tickets.begin("j", 0)
         await given(tickets, chunks=3, most=9)
         await tickets.take("j", 1, "a")
