@@ -77,9 +77,9 @@ def _option(name: str, field: FieldInfo, optional: bool) -> inspect.Parameter:
     kind: Any = str | None
     if get_origin(annotation) is tuple:
         kind = list[str]
-    elif annotation in (int, float):
+    elif annotation in (bool, int, float):
         kind = annotation
-    # Typer would answer a wrong choice in a box of several lines, so choices are only shown: the model judges.
+    # Typer reports a wrong choice in a box of several lines. Here choices are only shown, and the model checks them.
     option = typer.Option(f"--{name}", help=field.description, metavar="|".join(choices) or None)
     default: Any = inspect.Parameter.empty
     if not field.is_required():

@@ -1,4 +1,4 @@
-"""`recast submit`: pictures as a job on a running service; needs nothing here of the service, a worker or a model."""
+"""`recast submit`: pictures as a job on a running service; it loads no service, worker or model."""
 
 import shlex
 import uuid
@@ -79,7 +79,8 @@ class _Submission:
         return self._job
 
     def sent(self, of: int, pictures: int, size: int) -> None:
-        """So much of the pictures is on its way."""
+        """So many pictures and bytes are on their way."""
+        # From the last picture on, the service may accept the job; sending it again doesn't take that back.
         self._all_sent = self._all_sent or pictures == of
         self._in_trouble = False
         self._report("sending", pictures, of, f"{size / 1e6:.1f} MB")
@@ -90,7 +91,7 @@ class _Submission:
         terminal.complain(f"job {job.id}: {job.pictures} pictures are accepted")
 
     def fetched(self, job: "Job", here: int) -> None:
-        """The job is so far, and so many results are here."""
+        """The job has come so far, and so many results are here."""
         self._in_trouble = False
         self._show("translating", job.done + job.failed, job.pictures, _note(job))
         self._show("fetching", here + job.failed, job.pictures)
@@ -119,10 +120,8 @@ class _Submission:
             return f"the job goes on, and this comes back to it: {shlex.join([*self._back, self._job])}"
         if not self._all_sent:
             return "nothing was accepted"
-        header = f"Idempotency-Key: {self.idempotency_key}"
-        return (
-            f"the job may have been accepted, and this tells: {shlex.join(['curl', '-H', header, f'{self._url}/jobs'])}"
-        )
+        ask = ["curl", f"{self._url.rstrip('/')}/jobs?idempotency_key={self.idempotency_key}"]
+        return f"the job may have been accepted, and this shows it if so: {shlex.join(ask)}"
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from worker.wish import Wish
 JOB_ID = "^[0-9a-z]{26}$"
 """What a job's id looks like."""
 
+KEY = "^[!-~]{1,255}$"
+"""What an Idempotency-Key looks like."""
+
 
 class JobQuery(Wish):
     """The query of POST /jobs: that of POST /translate, for every picture, and a webhook."""
@@ -35,6 +38,8 @@ class JobsQuery(BaseModel):
     """Jobs in one answer, at most."""
     before: Annotated[str, Field(pattern=JOB_ID)] | None = None
     """The `next` of the answer before: only the jobs that come after this one."""
+    idempotency_key: Annotated[str, Field(pattern=KEY)] | None = None
+    """Only the job that this Idempotency-Key has started, if any; for a client that lost the answer to POST /jobs."""
 
 
 class JobPicturesQuery(BaseModel):

@@ -168,7 +168,7 @@ def find(key: str) -> Call[Job | None]:
     def only(response: httpx.Response) -> Job | None:
         return next((values.job(each) for each in response.json()["jobs"]), None)
 
-    return Call("GET", "/jobs", only, headers={"Idempotency-Key": key})
+    return Call("GET", "/jobs", only, {"idempotency_key": key})
 
 
 def job(job_id: str) -> Call[Job]:

@@ -17,6 +17,7 @@ from service.dependencies import Jobs, JobsPart, PipelinePart, Settings
 from service.problems import responses
 from service.schemas import (
     JOB_ID,
+    KEY,
     JobFailure,
     JobInfo,
     JobList,
@@ -92,7 +93,7 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern="^[!-~]{1,255}$",
+        pattern=KEY,
         description="1 to 255 visible ASCII characters; the same key and the same request give the same job.",
     ),
 ]
@@ -157,17 +158,14 @@ async def start_job(
     response_description="The jobs.",
     responses=responses("unknown-job", "invalid-parameter", "not-ready"),
 )
-async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()], jobs: JobsPart, key: Key = None) -> JobList:
-    """The jobs that are not over, then those that are, each the newest first, a page at a time.
-
-    With an Idempotency-Key, only the job that was started with it: a client that lost the answer to POST /jobs finds
-    out whether it was accepted.
-    """
-    if key is not None:
+async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()], jobs: JobsPart) -> JobList:
+    """The jobs that are not over, then those that are, each the newest first, a page at a time."""
+    if query.idempotency_key is not None:
         try:
-            return JobList(jobs=(JobSummary.of(await jobs.board.status(id_of(key)), _root(request)),), next=None)
+            status = await jobs.board.status(id_of(query.idempotency_key))
         except UnknownJob:
             return JobList(jobs=(), next=None)
+        return JobList(jobs=(JobSummary.of(status, _root(request)),), next=None)
     found = await jobs.board.statuses(limit=query.limit + 1, before=query.before)
     shown = found[: query.limit]
     more = shown[-1].job.id if len(found) > len(shown) else None

@@ -236,9 +236,9 @@ def test_ctrl_c_without_an_answer_says_how_to_find_out(
         said = submit(pictures, "--domains", "smiling", "--url", way.address, "--out", tmp_path / "out")
         (status,) = asyncio.run(board.statuses(limit=5))
     assert (said.code, "nothing was accepted" in said.err) == (130, False)
-    found = re.search(r"the job may have been accepted.* curl -H 'Idempotency-Key: (\w+)' (\S+)/jobs\n$", said.err)
+    found = re.search(r"the job may have been accepted.* curl '(\S+)/jobs\?idempotency_key=(\w+)'\n$", said.err)
     assert found is not None
-    assert (id_of(found[1]), found[2]) == (status.job.id, way.address)
+    assert (found[1], id_of(found[2])) == (way.address, status.job.id)
 
 
 def test_ctrl_c_in_the_middle_of_an_upload_accepts_nothing(submit: Submit, pictures: Path, tmp_path: Path) -> None:
