@@ -1,4 +1,4 @@
-"""One chunk of a job: its outputs and its commit, what fails with a picture, what passes, and what a kill leaves."""
+"""One chunk of a job: its outputs and its commit, errors of pictures, errors that pass, and what a kill leaves."""
 
 import asyncio
 import io
@@ -181,7 +181,7 @@ def test_each_chunk_does_its_own_pictures(pipeline: Pipeline, monkeypatch: pytes
 
 
 def test_pictures_that_can_not_be_translated_fail_alone(store: Store, translator: Recorder) -> None:
-    """What is wrong with a picture is its outcome, with the code that /translate would answer; the others are done."""
+    """An error of a picture is its outcome, with the code that /translate would answer; the others are done."""
 
     async def test() -> None:
         storage = memory()
@@ -214,7 +214,7 @@ def test_pictures_that_can_not_be_translated_fail_alone(store: Store, translator
 
 
 def test_what_no_output_can_hold_fails_alone(pipeline: Pipeline) -> None:
-    """A picture too long for the format that was asked for, and one without the face that was, are outcomes too."""
+    """A picture too long for its output format, and one without the face that was asked for, are outcomes too."""
 
     async def test() -> None:
         storage = memory()
@@ -230,7 +230,7 @@ def test_what_no_output_can_hold_fails_alone(pipeline: Pipeline) -> None:
 
 
 def test_no_more_of_a_file_is_read_than_a_picture_may_have(store: Store, translator: Recorder) -> None:
-    """A folder may hold a file of any length: reading it stops where it is longer than pictures are."""
+    """Reading a file of a folder, which may have any length, stops at the most bytes that a picture may have."""
     read = []
 
     class Endless(Storage):
@@ -255,7 +255,7 @@ def test_no_more_of_a_file_is_read_than_a_picture_may_have(store: Store, transla
 
 
 def test_pictures_come_from_a_folder_and_go_to_another(pipeline: Pipeline, tmp_path: Path) -> None:
-    """With source and destination nothing of a picture is put into the storage of jobs but its outcome."""
+    """With source and destination only a picture's outcome goes into the storage of jobs."""
     (tmp_path / "in" / "2024").mkdir(parents=True)
     (tmp_path / "in" / "2024" / "a.png").write_bytes(PICTURES["a.png"])
 
@@ -282,7 +282,7 @@ def test_pictures_come_from_a_folder_and_go_to_another(pipeline: Pipeline, tmp_p
     "error", [NotReady("no device"), TimedOut("late"), StorageError("away"), RuntimeError("the graph failed")]
 )
 def test_what_may_pass_is_raised_and_tried_again(store: Store, translator: Recorder, error: Exception) -> None:
-    """An error that is nothing of the picture's commits nothing; what was done beside it is not done again."""
+    """An error that is not the picture's commits nothing; pictures that were done before it are not done again."""
 
     async def test() -> None:
         storage = memory()
@@ -304,7 +304,7 @@ def test_what_may_pass_is_raised_and_tried_again(store: Store, translator: Recor
 
 
 def test_a_full_queue_is_waited_for(store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Overloaded is nothing for a job to fail of: it waits as long as it is told to, and asks again."""
+    """No job fails because of Overloaded: it waits as long as the error says, and tries again."""
     monkeypatch.setattr(chunks, "_PAUSES_S", (0.0, 0.001))
 
     async def test() -> None:
@@ -321,7 +321,7 @@ def test_a_full_queue_is_waited_for(store: Store, translator: Recorder, monkeypa
 def test_a_full_queue_is_not_waited_for_for_ever(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture that finds no place in all its time is Overloaded, and its chunk is tried again later."""
+    """A picture that gets no place in all its time raises Overloaded, and its chunk is tried again later."""
     monkeypatch.setattr(chunks, "PATIENCE_S", 0.05)
 
     async def test() -> None:
@@ -429,7 +429,7 @@ def test_what_never_passes_is_the_pictures_own(store: Store, translator: Recorde
 def test_waiting_for_a_model_is_never_a_pictures_fault(
     store: Store, translator: Recorder, error: RecastError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long nothing can translate, no picture fails of it."""
+    """However long no model can translate, no picture fails because of it."""
     monkeypatch.setattr(chunks, "PATIENCE_S", 1.0)
 
     async def test() -> None:
@@ -446,7 +446,7 @@ def test_waiting_for_a_model_is_never_a_pictures_fault(
 
 
 def test_a_job_that_is_gone_is_unknown(pipeline: Pipeline) -> None:
-    """Of a job that was removed meanwhile nothing is put."""
+    """Nothing is stored for a job that was removed meanwhile."""
 
     async def test() -> None:
         storage = memory()
@@ -481,7 +481,7 @@ def test_only_so_many_pictures_are_in_memory(store: Store, translator: Recorder)
 
 
 def test_a_chunk_is_marked_before_its_pictures_are_read(pipeline: Pipeline) -> None:
-    """The mark lies in storage before the first decoder runs, so a picture that kills the process is known by it."""
+    """The mark is in storage before the first decoder runs, so a picture that kills the process becomes suspected."""
 
     async def test() -> None:
         storage = Counting(MemoryStore())
@@ -497,7 +497,7 @@ def test_a_chunk_is_marked_before_its_pictures_are_read(pipeline: Pipeline) -> N
 
 
 def test_a_finished_chunk_is_left_alone(pipeline: Pipeline, translator: Recorder) -> None:
-    """Asking for a finished chunk again puts nothing and translates nothing."""
+    """Doing a finished chunk again stores nothing and translates nothing."""
 
     async def test() -> None:
         storage = Counting(MemoryStore())
@@ -569,7 +569,7 @@ def test_a_picture_that_kills_its_decoder_fails_alone(pipeline: Pipeline, transl
 
 
 def test_a_chunk_that_failed_by_itself_is_not_suspected(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only after a kill a second process is worth its time: an error that was raised killed nobody."""
+    """A child process is used only after a kill, not after an error that was raised."""
     monkeypatch.setattr(chunks, "Probe", None)
 
     async def test() -> None:
@@ -585,7 +585,7 @@ def test_a_chunk_that_failed_by_itself_is_not_suspected(pipeline: Pipeline, monk
 def test_a_chunk_stays_suspected_until_it_is_finished(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error after a kill takes the suspicion from no picture: the next try is careful as well."""
+    """After a kill and then an error, all pictures stay suspected: the next try is careful as well."""
     monkeypatch.setattr(chunks, "Probe", InProcess)
 
     async def test() -> None:
@@ -605,7 +605,7 @@ def test_a_chunk_stays_suspected_until_it_is_finished(
 
 
 def test_a_cancelled_job_begins_nothing(pipeline: Pipeline) -> None:
-    """Of a cancelled job no chunk is begun."""
+    """No chunk of a cancelled job is begun."""
 
     async def test() -> None:
         storage = memory()
@@ -620,7 +620,7 @@ def test_a_cancelled_job_begins_nothing(pipeline: Pipeline) -> None:
 def test_a_chunk_under_way_stops_when_its_job_is_cancelled(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is done by then is kept and counted; what waits for the device is dropped."""
+    """Pictures that are done are kept and counted; those that wait for the device are dropped."""
     monkeypatch.setattr(chunks, "LOOK_S", 0.001)
 
     async def test() -> None:
@@ -697,7 +697,7 @@ def test_what_an_end_counts_stays_true(store: Store, translator: Recorder, monke
 
 
 def test_a_chunk_that_is_closed_is_not_committed(store: Store, translator: Recorder) -> None:
-    """Who stops a process in the middle of a chunk leaves it to be done again."""
+    """A chunk whose process is stopped in the middle is done again."""
 
     async def test() -> None:
         storage = memory()
@@ -768,7 +768,7 @@ def test_a_storage_that_fails_at_the_commit_leaves_the_chunk(pipeline: Pipeline)
 
 
 def test_two_workers_at_one_chunk_agree(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk that is done by two at once is finished once, with the same outputs."""
+    """A chunk that two workers do at once is finished once, with the same outputs."""
     monkeypatch.setattr(chunks, "Probe", InProcess)
 
     async def test() -> None:

@@ -59,7 +59,7 @@ def test_alpha_is_kept_where_the_format_can(format: Format) -> None:
 
 
 def test_png_keeps_every_bit() -> None:
-    """PNG gives back the very same pixels and alpha, at whatever quality."""
+    """PNG gives back the same pixels and alpha at any quality."""
     decoded = decode(
         plain(noise(31, 17), formats.PNG, alpha=noise(31, 17, seed=1).getchannel("R"), quality=1), Limits()
     )
@@ -70,7 +70,7 @@ def test_png_keeps_every_bit() -> None:
 
 @pytest.mark.parametrize("format", [format for format in WRITTEN if format.alpha], ids=lambda format: format.name)
 def test_colours_under_full_transparency_stay(format: Format) -> None:
-    """What is invisible is not painted over, so that an alpha that is edited later uncovers the picture."""
+    """Colours under full transparency are kept, so that a later edit of alpha shows the picture."""
     decoded = decode(plain(scene(), format, alpha=Image.new("L", scene().size, 0)), Limits())
     assert difference(decoded.image, scene()).mean() < 6
 
@@ -124,7 +124,7 @@ def test_sides_that_a_format_cannot_hold_are_refused() -> None:
 
 @each_written
 def test_profile_and_copyright_are_written(format: Format) -> None:
-    """The profile comes back to the byte, and the copyright in its own letters."""
+    """The profile comes back byte for byte, and the copyright in its own letters."""
     data = encode(scene(), None, format=format, quality=90, icc=SRGB, copyright="© 2024 Jané")
     decoded = decode(data, Limits())
     assert (decoded.icc, decoded.copyright) == (SRGB, "© 2024 Jané")
@@ -158,7 +158,7 @@ def test_nothing_else_is_written(format: Format) -> None:
 
 
 def test_what_followed_a_picture_is_gone() -> None:
-    """Decoding and encoding leave nothing of what stood behind a picture in its file."""
+    """Decoding and encoding remove everything that stood behind a picture in its file."""
     decoded = decode(written(scene(), "PNG") + b"<script>alert(1)</script>", Limits())
     data = plain(decoded.image, formats.PNG)
     assert b"<script" not in data

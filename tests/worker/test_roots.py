@@ -42,7 +42,7 @@ def listed(roots: Roots, where: str) -> list[str]:
     ],
 )
 def test_a_root_is_found_by_its_name(roots: Roots, where: str, folder: str) -> None:
-    """What comes behind the name is the folder, without its trailing and doubled slashes."""
+    """The part after the root's name is the folder, without trailing and doubled slashes."""
     assert roots.find(where)[1] == folder
 
 
@@ -51,21 +51,21 @@ def test_a_root_is_found_by_its_name(roots: Roots, where: str, folder: str) -> N
     ["photos/..", "photos/a/../../b", "photos//etc", "photos/a\x00b", "photos/a\nb", r"photos/a\..\b", "photos/\udc80"],
 )
 def test_no_path_leads_out_of_a_root(roots: Roots, where: str) -> None:
-    """Parent folders, absolute paths, backslashes and what no name can hold are refused."""
+    """Parent folders, absolute paths, backslashes and characters that no name can have are refused."""
     with pytest.raises(InvalidParameter, match="no folder below its root"):
         roots.find(where)
 
 
 @pytest.mark.parametrize("where", ["photos/" + "x" * 201, "photos/" + "x/" * 400])
 def test_a_folder_that_no_disk_can_hold_is_refused(roots: Roots, where: str) -> None:
-    """A folder is refused now rather than every output for ever."""
+    """A folder that is too long is refused at once, before any output fails in it."""
     with pytest.raises(InvalidParameter, match="too long"):
         roots.find(where)
 
 
 @pytest.mark.parametrize("where", ["", "/", "/etc", "..", "attic/2024", "s3://bucket", "Photos"])
 def test_an_unknown_root_names_the_known_ones(roots: Roots, where: str) -> None:
-    """What begins with no root is refused with the names of those there are, and nothing of where they lie."""
+    """A path without a root is refused with the names of the roots, but not their places."""
     with pytest.raises(InvalidParameter, match="known: bucket, photos") as caught:
         roots.find(where)
     assert "memory" not in str(caught.value)
@@ -128,7 +128,7 @@ def test_a_name_that_can_not_be_read_is_told(tmp_path: Path, roots: Roots, name:
 
 
 def test_a_folder_that_can_not_be_walked_does_not_stop_the_rest(tmp_path: Path, roots: Roots) -> None:
-    """Links in a circle or to nowhere, pipes, and odd names of what are no pictures are passed over."""
+    """Circular and dangling links, pipes, and odd names of other files are passed over."""
     put(tmp_path / "photos", "a/1.jpg", "odd\x01.txt")
     (tmp_path / "photos/a/gone.jpg").symlink_to("nowhere")
     os.mkfifo(tmp_path / "photos/a/pipe.jpg")
@@ -151,7 +151,7 @@ def test_a_folder_that_can_not_be_walked_does_not_stop_the_rest(tmp_path: Path, 
     ],
 )
 def test_outputs_never_go_where_pictures_are_read(tmp_path: Path, source: str, destination: str, overlap: bool) -> None:
-    """Folders of which one lies in the other are refused, also where two roots are one place."""
+    """Two folders are refused if one lies in the other, also if a root lies in another root."""
     photos = tmp_path / "photos"
     roots = Roots({"photos": str(photos), "year": str(photos / "2024"), "bucket": "memory:///"})
     if overlap:

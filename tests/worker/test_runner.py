@@ -1,4 +1,4 @@
-"""Jobs done in this process: fairly, whatever fails on the way, and to the end wherever the process is killed."""
+"""Jobs done in this process: in fair turns, despite errors, and to the end wherever the process is killed."""
 
 import asyncio
 import logging
@@ -54,7 +54,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Plan:
-    """Stands in for Chunks: commits what it is given, unless it was told to fail or to wait; `done` notes the order."""
+    """Stands in for Chunks: commits each chunk, unless it is set to fail or to wait; `done` has the order."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -99,7 +99,7 @@ def names(count: int) -> dict[str, bytes]:
 async def killed_and_done(
     pipeline: Pipeline, pictures: dict[str, bytes], *, change: int, after: bool
 ) -> tuple[bool, Storage, Job, list[tuple[str, End]]]:
-    """A job whose process is killed at a change, and that another one goes on with; whether it was killed at all."""
+    """Runs a job, kills its process at a change, and goes on in another; whether it was killed at all."""
     store = MemoryStore()
     storage, mortal, ended = Storage(store), Mortal(store, change=change, after=after), Ended()
     job = await put_job(storage, pictures, webhook=HOOK)
@@ -122,7 +122,7 @@ async def killed_and_done(
 def test_a_job_survives_a_kill_at_every_change(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    """Whatever put or delete was the last before a kill, a new process ends the job as if nothing had been."""
+    """Whatever put or delete was the last before a kill, a new process ends the job as if nothing had happened."""
     monkeypatch.setattr(chunks, "Probe", InProcess)
     pictures = {**PICTURES, "bad.png": b"\x89PNG\r\n\x1a\n"}
 
@@ -148,7 +148,7 @@ def test_a_job_survives_a_kill_at_every_change(
 
 
 def test_open_jobs_are_taken_up_where_they_were_left() -> None:
-    """A start does what storage calls open, and only the chunks that are not finished."""
+    """A new runner does the open jobs in storage, and only their unfinished chunks."""
 
     async def test() -> None:
         storage = memory()
@@ -168,7 +168,7 @@ def test_open_jobs_are_taken_up_where_they_were_left() -> None:
 
 
 def test_a_job_that_is_told_of_begins_at_once() -> None:
-    """Waking a runner that had nothing to do begins the job, without another look into storage for open ones."""
+    """Waking an idle runner begins the job, without another look into storage for open jobs."""
 
     async def test() -> None:
         storage = memory()
@@ -203,7 +203,7 @@ def test_jobs_take_turns() -> None:
 
 
 def test_no_more_chunks_run_than_may() -> None:
-    """Two chunks at a time are two, also when many jobs wait."""
+    """No more than two chunks are done at a time, also when many jobs wait."""
 
     async def test() -> None:
         storage = memory()
@@ -221,7 +221,7 @@ def test_no_more_chunks_run_than_may() -> None:
 
 
 def test_a_chunk_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Errors, expected or not, are logged and outlived; other jobs go on meanwhile, and the chunk gets done."""
+    """Errors of any kind are logged; other jobs go on meanwhile, and the chunk is done in the end."""
     monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
 
     async def test() -> None:
@@ -308,7 +308,7 @@ def test_a_cancelled_job_ends_without_its_other_chunks() -> None:
 
 
 def test_closing_leaves_everything_to_the_next_start() -> None:
-    """A close ends what runs at once, and another runner does the rest."""
+    """Closing stops running chunks at once, and another runner does the rest."""
 
     async def test() -> None:
         storage = memory()
@@ -331,7 +331,7 @@ def test_closing_leaves_everything_to_the_next_start() -> None:
 
 
 def test_news_come_with_every_chunk_and_the_end() -> None:
-    """News come at once, then when something happens, and end when the runner is closed; others' jobs are no news."""
+    """News come at once, then when something happens, and end when the runner is closed; other jobs make none."""
 
     async def test() -> None:
         storage = memory()
@@ -367,7 +367,7 @@ async def _count(runner: Local, job_id: str) -> int:
 
 
 def test_news_come_also_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits for news is not left alone for ever, even if nothing happens."""
+    """News come after a while even if nothing happens."""
     monkeypatch.setattr(module, "NEWS_S", 0.001)
 
     async def test() -> None:
@@ -427,7 +427,7 @@ class Shy(Board):
 
 
 def test_a_mark_without_a_job_is_passed_over() -> None:
-    """An open mark whose job.json is not there yet hinders nobody, and the job is done when it is told of."""
+    """An open mark without a job.json does not stop other jobs, and the job is done when `wake` is called."""
 
     async def test() -> None:
         storage = memory()
@@ -447,7 +447,7 @@ def test_a_mark_without_a_job_is_passed_over() -> None:
 
 
 def test_a_job_that_vanishes_is_forgotten() -> None:
-    """A job that is removed while its chunks are done is no error for ever."""
+    """A job that is removed while its chunks are done is forgotten, not tried for ever."""
 
     async def test() -> None:
         storage = memory()
@@ -474,7 +474,7 @@ def test_a_job_that_vanishes_is_forgotten() -> None:
 
 
 def test_who_is_told_of_an_end_may_fail(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of whoever is told that a job is over is logged, and the next job is done."""
+    """An error in the `ended` callback is logged, and the next job is done."""
 
     async def test() -> None:
         storage = memory()
@@ -497,7 +497,7 @@ def test_who_is_told_of_an_end_may_fail(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_folder_on_disk_is_enough(pipeline: Pipeline, tmp_path: Path) -> None:
-    """The whole way over a real folder: pictures in, translated pictures out, nothing open is left."""
+    """With a real folder: pictures in, translated pictures out, and no open mark is left."""
 
     async def test() -> None:
         storage, ended = open_storage(str(tmp_path)), Ended()

@@ -72,7 +72,7 @@ class Probe:
             raise RuntimeError("the process that pictures are decoded in was ended")
         if verdict is None:
             self._end()
-            raise UnreadableImage("the picture is corrupt in a way that stops its decoder: save it anew")
+            raise UnreadableImage("the picture is corrupt in a way that crashes its decoder: save it again")
         code, _, reason = verdict.decode(errors="replace").partition(" ")
         if code:
             raise _VERDICTS.get(code, UnreadableImage)(reason)
