@@ -65,9 +65,9 @@ def create_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=_TAGS,
         openapi_url="/openapi.json" if settings.docs else None,
-        docs_url=None,
+        docs_url=None,  # the framework's pages load scripts from elsewhere; ours are in page/
         redoc_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False,  # a redirected upload would be sent twice
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
@@ -83,6 +83,7 @@ def create_app(
     app.mount("/page", StaticFiles(directory=page.FOLDER))
     if settings.docs:
         app.include_router(page.docs)
+    # With keys, OpenAPI says that they are needed; without, it must not.
     door = security.with_key if settings.keys else security.anybody
     codes = [*(["unauthorized"] if settings.keys else []), *(["rate-limited"] if settings.rate else [])]
     for router in (translate.router, job_routes.router, models.router):

@@ -113,6 +113,7 @@ async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: f
     finally:
         working.cancel()
         gone.cancel()
+        # Cancelled tasks are awaited, else they would outlive the request and log errors that nobody retrieves.
         await asyncio.gather(working, gone, return_exceptions=True)
 
 

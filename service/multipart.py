@@ -1,4 +1,7 @@
-"""multipart/form-data part by part while it arrives; no more of it is in memory than the network gave at once."""
+"""multipart/form-data part by part while it arrives; no more of it is in memory than the network gave at once.
+
+Starlette's own reader takes in every part before the route sees the first, and has no limit on the bytes of files.
+"""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -47,6 +50,7 @@ class Multipart:
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
+        # The parser calls back from within `write`; what it says is kept in a queue, since a callback can't be awaited.
         self._body = body
         self._events: deque[Part | bytes | _End] = deque()
         self._name, self._value, self._disposition = b"", b"", b""
@@ -119,7 +123,7 @@ class Multipart:
 def _text(data: bytes) -> str:
     try:
         return data.decode()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # old clients send names in the encoding of their system; latin-1 decodes any bytes
         return data.decode("latin-1")
 
 

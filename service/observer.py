@@ -64,6 +64,7 @@ class Observer:
         request_id = scope["state"]["request_id"]
         parent = Headers(scope=scope).get("traceparent")
         root = scope.get("root_path", "")
+        # A parent from outside is believed: traces of a service behind a proxy begin there.
         tracer = SILENT if scope["path"].removeprefix(root) in UNTRACED else self._tracer
         began = time.monotonic()
         attributes = {"http.request.method": method, "recast.request_id": request_id}

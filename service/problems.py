@@ -181,7 +181,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     request_id: str = request.state.request_id
     if isinstance(error.__cause__, RecastError):
-        # The framework wraps whatever goes wrong while it reads a body; ours says more.
+        # The framework wraps what goes wrong while it reads a body; our own error says more.
         return respond(error.__cause__, request_id)
     if error.status_code == 404:
         return respond(NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists every call"), request_id)

@@ -76,6 +76,7 @@ class Guard:
         """
         place = self._keys.find(key)
         refused = self._keys.needed and place is None
+        # What only reads is free, but guessing keys is not.
         if self._rate and (refused or request.method != "GET"):
             self._rate.count(_network(request) if place is None else f"key {place}")
         if refused:

@@ -121,6 +121,7 @@ async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
         return JobFolders.model_validate_json(bytes(data))
     except ValidationError as error:
         first = error.errors()[0]
+        # Text that is no JSON has no place of its own.
         where = ".".join(map(str, first["loc"]))[:100] or "the JSON"
         raise InvalidParameter(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
@@ -139,10 +140,12 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
         ClientDisconnect: the client hung up.
     """
     fields: set[str] = set()
+    # The list of a ZIP's files is at its end, so it can't be read before it is whole.
     with TemporaryFile() as archive:
         async for part in Multipart(request.headers["content-type"], _steady(request, idle_s)):
             name = _checked(part, fields)
             if part.field == IMAGES:
+                # One byte more than allowed shows that the picture is too long, and keeps the rest out of memory.
                 await upload.add(name, await part.read(max_bytes + 1))
             else:
                 await _spool(part, archive)
@@ -213,7 +216,7 @@ async def _spool(part: Part, file: BinaryIO) -> None:
         async for piece in part:
             pieces.append(piece)
             size += len(piece)
-            if size >= _SPOOLED:
+            if size >= _SPOOLED:  # a change of threads for each piece would take longer than writing it
                 await asyncio.to_thread(file.writelines, pieces)
                 pieces, size = [], 0
         await asyncio.to_thread(file.writelines, pieces)

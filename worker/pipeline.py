@@ -89,7 +89,7 @@ class Pipeline:
         output_format(wish, PNG)
         plan = domains.plan(wish, snapshot)
         if any(by_face(wish, step.bundle) for step in plan.steps):
-            faces.require()
+            faces.require()  # here, so that a job is refused when it is sent and not picture by picture
         return plan
 
     async def translate(self, data: bytes, wish: Wish, *, deadline: float) -> Answer:

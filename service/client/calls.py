@@ -79,6 +79,7 @@ class Form:
         """Looks at the length of every file; InputError where one can't be read."""
         self._parts: list[tuple[bytes, Path | bytes, int]] = []
         for name, picture in pictures.items():
+            # As browsers quote names in forms (WHATWG): a line break would end the header.
             quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
             head = f'Content-Disposition: form-data; name="images"; filename="{quoted}"\r\n'
             head += "Content-Type: application/octet-stream\r\n\r\n"
@@ -87,7 +88,7 @@ class Form:
         self._stop = threading.Event()
         self._boundary = f"recast-{uuid.uuid4().hex}".encode()
         self.content_type = f"multipart/form-data; boundary={self._boundary.decode()}"
-        around = len(self._boundary) + 4
+        around = len(self._boundary) + 4  # "--" before it, and a line break or "--" after it
         self.length = sum(around + len(head) + length + 2 for head, _, length in self._parts) + around + 2
         """Bytes of the whole body."""
 
@@ -97,6 +98,7 @@ class Form:
         for number, (head, picture, length) in enumerate(self._parts):
             yield b"--" + self._boundary + b"\r\n" + head
             for piece in _pieces(picture, length):
+                # A body that ends early breaks the connection, so the service accepts nothing.
                 if self._stop.is_set():
                     raise InputError("the upload was stopped")
                 yield piece
@@ -225,6 +227,7 @@ def _query(asked: Asked) -> Query:
     wish = asked
     if not isinstance(wish, Wish):
         wish = Wish(domains=(wish,) if isinstance(wish, str) else tuple(wish))
+    # Without defaults, a newer client can still ask an older service, which refuses parameters that it doesn't know.
     members = wish.model_dump(mode="json", exclude_defaults=True)
     return {name: value if isinstance(value, list) else str(value) for name, value in members.items()}
 

@@ -275,7 +275,7 @@ class Feed:
 
     def read(self, piece: bytes) -> list[Job]:
         """The job after each event that these bytes end; KeyError, TypeError or ValueError if they tell of no job."""
-        # What comes is JSON, in which a carriage return is escaped: here they only end lines.
+        # Data are JSON, in which carriage returns are escaped, so here they can only end lines.
         *events, self._rest = (self._rest + piece.replace(b"\r", b"")).split(b"\n\n")
         news: list[Job] = []
         for event in events:
@@ -318,7 +318,7 @@ class _Loop:
         self._loop.call_soon_threadsafe(begin)
         try:
             ended.wait()
-        except BaseException:
+        except BaseException:  # Ctrl-C is raised here, in the caller's thread; the loop's knows nothing of it
             self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
             ended.wait()
             raise

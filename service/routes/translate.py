@@ -56,6 +56,7 @@ async def translate(
     The picture is the multipart field `image`, or the body itself. The answer is marked as made by AI, keeps its colour
     profile and transparency, and loses its private metadata.
     """
+    # `format=` is stronger than Accept: a browser sends an Accept that its user never chose.
     if wish.format is None and (liked := accepted(",".join(request.headers.getlist("accept")))):
         wish = wish.model_copy(update={"format": liked.name})
     data = await picture(request, deadline=deadline)
@@ -64,6 +65,7 @@ async def translate(
         "ETag": f'"{hashlib.sha256(answer.data).hexdigest()}"',
         "Server-Timing": ", ".join(f"{name};dur={duration:.3f}" for name, duration in answer.timings.items()),
         "Recast-Model": answer.model,
+        # Adding 0.0 turns -0 into 0.
         "Recast-Domains": ", ".join(f"{name}={round(value, 3) + 0.0:g}" for name, value in answer.domains.items()),
         "Cache-Control": "no-store",
         "Content-Disposition": f'inline; filename="recast{answer.format.extensions[0]}"',
