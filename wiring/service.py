@@ -8,9 +8,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.parts import Jobs
+from service.dependencies import Jobs
+from service.observer import Observer
 from service.settings import ServiceSettings
-from service.watch import Watch
 from wiring.process import Backend, Process, beside
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
@@ -45,8 +45,8 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         parts = Jobs(jobs, storage, process.roots, intake, board, opened.runner, courier)
         await stack.enter_async_context(beside(Janitor(storage, jobs).run()))
         await stack.enter_async_context(beside(process.metrics.watch_jobs(board)))
-        watch = Watch(process.metrics.registry, process.tracer)
-        await _listen(settings, create_app(settings, pipeline, opened.bundles, opened.translator, parts, watch))
+        observer = Observer(process.metrics.registry, process.tracer)
+        await _listen(settings, create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer))
 
 
 @asynccontextmanager

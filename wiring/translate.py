@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from models.bundle.store import Store
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.errors import EngineError, InvalidParameter, RecastError
-from worker.imaging.formats import FORMATS, Format, by_extension, by_name, sniff
-from worker.pipeline import Pipeline, Request
+from worker.imaging.formats import by_extension, sniff
+from worker.pipeline import Pipeline, output_format
 from worker.settings import EngineSettings, Limits
+from worker.wish import Wish
 
 _AT_ONCE = 8
 _PATIENCE_S = 600.0
@@ -35,16 +36,7 @@ class Translation:
     """Whether `target` is the output's whole name; else its format's suffix is added, which only the picture tells."""
 
 
-def output_format(name: str | None) -> Format | None:
-    """The format of that name; None for none, which means the input's own. InvalidParameter when it isn't written."""
-    found = by_name(name) if name else None
-    if name and (found is None or not found.writes):
-        known = ", ".join(format.name for format in FORMATS if format.writes)
-        raise InvalidParameter(f"format {name!r} is not written here; choose one of {known}")
-    return found
-
-
-def gather(inputs: Sequence[Path], out: Path, request: Request) -> list[Translation]:
+def gather(inputs: Sequence[Path], out: Path, wish: Wish) -> list[Translation]:
     """What there is to do: a single file goes to `out` itself where that names a picture file, all else below it.
 
     Folders are searched whole, but for `out`, and keep their shape. Raises InvalidParameter when an input is missing,
@@ -58,12 +50,12 @@ def gather(inputs: Sequence[Path], out: Path, request: Request) -> list[Translat
         found = [each for path in inputs for each in _within(path, out)]
     if not found:
         raise InvalidParameter(f"there are no pictures in {', '.join(map(str, inputs))}")
-    _refuse_collisions(found, request)
+    _refuse_collisions(found, wish)
     return found
 
 
 async def translate(
-    todo: Sequence[Translation], request: Request, store: Store, advance: Callable[[int], None]
+    todo: Sequence[Translation], wish: Wish, store: Store, advance: Callable[[int], None]
 ) -> dict[Path, str]:
     """Translates some pictures at a time; returns those that failed, with the reason.
 
@@ -78,7 +70,7 @@ async def translate(
         nonlocal done
         for each in waiting:
             try:
-                await _translate(each, request, pipeline)
+                await _translate(each, wish, pipeline)
             except (RecastError, EngineError, OSError) as error:
                 if isinstance(error, RecastError) and error.code in _ALIKE:
                     raise
@@ -114,7 +106,7 @@ def _within(path: Path, out: Path) -> Iterator[Translation]:
             yield Translation(file, out / within.with_suffix(""), whole=False)
 
 
-def _refuse_collisions(todo: Sequence[Translation], request: Request) -> None:
+def _refuse_collisions(todo: Sequence[Translation], wish: Wish) -> None:
     """Looks into those files alone whose names leave open where their outputs go, as those of a.jpg beside a.png do."""
     resolved = cache(Path.resolve)  # of folders alone: one look at the disk for each, which sees through links
     sources = {resolved(each.source.parent) / each.source.name for each in todo}
@@ -130,7 +122,7 @@ def _refuse_collisions(todo: Sequence[Translation], request: Request) -> None:
                 read = sniff(file.read(_HEAD))
             if read is None:  # it will fail, and leave no output
                 continue
-            output = output.with_name(output.name + request.written(read).extensions[0])
+            output = output.with_name(output.name + output_format(wish, read).extensions[0])
         if output in sources:
             raise InvalidParameter(f"{output} would be written, and is the picture itself, or another of the inputs")
         if output in outputs:
@@ -138,12 +130,13 @@ def _refuse_collisions(todo: Sequence[Translation], request: Request) -> None:
         outputs.add(output)
 
 
-async def _translate(each: Translation, request: Request, pipeline: Pipeline) -> None:
+async def _translate(each: Translation, wish: Wish, pipeline: Pipeline) -> None:
     content = await asyncio.to_thread(each.source.read_bytes)
     target = each.target
-    if each.whole and request.format is None:
-        request = replace(request, format=by_extension(target.suffix))
-    answer = await pipeline.translate(content, request, deadline=time.monotonic() + _PATIENCE_S)
+    named = by_extension(target.suffix) if each.whole else None
+    if named and wish.format is None:  # the pipeline refuses a format that is not written
+        wish = wish.model_copy(update={"format": named.name})
+    answer = await pipeline.translate(content, wish, deadline=time.monotonic() + _PATIENCE_S)
     if not each.whole:
         target = target.with_name(target.name + answer.format.extensions[0])
     await asyncio.to_thread(_write, target, answer.data)

@@ -29,9 +29,9 @@ from worker.errors import NotReady, Overloaded
 from worker.exposition import MEDIA_TYPE
 from worker.logs import JsonLines
 from worker.otel import OpenTelemetry
-from worker.pipeline import Request
 from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
 from worker.translator import Translator
+from worker.wish import Wish
 
 Start = Callable[..., httpx.Client]
 
@@ -142,7 +142,7 @@ async def translating(process: Process, translator: Translator, picture: bytes) 
     """A block after one picture was translated."""
     pipeline = process.pipeline(process.store, translator, Limits(), 1)
     try:
-        await pipeline.translate(picture, Request(("blond",)), deadline=time.monotonic() + 60)
+        await pipeline.translate(picture, Wish(domains=("blond",)), deadline=time.monotonic() + 60)
         yield
     finally:
         pipeline.close()
