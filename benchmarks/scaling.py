@@ -77,7 +77,8 @@ def _work(given: argparse.Namespace) -> None:
     for phase in trainer.recipe.phases:
         trainer.turn(phase, batch)
         for name in phase.trains:
-            gradients[name] = torch.cat([_gradient(weights).flatten() for weights in trainer.plain[name].parameters()])
+            weights = trainer.recipe.networks[name].parameters()
+            gradients[name] = torch.cat([_gradient(each).flatten() for each in weights])
     step_s = _timed(lambda: [trainer.turn(phase, batch) for phase in trainer.recipe.phases], given.steps)
     exchange_s = _timed(lambda: trainer.world.average(list(gradients.values())), given.steps)
     if trainer.world.leads:

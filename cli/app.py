@@ -102,14 +102,17 @@ def train(
         list[str] | None, typer.Option("--set", help="An option, key=value; stronger than the file.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run.")] = False,
+    from_step: Annotated[
+        int | None, typer.Option(help="With --resume: go on from the checkpoint of this step.", show_default="newest")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check options and all files, and write nothing.")] = False,
 ) -> None:
     """Train a recipe; a run that was stopped goes on with --resume as if it had not been."""
-    from models.training.plan import describe
-    from models.training.start import begin, prepare
+    from models.training.start import begin, describe, prepare
 
     with terminal.progress() as report:
-        prepared = prepare(recipe, data, out, config, set_ or [], resume, dry_run, partial(report, "checking files"))
+        checking = partial(report, "checking files")
+        prepared = prepare(recipe, data, out, config, set_ or [], resume, dry_run, checking, from_step)
         if not dry_run:
             trainer = begin(prepared)
             trainer.train(lambda now: report("training", now.step, now.steps, _losses(now)))
@@ -273,7 +276,6 @@ def main() -> None:
     """Runs the command line; an error of the user's, or a broken file, is one line and exit code 2."""
     logging.captureWarnings(True)  # odd files make decoders warn; one line in the log each, not three on the terminal
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it has a handler and a level of its own
     try:
         app()
     except KeyboardInterrupt:
@@ -288,7 +290,7 @@ def main() -> None:
 _EXTRAS = {
     "onnxruntime": "cpu",
     **dict.fromkeys(("celery", "kombu", "redis", "msgpack"), "queue"),
-    **dict.fromkeys(("torch", "lightning_fabric", "onnx", "onnxscript"), "train"),
+    **dict.fromkeys(("torch", "onnx", "onnxscript"), "train"),
 }
 
 

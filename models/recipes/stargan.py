@@ -21,28 +21,28 @@ extra pass. `erase` hides a square of each picture from the critic, real or made
 by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
-from torch.optim import Adam, Optimizer
 
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.data import labelled
 from models.data.data import Description
+from models.data.parts import Part
 from models.networks.stargan import Critic, Generator
 from models.networks.weights import clip
-from models.objectives.adversarial import OBJECTIVES, Objective
 from models.objectives.penalty import gradient_penalty
 from models.objectives.reconstruction import l1
-from models.recipes import schedules
 from models.recipes.columns import Columns
-from models.recipes.recipe import Batch, Exported, Options, Phase, Recipe
+from models.recipes.options import AdversarialOptions, Game, Rate
+from models.recipes.recipe import Batch, Exported, Phase, Recipe, Terms
 
 
-class StarGANOptions(Options):
+class StarGANOptions(AdversarialOptions):
     """Defaults are those of the official code."""
 
     domains: str = ""
@@ -57,28 +57,18 @@ class StarGANOptions(Options):
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)
     """Halvings in the critic; the size must be a multiple of 2 to this power."""
-    objective: Objective = "wgan-gp"
-    """What critic and generator play for: minimax, vanilla, lsgan, wgan, wgan-gp or hinge."""
+    objective: Game = "wgan-gp"
     generator_every: int = Field(5, ge=1)
     """Critic steps for each step of the generator (n_critic)."""
     warmup: int = Field(0, ge=0)
     """Steps of the critic alone at the start, so that it knows the domains before the generator settles; paper: 0."""
-    rate: float = Field(1e-4, gt=0)
-    """Adam's learning rate for both networks."""
-    beta1: float = Field(0.5, ge=0, lt=1)
-    """Adam's first decay; the second is 0.999."""
+    rate: Rate = 1e-4
     decay: Literal["linear", "official", "none"] = "linear"
     """How the rate falls: to zero (the paper), by a thousandth in all (the official code), or not at all."""
-    decay_from: float = Field(0.5, ge=0, le=1)
-    """Share of the steps after which the rate begins to fall."""
     classification: float = Field(1.0, ge=0)
     """Weight of the domain classification, summed over attributes."""
     reconstruction: float = Field(10.0, ge=0)
     """Weight of the cycle's L1 distance."""
-    penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty, which only wgan-gp has."""
-    clip: float = Field(0.01, gt=0)
-    """Bound of the critic's weights after each of its steps, which only wgan has."""
     keep: float = Field(0.0, ge=0, lt=1)
     """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
@@ -95,7 +85,7 @@ class StarGANOptions(Options):
         return layers
 
 
-class StarGAN(Recipe):
+class StarGAN(Recipe[StarGANOptions]):
     """One generator for all domains, one critic that also classifies."""
 
     name = "stargan"
@@ -106,17 +96,31 @@ class StarGAN(Recipe):
         self.options = options
         self.columns = Columns(domains, masks)
         self.masks = masks
-        self.game = OBJECTIVES[options.objective]
         self.generator = Generator(len(domains) + len(masks), options.width, options.blocks, options.mask)
         self.critic = Critic(len(domains), options.size, options.critic_width, options.critic_layers)
         self.networks = {"generator": self.generator, "critic": self.critic}
         self.phases = (
-            Phase("critic", trains=("critic",)),
-            Phase("generator", trains=("generator",), every=options.generator_every, start=options.warmup),
+            Phase(
+                "critic",
+                trains=("critic",),
+                terms=self.critic_terms,
+                optimizer=options.adam,
+                before=self.draw_for_critic,
+                after=self.clip_critic,
+            ),
+            Phase(
+                "generator",
+                trains=("generator",),
+                terms=self.generator_terms,
+                optimizer=options.adam,
+                before=self.draw_for_generator,
+                every=options.generator_every,
+                start=options.warmup,
+            ),
         )
 
     @classmethod
-    def read(cls, folder: Path, options: StarGANOptions, part: labelled.Part) -> labelled.Labelled:
+    def read(cls, folder: Path, options: StarGANOptions, part: Part) -> labelled.Labelled:
         """Labelled pictures, the centre square resized bilinearly as the official code does."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bilinear", crop="centre")
         return labelled.read(folder, options.domains, picture, part, options.flip)
@@ -126,39 +130,43 @@ class StarGAN(Recipe):
         """Fresh weights for the data's domains; PyTorch's own initialisation, as the official code."""
         return cls(options, data.domains, data.masks)
 
-    def optimizer(self, phase: str) -> Optimizer:
-        """Adam with the published betas."""
-        parameters = self.networks[phase].parameters()
-        return Adam(parameters, lr=self.options.rate, betas=(self.options.beta1, 0.999), fused=True)
-
     def rate(self, step: int) -> float:
         """1 up to `decay_from`, then as `decay` says."""
         if self.options.decay == "linear":
-            return schedules.linear(step, self.options.steps, self.options.decay_from)
+            return self.options.linear_decay(step)
         begin = self.options.decay_from * self.options.steps
         if step < begin or self.options.decay == "none":
             return 1.0
         return 1.0 - (step - begin) // 1000 / 100_000
 
-    def before(self, phase: str, batch: Batch) -> Batch:
-        """Draws target labels n x c, and for the penalty a mixing factor for each picture; one set alone has mask 1."""
+    def draw_for_critic(self, batch: Batch) -> Batch:
+        """Target labels n x c, for the penalty a mixing factor for each picture, and a window of what is erased."""
+        drawn = self.with_targets(batch)
+        if self.options.game.penalised:
+            drawn["mix"] = self.share.rand(len(batch["labels"]), 1, 1, 1)
+        return self.with_window(drawn)
+
+    def draw_for_generator(self, batch: Batch) -> Batch:
+        """Target labels n x c, the same as the critic's of this step, and a window of what is erased."""
+        return self.with_window(self.with_targets(batch))
+
+    def with_targets(self, batch: Batch) -> Batch:
+        """The batch with targets n x c, and masks n x m, which are 1 where one set is learned alone."""
         c = batch["labels"]
         m = batch["masks"] if self.masks else c.new_ones(len(c), 1)
-        drawn = {"targets": self._targets(c, m), "masks": m}
-        if phase == "critic" and self.game.penalised:
-            drawn["mix"] = self.share.rand(len(c), 1, 1, 1)
-        if self.options.erase:
-            drawn["window"] = self._windows(len(c))
-        return {**batch, **drawn}
+        return {**batch, "targets": self._targets(c, m), "masks": m}
 
-    def _windows(self, n: int) -> Tensor:
-        """n x 1 x s x s: 0 within a square that lies anywhere in the picture, 1 around it."""
+    def with_window(self, batch: Batch) -> Batch:
+        """The batch with window n x 1 x s x s where something is erased: 0 within a square that lies anywhere."""
+        if not self.options.erase:
+            return batch
         side = round(self.options.erase * self.options.size)
-        top, left = (self.share.rand(n, 2, 1, 1, 1) * (self.options.size - side + 1)).floor().unbind(1)
+        places = self.share.rand(len(batch["labels"]), 2, 1, 1, 1) * (self.options.size - side + 1)
+        top, left = places.floor().unbind(1)
         line = torch.arange(self.options.size, device=top.device)
         rows = (line >= top) & (line < top + side)
         columns = (line >= left) & (line < left + side)
-        return 1 - (rows.transpose(2, 3) & columns).float()
+        return {**batch, "window": 1 - (rows.transpose(2, 3) & columns).float()}
 
     def _targets(self, c: Tensor, m: Tensor) -> Tensor:
         """The batch's labels permuted within each set; with chance `keep` a group's columns stay the picture's own."""
@@ -166,38 +174,36 @@ class StarGAN(Recipe):
         kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
         return torch.where(kept[:, self.columns.units], c, permuted)
 
-    def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The terms of equations (5) and (6).
+    def critic_terms(self, batch: Batch, step: int) -> Terms:
+        """The terms of equation (5).
 
         `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, for the penalty mix n x 1 x 1 x 1 and
         where something is erased window n x 1 x s x s.
         """
-        return self._critic_terms(batch) if phase == "critic" else self._generator_terms(batch)
-
-    def _critic_terms(self, batch: Batch) -> dict[str, Tensor]:
-        critic = self.networks["critic"]
+        game = self.options.game
         x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
         with torch.no_grad():
             fake = self._translate(x, c_t, m)
         x, fake = _seen(x, batch), _seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
-        scores, logits = critic(torch.cat([x, fake]))
+        scores, logits = self.critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
         terms = {
-            "adversarial": self.game.discriminator(real_score, fake_score),
+            "adversarial": game.discriminator(real_score, fake_score),
             "classification": self.options.classification * self.columns.loss(logits[: len(x)], c, m),
         }
-        if self.game.penalised:
-            slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
+        if game.penalised:
+            slope = gradient_penalty(lambda pixels: self.critic(pixels)[0], x, fake, batch["mix"])
             terms["penalty"] = self.options.penalty * slope
         return terms
 
-    def _generator_terms(self, batch: Batch) -> dict[str, Tensor]:
+    def generator_terms(self, batch: Batch, step: int) -> Terms:
+        """The terms of equation (6); `batch` as for the critic, without mix."""
         x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
         fake = self._translate(x, c_t, m)
-        score, logits = self.networks["critic"](_seen(fake, batch))
+        score, logits = self.critic(_seen(fake, batch))
         terms = {
-            "adversarial": self.game.generator(score),
+            "adversarial": self.options.game.generator(score),
             "classification": self.options.classification * self.columns.loss(logits, c_t, m),
             "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
         }
@@ -209,12 +215,12 @@ class StarGAN(Recipe):
 
     def _translate(self, x: Tensor, c: Tensor, m: Tensor) -> Tensor:
         """G(x, c~) of equation (7); a single set has no mask."""
-        made: Tensor = self.networks["generator"](x, torch.cat([c, m], dim=1) if self.masks else c)
+        made: Tensor = self.generator(x, torch.cat([c, m], dim=1) if self.masks else c)
         return made
 
-    def after(self, phase: str) -> None:
+    def clip_critic(self, terms: Mapping[str, Tensor]) -> None:
         """Clips the critic's weights where the objective wants it."""
-        if phase == "critic" and self.game.clipped:
+        if self.options.game.clipped:
             clip(self.critic, self.options.clip)
 
     def samples(self, batch: Batch) -> Tensor:
@@ -224,7 +230,7 @@ class StarGAN(Recipe):
         """
         x, c = batch["pixels"], batch["labels"]
         if self.masks:
-            c = self.columns.completed(c, batch["masks"], self.networks["critic"](x)[1])
+            c = self.columns.completed(c, batch["masks"], self.critic(x)[1])
         made = [self._translate(x, *self.columns.asked(c, place)) for place in range(len(self.columns))]
         return torch.stack([x, *made], dim=1)
 

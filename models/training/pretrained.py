@@ -18,10 +18,11 @@ from models.bundle import archive
 from models.bundle.manifest import Manifest
 from models.data.data import Description
 from models.errors import OptionsError
-from models.recipes.recipe import Exported, Recipe
+from models.recipes import AnyRecipe
+from models.recipes.recipe import Exported
 
 
-def begin_with(folder: Path, recipe: Recipe, data: Description) -> str:
+def begin_with(folder: Path, recipe: AnyRecipe, data: Description) -> str:
     """Copies the bundle's weights into the recipe's networks, those of domains by name; gives its `name@version`.
 
     OptionsError where the bundle can't be read, is of another recipe, or has networks of another shape.

@@ -10,7 +10,6 @@ from subprocess import PIPE
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from support import ranks
 from support.states import differing
 from support.training import FOLDERS, trained
@@ -103,7 +102,7 @@ def test_processes_that_see_other_runs_are_refused(together: Path) -> None:
 @pytest.mark.parametrize(("batch", "parts", "multiple"), [(4, 1, 3), (9, 2, 6)])
 def test_a_batch_that_can_not_be_dealt_out_is_refused(batch: int, parts: int, multiple: int) -> None:
     """The error names the batch, the processes, the parts and what would fit."""
-    world = World(Fabric(accelerator="cpu", devices=1), rank=1, ranks=3)
+    world = World(torch.device("cpu"), rank=1, ranks=3)
     with pytest.raises(
         OptionsError, match=f"batch={batch} .* over 3 .* accumulate={parts}; take a multiple of {multiple}"
     ):

@@ -13,9 +13,9 @@ from support import ranks
 from support.training import FOLDERS, trained, trainer
 from torch import Tensor, nn
 
-from models.training.averages import Averages
 from models.training.loop import Progress
-from models.training.memory import keep_freed
+from models.training.step import Averages
+from models.training.world import keep_freed
 
 
 @pytest.fixture(autouse=True)
@@ -54,8 +54,8 @@ def test_a_run_goes_on_in_another_layout(labelled_set: Path, tmp_path: Path) -> 
     shutil.copytree(tmp_path / "whole", tmp_path / "parts")
     (tmp_path / "parts" / "checkpoints" / "00000004.ckpt").unlink()
     parts = trained("stargan", labelled_set, tmp_path / "parts", 4, *words, "channels_last=true", resume=True)
-    for name, network in parts.plain.items():
-        for mine, wanted in zip(network.parameters(), whole.plain[name].parameters(), strict=True):
+    for name, network in parts.recipe.networks.items():
+        for mine, wanted in zip(network.parameters(), whole.recipe.networks[name].parameters(), strict=True):
             # Adam's third and fourth steps, of 1e-4 each, may turn round where a gradient is 0 but for rounding.
             assert (mine - wanted).abs().max() < 5e-4
             assert (mine - wanted).abs().mean() < 2e-5
@@ -80,17 +80,18 @@ def test_compiled_networks_play_by_the_same_numbers(
 
 def test_averages_follow_at_the_decay_that_was_asked_for() -> None:
     """avg <- d avg + (1 - d) w, with a smaller d while few steps have been made; buffers are copied."""
-    live, copy = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
-    averages = Averages({"g": live}, {"g": copy}, 0.9)
+    live = nn.BatchNorm1d(1)
+    averages = Averages({"g": live}, 0.9)
+    mean = averages.weights["g"]
     for step, decay, expected in ((1, 2 / 11, 9 / 11), (1000, 0.9, 0.9 * 9 / 11)):
         live.weight.data.fill_(2.0 if step == 1 else 1.0)
         live.state_dict()["running_mean"].add_(1.0)
-        before = copy.weight.item()
+        before = mean["weight"].item()
         averages.update(step)
-        assert copy.weight.item() == pytest.approx(decay * before + (1 - decay) * live.weight.item())
-        assert copy.weight.item() - 1 == pytest.approx(expected)
-        assert torch.equal(copy.state_dict()["running_mean"], live.state_dict()["running_mean"])
-    assert not copy.weight.requires_grad
+        assert mean["weight"].item() == pytest.approx(decay * before + (1 - decay) * live.weight.item())
+        assert mean["weight"].item() - 1 == pytest.approx(expected)
+        assert torch.equal(mean["running_mean"], live.state_dict()["running_mean"])
+    assert not mean["weight"].requires_grad
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told to keep memory")

@@ -171,7 +171,7 @@ def test_a_closed_mask_lets_the_picture_through() -> None:
 def test_each_picture_loses_a_square_of_its_own() -> None:
     """With erase=0.5 a square of half the side is 0 in each window, wholly inside, and not always in one place."""
     torch.manual_seed(0)
-    windows = recipe(erase=0.5).before("critic", {"pixels": torch.zeros(64, 3, 32, 32), "labels": LABELS.repeat(16, 1)})
+    windows = recipe(erase=0.5).draw_for_critic({"pixels": torch.zeros(64, 3, 32, 32), "labels": LABELS.repeat(16, 1)})
     erased = windows["window"][:, 0] == 0
     for one in erased:
         rows, columns = (one.any(dim=side).nonzero().flatten() for side in (1, 0))
@@ -185,10 +185,10 @@ def test_the_critic_never_sees_what_is_erased() -> None:
     """Pixels within the window change no term of the critic; the same change beside it does."""
     made = recipe(erase=0.5)
     torch.manual_seed(0)
-    batch = made.before("critic", {"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
+    batch = made.draw_for_critic({"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
     window = batch["window"]
     hidden = {**batch, "pixels": batch["pixels"] + 5 * (1 - window)}
     shown = {**batch, "pixels": batch["pixels"] + 5 * window}
-    first, second, third = (made.terms("critic", each, 0)["classification"] for each in (batch, hidden, shown))
+    first, second, third = (made.critic_terms(each, 0)["classification"] for each in (batch, hidden, shown))
     assert torch.equal(first, second)
     assert not torch.equal(first, third)

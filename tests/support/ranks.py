@@ -40,7 +40,7 @@ def gradients(case: str, data: Path, out: Path, *more: str) -> dict[str, Tensor]
     for phase in made.recipe.phases:
         found.update(made.turn(phase, batch))
         for name in phase.trains:
-            for key, parameter in made.plain[name].named_parameters():
+            for key, parameter in made.recipe.networks[name].named_parameters():
                 assert parameter.grad is not None
                 found[f"{phase.name}/{name}.{key}"] = parameter.grad.clone()
     return found
@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
 
 def bits(made: Trainer) -> list[dict[str, Tensor]]:
     """All weights and statistics, of the live networks and of the averaged ones."""
-    return [network.state_dict() for network in (*made.plain.values(), *made.averages.copies.values())]
+    return [*(network.state_dict() for network in made.recipe.networks.values()), *made.averages.weights.values()]
 
 
 def disagree(made: Trainer, path: Path) -> None:

@@ -1,0 +1,172 @@
+"""One phase's update, in which arithmetic it is computed, and the averages that follow it.
+
+A turn: gradients of the phase's terms over all parts and processes, then a step of its optimiser.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.recipes.options import Arithmetic, Options
+from models.recipes.recipe import Batch, Phase, Recipe
+from models.training.world import World
+
+_log = logging.getLogger(__name__)
+
+
+class Precision:
+    """How networks are computed: in float32, or under autocast, with a scaled loss where it is float16."""
+
+    def __init__(self, arithmetic: Arithmetic, device: torch.device) -> None:
+        if arithmetic == "16-mixed" and device.type == "cpu":
+            _log.warning("precision=16-mixed is for GPUs; this CPU computes in bfloat16, as with bf16-mixed")
+            arithmetic = "bf16-mixed"
+        self._device = device.type
+        self._dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(arithmetic)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=arithmetic == "16-mixed")
+        """Keeps float16's gradients from vanishing and skips steps whose gradients overflow; else does nothing."""
+
+    def set_up(self, network: nn.Module) -> None:
+        """From now on calls of the network run under autocast and give float32, where means lose no digits.
+
+        In place, as `forward` of this one object: there is no wrapper whose weights or state dict could be taken for
+        the network's own. A wrapper of a library would also forbid the gradient penalty (docs/decisions/0003).
+        """
+        if self._dtype is None:
+            return
+        device, dtype = self._device, self._dtype
+
+        def forward(self: nn.Module, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+            with torch.autocast(device, dtype=dtype):
+                outputs = type(self).forward(self, *inputs)
+            return outputs.float() if isinstance(outputs, Tensor) else tuple(output.float() for output in outputs)
+
+        # A bound method, so that a deep copy of the network (pix2pix's twin) runs its own layers and not these.
+        network.forward = MethodType(forward, network)
+
+
+class Turn:
+    """What a phase needs to take its turn."""
+
+    def __init__(self, phase: Phase, recipe: Recipe[Any], world: World, precision: Precision, options: Options) -> None:
+        networks = recipe.networks
+        self.phase = phase
+        self._trained = [weights for name in phase.trains for weights in networks[name].parameters()]
+        self._frozen = [
+            weights for name in networks.keys() - set(phase.trains) for weights in networks[name].parameters()
+        ]
+        # Of batch norm: the same in all processes in the end, though each part is normalised by itself.
+        buffers = (buffer for network in networks.values() for buffer in network.buffers())
+        self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
+        self.optimizer = phase.optimizer(self._trained)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._recipe, self._world, self._scaler = recipe, world, precision.scaler
+        self._parts, self._seed = options.accumulate, options.seed
+
+    def take(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Updates what the phase trains and gives its terms, means over all parts and processes.
+
+        Other networks get no gradient: none is computed in vain.
+        """
+        self._seed_draws(step, 0)
+        for weights in self._trained:
+            weights.requires_grad_(True)
+            weights.grad = None
+        for weights in self._frozen:
+            weights.requires_grad_(False)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._recipe.rate(step)
+        terms = self._differentiate(self.phase.before(batch), step)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.phase.after(terms)
+        return terms
+
+    def _differentiate(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The terms and, in what is trained, the gradients of their sum: means over all parts and processes."""
+        names: list[str] = []
+        means = torch.zeros((), device=self._world.device)
+        columns = [tensor.chunk(self._parts) for tensor in batch.values()]
+        for part, rows in enumerate(zip(*columns, strict=True)):
+            place = self._world.rank * self._parts + part
+            if place:  # Dropout differs from part to part; the first goes on where `before` ended.
+                self._seed_draws(step, place)
+            terms = self.phase.terms(dict(zip(batch, rows, strict=True)), step)
+            values = torch.stack(list(terms.values())) / self._parts
+            torch.autograd.backward(self._scaler.scale(values.sum()))
+            names, means = list(terms), means + values.detach()
+        gradients = [weights.grad for weights in self._trained if weights.grad is not None]
+        self._world.average([means, *gradients, *self._statistics])
+        return dict(zip(names, means, strict=True))
+
+    def _seed_draws(self, step: int, place: int) -> None:
+        # The remainder is what PyTorch can be seeded with; only an enormous seed of the options comes so far.
+        self._world.seed((self._seed * 1_000_003 + step + (place << 40)) % 2**63)
+
+    def state(self) -> dict[str, Any]:
+        """The optimiser's state."""
+        return self.optimizer.state_dict()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave, in the memory layout of the weights: Adam's fused step goes by memory."""
+        self.optimizer.load_state_dict(state)
+        for weights, kept in self.optimizer.state.items():
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.shape == weights.shape:
+                    kept[name] = torch.empty_like(weights).copy_(value)
+
+
+class Averages:
+    """Exponentially averaged weights of chosen networks: steadier pictures than the last weights give.
+
+    They begin as a copy. `decay` is that of a step.
+    """
+
+    def __init__(self, networks: Mapping[str, nn.Module], decay: float) -> None:
+        self._decay = decay
+        self._live = networks
+        self.weights = {
+            name: {key: value.detach().clone() for key, value in network.state_dict().items()}
+            for name, network in networks.items()
+        }
+        """For each network what its state dict would be."""
+        self._pairs = [
+            (self.weights[name][key], value, isinstance(value, nn.Parameter))
+            for name, network in networks.items()
+            for key, value in network.state_dict(keep_vars=True).items()
+        ]
+        self._means = [mean for mean, _, learned in self._pairs if learned]
+        self._learned = [value for _, value, learned in self._pairs if learned]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Moves the averages; early on the decay is smaller, so that the random start is soon forgotten."""
+        if self._means:
+            torch._foreach_lerp_(self._means, self._learned, 1 - min(self._decay, (1 + step) / (10 + step)))
+        for mean, value, learned in self._pairs:
+            if not learned:  # running statistics of batch norm
+                mean.copy_(value)
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Within it the networks have the averaged weights, and the averages the live ones."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        for mean, value, _ in self._pairs:
+            mean.data, value.data = value.data, mean.data
+
+    def load_state(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Takes averaged weights from a checkpoint; a network of which it has none begins at its live weights."""
+        for name, weights in self.weights.items():
+            for key, mean in weights.items():
+                mean.copy_(state[name][key] if name in state else self._live[name].state_dict()[key])
