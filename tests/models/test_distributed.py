@@ -11,6 +11,7 @@ from subprocess import PIPE
 import pytest
 import torch
 from support import ranks
+from support.balanced import balanced, k_of
 from support.states import differing
 from support.training import FOLDERS, trained
 
@@ -85,6 +86,15 @@ def test_all_processes_hold_the_same_bits(case: str, together: Path) -> None:
 def test_one_process_alone_writes_the_run(case: str, together: Path) -> None:
     """A run of two processes has the files of a run of one, and each step is logged once."""
     assert files(together / "grown" / case) == files(together / "alone" / case)
+
+
+def test_a_scalar_state_is_the_same_in_all_processes(sets: dict[str, Path], together: Path, tmp_path: Path) -> None:
+    """BEGAN's k, which the averaged terms move, has the same bits in both, and is that of one process."""
+    first, second = (torch.load(together / f"balanced.{rank}.pt") for rank in range(RANKS))
+    alone = balanced(next(iter(sets.values())), tmp_path / "alone", 6)
+    alone.train(lambda progress: None)
+    assert first == second
+    assert first.item() == pytest.approx(k_of(alone).item(), rel=1e-3)
 
 
 def test_the_command_line_speaks_once(together: Path) -> None:
