@@ -216,9 +216,10 @@ class CycleGAN(Recipe[CycleGANOptions]):
         return {side: pool.state() for side, pool in self.pools.items()}
 
     def load_state(self, state: State) -> None:
-        """Takes back what `state` gave."""
+        """Takes back what `state` gave; pictures of another size are left out, and a pool of such begins empty."""
+        device = next(self.a_to_b.parameters()).device
         for side, pool in self.pools.items():
-            pool.load_state(state[side], next(self.a_to_b.parameters()).device)
+            pool.load_state([made for made in state[side] if made.shape[-1] == self.options.size], device)
 
     def samples(self, batch: Batch) -> Tensor:
         """Each picture of A, its translation and the way back, then the same for B."""

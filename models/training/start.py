@@ -33,9 +33,17 @@ class Prepared:
     samples: Data
 
 
-def start(recipe: str, data: Path, out: Path, config: Path | None, words: Sequence[str], resume: bool) -> Trainer:
-    """`begin` of what is prepared without more ado."""
-    return begin(prepare(recipe, data, out, config, words, resume))
+def start(
+    recipe: str,
+    data: Path,
+    out: Path,
+    config: Path | None,
+    words: Sequence[str],
+    resume: bool,
+    from_step: int | None = None,
+) -> Trainer:
+    """`prepare` and `begin` in one call."""
+    return begin(prepare(recipe, data, out, config, words, resume, from_step=from_step))
 
 
 def begin(prepared: Prepared) -> Trainer:

@@ -99,6 +99,7 @@ def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list
         ),
         (["train", "stargan", "--data", "empty", "--out", "run", "--config", "gone.toml"], "gone.toml can't be read"),
         (["train", "stargan", "--data", "empty", "--out", "run", "--resume"], "is no run of a training"),
+        (["train", "stargan", "--data", "empty", "--out", "run", "--from-step", "3"], "--from-step 3"),
         (["export", "gone", "--to", "store/x"], "gone is no run of a training"),
         (["export", "empty", "--to", "store/x"], "empty is no run of a training"),
         (["evaluate", "empty", "--data", "gone"], "is neither a run"),

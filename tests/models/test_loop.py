@@ -7,14 +7,19 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import ranks
+from support.states import differing
 from support.training import FOLDERS, trained, trainer
 from torch import Tensor, nn
 
+from models.networks.norms import per_picture
+from models.training.history import grid
 from models.training.loop import Progress
-from models.training.step import Averages
+from models.training.step import Averages, Precision
 from models.training.world import keep_freed
 
 
@@ -92,6 +97,41 @@ def test_averages_follow_at_the_decay_that_was_asked_for() -> None:
         assert mean["weight"].item() - 1 == pytest.approx(expected)
         assert torch.equal(mean["running_mean"], live.state_dict()["running_mean"])
     assert not mean["weight"].requires_grad
+
+
+def test_joint_samples_are_made_by_the_networks_that_are_exported(joint_set: Path, tmp_path: Path) -> None:
+    """With `average`, unknown labels are read by the trained critic, and pictures made by the averaged generator."""
+    more = ("average=0.9", "generator_every=1", "rate=0.02", "sample_every=10")
+    made = trained("stargan joint", joint_set, tmp_path / "run", 10, *more)
+    recipe, _ = made.run.trained()
+    with torch.no_grad():
+        expected = grid(recipe.samples(made.sample_batch), made.run.data.picture)
+    with Image.open(tmp_path / "run" / "samples" / "00000010.png") as shown:
+        assert np.array_equal(np.asarray(shown), np.asarray(expected))
+
+
+@pytest.mark.parametrize("case", ["stargan", "pix2pix", "cyclegan"])
+def test_looking_at_samples_changes_nothing(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Averaged weights that were swapped in for samples, at each step, leave all weights as they are without."""
+    data = request.getfixturevalue(FOLDERS[case])
+    runs = [trained(case, data, tmp_path / each, 4, f"sample_every={each}").run for each in ("1", "9")]
+    assert differing(*(run.latest() for run in runs)) == []
+
+
+def test_a_twin_in_mixed_precision_runs_its_own_layers() -> None:
+    """A copy on the same weights, as pix2pix makes for inference, is under autocast too, and has its own norms."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    keys = network.state_dict().keys()
+    pixels = torch.rand(2, 3, 8, 8) + torch.tensor([0.0, 5.0]).view(2, 1, 1, 1)
+    exact = per_picture(network)(pixels)
+    Precision("bf16-mixed", torch.device("cpu")).set_up(network)
+    whole, own = network(pixels), per_picture(network)(pixels)
+    assert network.state_dict().keys() == keys
+    assert whole.dtype == own.dtype == torch.float32
+    assert not torch.equal(own, exact)
+    assert torch.allclose(own, exact, atol=0.1)
+    assert not torch.allclose(own, whole, atol=0.3)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told to keep memory")
