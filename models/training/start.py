@@ -190,7 +190,8 @@ def describe(prepared: Prepared) -> list[str]:
         bundle = begin_with(Path(options.pretrained), run.recipe.create(options, run.data), run.data)
         beginning = f"begins with the weights of {bundle}"
     training, held_out = _size(prepared.training), _size(prepared.samples)
-    counts = [f"{name} {count:,}" for name, count in run.data.counts.items()]
+    gaps = {name: f" ({count:,} unknown)" for name, count in run.data.unknown.items()}
+    counts = [f"{name} {count:,}{gaps.get(name, '')}" for name, count in run.data.counts.items()]
     with torch.device("meta"):  # shapes alone: no memory is taken
         networks = run.recipe.create(options, run.data).networks
     sizes = {name: sum(weights.numel() for weights in network.parameters()) for name, network in networks.items()}

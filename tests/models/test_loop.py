@@ -130,8 +130,7 @@ def test_a_twin_in_mixed_precision_runs_its_own_layers() -> None:
     assert network.state_dict().keys() == keys
     assert whole.dtype == own.dtype == torch.float32
     assert not torch.equal(own, exact)
-    assert torch.allclose(own, exact, atol=0.1)
-    assert not torch.allclose(own, whole, atol=0.3)
+    assert (own - exact).abs().mean() < 0.05 < (own - whole).abs().mean()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told to keep memory")
