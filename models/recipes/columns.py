@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from models.bundle.manifest import Domain
 from models.data.labels import UNKNOWN
-from models.objectives.classification import attribute_loss, class_loss
+from models.objectives.supervised import attribute_loss, class_loss
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from models.bundle.manifest import Graph, Manifest, Picture
 from models.data import unpaired
 from models.data.data import Description
 from models.data.parts import Part
+from models.networks.layers import initialise
 from models.networks.patch import discriminator
 from models.networks.resnet import ResNet
-from models.networks.weights import clip, initialise
-from models.objectives.penalty import gradient_penalty
-from models.objectives.reconstruction import l1
+from models.objectives.adversarial import clip_weights, gradient_penalty
+from models.objectives.supervised import l1
 from models.recipes.options import Game, PatchOptions
 from models.recipes.recipe import Batch, Exported, Phase, Recipe, State, Terms
 
@@ -209,7 +209,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
         """After the discriminators: clips their weights where the objective wants it."""
         if self.options.game.clipped:
             for judge in self.discriminators.values():
-                clip(judge, self.options.clip)
+                clip_weights(judge, self.options.clip)
 
     def state(self) -> State:
         """The pictures of both pools."""

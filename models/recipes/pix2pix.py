@@ -26,12 +26,11 @@ from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.data import labels, pairs
 from models.data.data import Description
 from models.data.parts import Part
-from models.networks.norms import per_picture, twin
+from models.networks.layers import initialise, per_picture, twin
 from models.networks.patch import discriminator
 from models.networks.unet import UNet
-from models.networks.weights import clip, initialise
-from models.objectives.penalty import gradient_penalty
-from models.objectives.reconstruction import l1, l2
+from models.objectives.adversarial import clip_weights, gradient_penalty
+from models.objectives.supervised import l1, l2
 from models.recipes.options import PatchOptions, Steps
 from models.recipes.recipe import Batch, Exported, Phase, Recipe, Terms
 
@@ -188,7 +187,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
     def clip_discriminator(self, terms: Mapping[str, Tensor]) -> None:
         """Clips the discriminator's weights where the objective wants it."""
         if self.options.game.clipped:
-            clip(self.discriminator, self.options.clip)
+            clip_weights(self.discriminator, self.options.clip)
 
     def samples(self, batch: Batch) -> Tensor:
         """Each input, its translation in the mode of `inference`, and what it should be."""

@@ -39,10 +39,9 @@ from models.data.data import Description
 from models.data.labels import UNKNOWN
 from models.data.parts import Part
 from models.networks.stargan import Critic, Generator
-from models.networks.weights import clip
+from models.objectives.adversarial import clip_weights, gradient_penalty
 from models.objectives.diffaugment import blurred, erased, shifted
-from models.objectives.penalty import gradient_penalty
-from models.objectives.reconstruction import l1
+from models.objectives.supervised import l1
 from models.recipes.columns import Columns
 from models.recipes.options import AdversarialOptions, Game, Rate
 from models.recipes.recipe import Batch, Exported, Phase, Recipe, Terms
@@ -257,7 +256,7 @@ class StarGAN(Recipe[StarGANOptions]):
     def clip_critic(self, terms: Mapping[str, Tensor]) -> None:
         """Clips the critic's weights where the objective wants it."""
         if self.options.game.clipped:
-            clip(self.critic, self.options.clip)
+            clip_weights(self.critic, self.options.clip)
 
     def samples(self, batch: Batch) -> Tensor:
         """Each picture, then its translation to every domain as the official test does.

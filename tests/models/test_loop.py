@@ -16,7 +16,7 @@ from support.states import differing
 from support.training import FOLDERS, trained, trainer
 from torch import Tensor, nn
 
-from models.networks.norms import per_picture
+from models.networks.layers import per_picture
 from models.training.history import grid
 from models.training.loop import Progress
 from models.training.step import Averages, Precision
