@@ -7,7 +7,7 @@ is dealt out to processes; one of them writes and reports, and all hold the same
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from models.recipes.recipe import Batch, Phase, Terms
 from models.training.history import History
 from models.training.pretrained import begin_with
 from models.training.run import Checkpoint, Run, load_weights, save, saved
-from models.training.step import Averages, Precision, Turn
+from models.training.step import Autocast, Averages, Turn
 from models.training.world import join
 
 _SAMPLES = 6
@@ -57,16 +57,16 @@ class Trainer:
         if latest is None and options.pretrained:
             begin_with(Path(options.pretrained), self.recipe, run.data)
         self.recipe.share = self.world.share()
-        self.precision = Precision(options.precision, self.world.device)
+        self.autocast = Autocast(options.precision, self.world.device)
         networks = self.recipe.networks
         for network in networks.values():
             layout = torch.channels_last if options.channels_last else torch.contiguous_format
             network.to(device=self.world.device, memory_format=layout)  # type: ignore[call-overload]
-            self.precision.set_up(network)
+            self.autocast.set_up(network)
             if options.compile:
                 network.compile()
         self._turns = {
-            phase.name: Turn(phase, self.recipe, self.world, self.precision, options) for phase in self.recipe.phases
+            phase.name: Turn(phase, self.recipe, self.world, self.autocast, options) for phase in self.recipe.phases
         }
         averaged = self.recipe.averaged if options.average else ()
         self.averages = Averages({name: networks[name] for name in averaged}, options.average)
@@ -80,24 +80,30 @@ class Trainer:
 
         Of several processes only the one that leads writes, and calls `on_step`.
         """
-        history = self._open_history() if self.world.leads else None
+        options, pinned = self.options, self.world.device.type == "cuda"
+        source = batches(self.data, options.batch, options.seed, self.step, options.workers, self.rows, pinned)
+        history: History | None = None
+        if self.world.leads and self.step == 0:
+            self.run.write()
         started_at, started_step = time.monotonic(), self.step
-        source = self._source()
         try:
             batch = self.to_device(next(source))
-            while self.step < self.options.steps:
-                terms = self._advance(batch)
+            while self.step < options.steps:
+                terms: Terms = {}
+                for phase in self.recipe.phases:
+                    # Asked now, and not at the step's start: what an earlier phase has just moved may decide.
+                    if self.recipe.due(phase, self.step):
+                        terms |= self.turn(phase, batch)
                 batch = self.to_device(next(source))  # is read while a GPU still works
                 self.losses.update(self._values(terms))
                 if self._unproven is not None:
                     self._drop_old_checkpoints()
                 self.step += 1
                 self.averages.update(self.step)
-                if history is not None:
-                    if self.step == started_step + 1:
-                        self._commit_to(started_step)
-                    speed = (self.step - started_step) * self.options.batch / (time.monotonic() - started_at)
-                    on_step(Progress(self.step, self.options.steps, self.losses, speed))
+                if self.world.leads:
+                    history = history or self._begin_history(started_step)
+                    speed = (self.step - started_step) * options.batch / (time.monotonic() - started_at)
+                    on_step(Progress(self.step, options.steps, self.losses, speed))
                     self._record(history, speed)
         finally:
             source.close()
@@ -105,26 +111,17 @@ class Trainer:
                 with _writing(self.run):
                     history.close()
 
-    def _source(self) -> Generator[Batch, None, None]:
-        """Batches from this step on, of each the rows that are held here."""
-        options, pinned = self.options, self.world.device.type == "cuda"
-        return batches(self.data, options.batch, options.seed, self.step, options.workers, self.rows, pinned)
-
-    def _open_history(self) -> History:
-        if self.step == 0:
-            self.run.write()
-        return History(self.run.folder, self.step)
-
-    def _commit_to(self, start: int) -> None:
+    def _begin_history(self, start: int) -> History:
         """The first step worked, so the run is from now on that of these options, and of the checkpoint at `start`.
 
         Not before: a resume with options that fail at once leaves a run that can be resumed and exported as it was.
         """
         with _writing(self.run):
             self.run.write()
-        for later in saved(self.run.checkpoints):
-            if int(later.stem) > start:
-                later.unlink()
+            for later in saved(self.run.checkpoints):
+                if int(later.stem) > start:
+                    later.unlink()
+            return History(self.run.folder, start)
 
     def _resume(self, content: Checkpoint) -> None:
         for name, network in self.recipe.networks.items():
@@ -133,8 +130,8 @@ class Trainer:
             if name not in content["optimizers"]:
                 raise CheckpointError(f"the checkpoint has no phase {name}; keep the run's options")
             turn.load_state(content["optimizers"][name])
-        if content["precision"] and self.precision.scaler.is_enabled():  # only 16-mixed has a scale
-            self.precision.scaler.load_state_dict(content["precision"])
+        if content["precision"] and self.autocast.scaler.is_enabled():  # only 16-mixed has a scale
+            self.autocast.scaler.load_state_dict(content["precision"])
         self.recipe.load_state(content["state"])
         self.averages.load_state(content["averages"])
         self.losses = dict(content["losses"])
@@ -149,14 +146,6 @@ class Trainer:
             name: tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
             for name, tensor in moved.items()
         }
-
-    def _advance(self, batch: Batch) -> Terms:
-        """The turns of all phases that are due; each is asked when the one before has moved its networks."""
-        terms: Terms = {}
-        for phase in self.recipe.phases:
-            if self.recipe.due(phase, self.step):
-                terms |= self.turn(phase, batch)
-        return terms
 
     def turn(self, phase: Phase, batch: Batch) -> Terms:
         """One phase's update, and its terms, `phase/term`."""
@@ -203,7 +192,7 @@ class Trainer:
             networks={name: network.state_dict() for name, network in self.recipe.networks.items()},
             averages=self.averages.weights,
             optimizers={name: turn.state() for name, turn in self._turns.items()},
-            precision=self.precision.scaler.state_dict(),
+            precision=self.autocast.scaler.state_dict(),
             state=self.recipe.state(),
         )
         self._unproven = save(self.run.checkpoints, content)

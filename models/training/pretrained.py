@@ -38,18 +38,16 @@ def begin_with(folder: Path, recipe: AnyRecipe, data: Description) -> str:
         if not shared:
             raise OptionsError(f"the bundle {bundle.ref} has none of the graphs {', '.join(recipe.exported())}")
         for name, exported in shared.items():
-            stored = _initialisers(bundle.load(bundle.manifest.graphs[name].file))
+            graph = onnx.load_model_from_string(bundle.load(bundle.manifest.graphs[name].file)).graph
+            # Halves of an fp16 bundle become float32 again.
+            stored = {
+                each.name: torch.from_numpy(numpy_helper.to_array(each).copy()).float() for each in graph.initializer
+            }
             _match(exported, stored, _columns(bundle.manifest, name), _columns(wanted, name))
             _copy(exported.module, stored, f"graph {name} of {bundle.ref}")
     except archive.BundleError as error:
         raise OptionsError(f"pretrained={folder}: {error}") from error
     return bundle.ref
-
-
-def _initialisers(graph: bytes) -> dict[str, Tensor]:
-    """The tensors that a graph holds, by name, in float32."""
-    model = onnx.load_model_from_string(graph)
-    return {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()).float() for each in model.graph.initializer}
 
 
 def _columns(manifest: Manifest, graph: str) -> tuple[str, ...]:

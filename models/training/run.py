@@ -181,9 +181,17 @@ def save(folder: Path, content: Checkpoint) -> Path:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        _flush_names(folder)
+        # The folder too: after a power cut the new name must be there before old checkpoints are gone.
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except (OSError, RuntimeError) as error:
-        reason = _refusal(error)
+        # PyTorch's writer meets the system's refusal, fails again while it closes the file, and reports that.
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__context__
         if reason is None:
             raise
         wrote, free = beside.stat().st_size if beside.exists() else 0, shutil.disk_usage(folder).free
@@ -195,22 +203,6 @@ def save(folder: Path, content: Checkpoint) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
-
-
-def _flush_names(folder: Path) -> None:
-    """After a power cut the new name is there before old ones are gone."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _refusal(error: BaseException | None) -> OSError | None:
-    """What the system said: PyTorch's writer stumbles over the refusal that it met, and reports its stumbling."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error
 
 
 def load(path: Path) -> Checkpoint:

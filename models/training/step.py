@@ -19,7 +19,7 @@ from models.training.world import World
 _log = logging.getLogger(__name__)
 
 
-class Precision:
+class Autocast:
     """How networks are computed: in float32, or under autocast, with a scaled loss where it is float16."""
 
     def __init__(self, arithmetic: Arithmetic, device: torch.device) -> None:
@@ -53,7 +53,7 @@ class Precision:
 class Turn:
     """What a phase needs to take its turn."""
 
-    def __init__(self, phase: Phase, recipe: Recipe[Any], world: World, precision: Precision, options: Options) -> None:
+    def __init__(self, phase: Phase, recipe: Recipe[Any], world: World, autocast: Autocast, options: Options) -> None:
         networks = recipe.networks
         self.phase = phase
         self._trained = [weights for name in phase.trains for weights in networks[name].parameters()]
@@ -65,7 +65,7 @@ class Turn:
         self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.optimizer = phase.optimizer(self._trained)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._recipe, self._world, self._scaler = recipe, world, precision.scaler
+        self._recipe, self._world, self._scaler = recipe, world, autocast.scaler
         self._parts, self._seed = options.accumulate, options.seed
 
     def take(self, batch: Batch, step: int) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from models.networks.layers import per_picture
 from models.training.history import grid
 from models.training.loop import Progress
-from models.training.step import Averages, Precision
+from models.training.step import Autocast, Averages
 from models.training.world import keep_freed
 
 
@@ -125,7 +125,7 @@ def test_a_twin_in_mixed_precision_runs_its_own_layers() -> None:
     keys = network.state_dict().keys()
     pixels = torch.rand(2, 3, 8, 8) + torch.tensor([0.0, 5.0]).view(2, 1, 1, 1)
     exact = per_picture(network)(pixels)
-    Precision("bf16-mixed", torch.device("cpu")).set_up(network)
+    Autocast("bf16-mixed", torch.device("cpu")).set_up(network)
     whole, own = network(pixels), per_picture(network)(pixels)
     assert network.state_dict().keys() == keys
     assert whole.dtype == own.dtype == torch.float32
