@@ -66,7 +66,8 @@ class Trainer:
             if options.compile:
                 network.compile()
         self._turns = {
-            phase.name: Turn(phase, self.recipe, self.world, self.autocast, options) for phase in self.recipe.phases
+            phase.name: Turn(phase, networks, self.recipe.rate, self.world, self.autocast, options)
+            for phase in self.recipe.phases
         }
         averaged = self.recipe.averaged if options.average else ()
         self.averages = Averages({name: networks[name] for name in averaged}, options.average)

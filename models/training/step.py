@@ -4,7 +4,7 @@ A turn: gradients of the phase's terms over all parts and processes, then a step
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MethodType
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.recipes.options import Arithmetic, Options
-from models.recipes.recipe import Batch, Phase, Recipe
+from models.recipes.recipe import Batch, Phase
 from models.training.world import World
 
 _log = logging.getLogger(__name__)
@@ -51,10 +51,17 @@ class Autocast:
 
 
 class Turn:
-    """What a phase needs to take its turn."""
+    """What a phase needs to take its turn; `networks` are all of its recipe's, `rate` multiplies learning rates."""
 
-    def __init__(self, phase: Phase, recipe: Recipe[Any], world: World, autocast: Autocast, options: Options) -> None:
-        networks = recipe.networks
+    def __init__(
+        self,
+        phase: Phase,
+        networks: Mapping[str, nn.Module],
+        rate: Callable[[int], float],
+        world: World,
+        autocast: Autocast,
+        options: Options,
+    ) -> None:
         self.phase = phase
         self._trained = [weights for name in phase.trains for weights in networks[name].parameters()]
         self._frozen = [
@@ -65,7 +72,7 @@ class Turn:
         self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.optimizer = phase.optimizer(self._trained)
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
-        self._recipe, self._world, self._scaler = recipe, world, autocast.scaler
+        self._rate, self._world, self._scaler = rate, world, autocast.scaler
         self._parts, self._seed = options.accumulate, options.seed
 
     def take(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -80,7 +87,7 @@ class Turn:
         for weights in self._frozen:
             weights.requires_grad_(False)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * self._recipe.rate(step)
+            group["lr"] = rate * self._rate(step)
         terms = self._differentiate(self.phase.before(batch), step)
         self._scaler.step(self.optimizer)
         self._scaler.update()
