@@ -228,10 +228,10 @@ def data(
     ] = None,
 ) -> None:
     """Write a data set that the project makes by itself, in the layout in which such sets are published."""
-    from models.drawn import made
+    from models.drawn import sets
 
     with terminal.progress() as report:
-        made.write(name.value, out, count, size, seed, layout, font, partial(report, "drawing"))
+        sets.write(name.value, out, count, size, seed, layout, font, partial(report, "drawing"))
     terminal.say(f"{name.value} of {size} px are in {out}")
 
 

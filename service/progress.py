@@ -11,7 +11,6 @@ from service.parts import Jobs
 from service.schemas import JobSummary
 from worker.errors import RecastError
 from worker.jobs.board import Status
-from worker.jobs.told import told
 
 PING_S = 10
 """Seconds between the comments that keep a quiet connection open."""
@@ -23,7 +22,7 @@ FAREWELL_S = 1.0
 
 def summary(status: Status, root: str) -> JobSummary:
     """A job at one moment; `root` is the path that the service is mounted at, as in ASGI's root_path."""
-    return JobSummary.model_validate(told(status, root))
+    return JobSummary.of(status, root)
 
 
 def stream(jobs: Jobs, job_id: str, root: str, last: str | None) -> EventSourceResponse:

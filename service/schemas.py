@@ -1,11 +1,12 @@
 """What goes in and out as parameters and JSON; the OpenAPI description is made from these classes."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.bundle.manifest import Picture
+from worker.jobs.board import Status
 from worker.jobs.layout import State
 
 JOB_ID = "^[0-9a-z]{26}$"
@@ -224,6 +225,29 @@ class JobSummary(Out):
     """The bundle as `name@version`; none where several take part."""
     links: JobLinks
     """Where to go from here."""
+
+    @classmethod
+    def of(cls, status: Status, root: str = "") -> "JobSummary":
+        """A job at one moment; `root` is the path that the service is mounted at, as in ASGI's root_path.
+
+        The same for a person who asks over HTTP, follows the events, or has a webhook called.
+        """
+        job, path = status.job, f"{root}/jobs/{status.job.id}"
+        return JobSummary(
+            id=job.id,
+            state=status.state,
+            created=datetime.fromtimestamp(job.created, UTC),
+            ended=None if status.ended_at is None else datetime.fromtimestamp(status.ended_at, UTC),
+            pictures=job.pictures,
+            done=status.done,
+            failed=status.failed,
+            position=status.position,
+            rate=status.rate,
+            seconds_left=status.seconds_left,
+            domains=job.wish.domains,
+            model=job.wish.model,
+            links=JobLinks(self=path, events=f"{path}/events", results=f"{path}/results"),
+        )
 
 
 class JobInfo(JobSummary):

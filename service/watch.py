@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from worker.exposition import SECONDS, Registry
-from worker.logs import bear
+from worker.logs import set_ids
 from worker.tracing import SILENT, Tracer
 
 HUNG_UP = 499
@@ -67,7 +67,7 @@ class Watch:
         tracer = SILENT if scope["path"].removeprefix(root) in UNTRACED else self._tracer
         began = time.monotonic()
         attributes = {"http.request.method": method, "recast.request_id": request_id}
-        bear(request_id=request_id)
+        set_ids(request_id=request_id)
         with tracer.span(method, attributes, kind="server", within=parent) as span:
             try:
                 yield exchange

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from models.bundle.store import Store
 from service.app import create_app
 from service.parts import Jobs
+from service.schemas import JobSummary
 from service.settings import ServiceSettings
 from service.watch import Watch
 from worker.exposition import Registry
@@ -79,7 +80,7 @@ async def serve(
         translator, runner = await stack.enter_async_context(run(place))
         pipeline = place.pipeline(translator)
         stack.callback(pipeline.close)
-        courier = Courier(storage, jobs)
+        courier = Courier(storage, jobs, describe=JobSummary.of)
         stack.callback(courier.close)
         board = Board(storage)
         parts = Jobs(jobs, storage, roots, Intake(storage, roots, jobs, settings.limits()), board, runner, courier)

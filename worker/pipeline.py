@@ -218,8 +218,15 @@ class _Work:
             for domain in bundle.manifest.domains
         ]
         graphs = dict.fromkeys(step.graph for step in steps)
-        runs = [self._rows(before, [step for step in steps if step.graph == graph]) for graph in graphs]
-        made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
+        runs = [
+            asyncio.create_task(self._rows(before, [step for step in steps if step.graph == graph])) for graph in graphs
+        ]
+        try:
+            made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
+        finally:  # after an error the other runs would go on, for nobody
+            for run in runs:
+                run.cancel()
+            await asyncio.gather(*runs, return_exceptions=True)
         page = await self.compose(partial(_sheet, cell, box, before[0], made, self.request.strength))
         return Canvas(page, None)
 

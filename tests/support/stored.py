@@ -14,8 +14,8 @@ from worker.jobs import layout
 from worker.jobs.board import Board, finished_chunks, read_finished
 from worker.jobs.chunks import Chunks
 from worker.jobs.layout import Begun, Chunk, End, Entry, Finished, Job, Outcome, Wish
-from worker.jobs.local import Local
 from worker.jobs.roots import Roots
+from worker.jobs.runner import Local
 from worker.pipeline import Pipeline
 from worker.settings import Limits
 from worker.storage import Storage, Stored

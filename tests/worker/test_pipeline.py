@@ -33,9 +33,10 @@ from worker.errors import (
     UnsupportedMedia,
 )
 from worker.imaging import formats
-from worker.imaging.provenance import DIGITAL_SOURCE_TYPE
+from worker.imaging.encode import DIGITAL_SOURCE_TYPE
 from worker.pipeline import Answer, Pipeline, Request
 from worker.settings import EngineSettings, Limits
+from worker.translator import Translated
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
 ORDER = ("black", "blond", "brown", "grey", "smiling", "glasses")
@@ -346,6 +347,45 @@ def test_a_sheet_of_fixed_targets_runs_each_graph(pipeline: Pipeline, translator
     """Where every domain has a graph of its own, each is run once."""
     run(pipeline, png(noise(32, 32)), ask("*", model="flip"))
     assert sorted(translator.calls) == [("translate", "horse", 1), ("translate", "zebra", 1)]
+
+
+def test_a_sheet_that_fails_computes_nothing_more(store: Store) -> None:
+    """When one graph of a contact sheet fails, the others are cancelled before the error is raised."""
+
+    class Failing(Recorder):
+        def __init__(self) -> None:
+            self.cancelled: list[str] = []
+            self.waiting = asyncio.Event()
+
+        async def translate(
+            self,
+            bundle: Bundle,
+            graph: str,
+            pixels: NDArray[np.uint8],
+            labels: NDArray[np.float32] | None,
+            *,
+            deadline: float,
+        ) -> Translated:
+            if graph == "zebra":
+                await self.waiting.wait()
+                raise NotReady("no device")
+            self.waiting.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(graph)
+                raise
+            raise AssertionError("nobody sets this event")
+
+    async def test() -> None:
+        failing = Failing()
+        pipeline = Pipeline(store, failing, Limits(), threads=1)
+        with pytest.raises(NotReady):
+            await pipeline.translate(png(noise(32, 32)), ask("*", model="flip"), deadline=time.monotonic() + LONG)
+        assert failing.cancelled == ["horse"]
+        pipeline.close()
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("shape", [(3000, 40), (40, 3000), (1, 1), (1200, 900)])

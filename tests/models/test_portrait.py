@@ -1,55 +1,50 @@
-"""The avatars: the same everywhere, local in their attributes, and laid out as CelebA is."""
+"""Portraits: the same bytes everywhere, local in their attributes, and eight expressions in the face alone."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import replace
-from pathlib import Path
+from itertools import combinations
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
-from models.drawn.avatars import (
-    COLUMNS,
-    DOMAINS,
-    HAIR,
-    Attributes,
-    DataSet,
-    Person,
-    describe,
-    draw,
-    face_mask,
-    head_mask,
-    person,
-    write,
-)
-from models.drawn.person import CLOTHES, HAIRSTYLES
+from models.drawn.person import CLOTHES, COLUMNS, EXPRESSIONS, HAIR, HAIRSTYLES, Attributes, Person, person
+from models.drawn.portrait import draw, face_mask, head_mask
 
+Array = NDArray[np.uint8]
 PLAIN = Attributes("brown", expression="neutral", glasses=False, beard=False, hat=False, age="young", gender="female")
-COUNT = 20
 
 
 def plain(index: int) -> Person:
     """A person of seed 1 without smile, glasses, beard or hat."""
-    return person(1, index).changed(PLAIN)
+    return person(1, index).with_attributes(PLAIN)
 
 
 def changed_pixels(one: Person, domain: str, size: int = 64) -> NDArray[np.bool_]:
     """Where the picture differs when the domain is switched on."""
-    other = one.changed(one.attributes.with_domain(domain))
+    other = one.with_attributes(one.attributes.with_domain(domain))
     differs: NDArray[np.bool_] = (draw(one, size) != draw(other, size)).any(axis=2)
     return differs
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of COUNT pictures of 16 pixels, seed 3."""
-    out = tmp_path_factory.mktemp("data") / "avatars"
-    write(out, COUNT, 16, 3, lambda finished, total: None)
-    return out
+def bare(index: int) -> Person:
+    """A person of seed 1, bareheaded and shaven."""
+    one = person(1, index)
+    return one.with_attributes(one.attributes.with_domain("hat", False).with_domain("beard", False))
+
+
+def drawn(one: Person) -> dict[str, Array]:
+    """The person's picture of 64 pixels with every expression."""
+    faces = {name: one.with_attributes(one.attributes.with_domain(name)) for name in EXPRESSIONS}
+    return {name: draw(face, 64) for name, face in faces.items()}
+
+
+def apart(one: Array, other: Array) -> NDArray[np.bool_]:
+    """Where two pictures differ."""
+    differs: NDArray[np.bool_] = (one != other).any(axis=2)
+    return differs
 
 
 @pytest.mark.parametrize(
@@ -124,7 +119,7 @@ def test_no_attribute_touches_the_background() -> None:
     """The corners are the same whatever all the attributes are."""
     for index in range(5):
         one = plain(index)
-        other = one.changed(Attributes("black", "happy", True, True, True, "old", "male"))
+        other = one.with_attributes(Attributes("black", "happy", True, True, True, "old", "male"))
         first, last = draw(one, 64), draw(other, 64)
         assert (first[:8, :8] == last[:8, :8]).all()
         assert (first[:8, -8:] == last[:8, -8:]).all()
@@ -136,7 +131,7 @@ def test_the_mask_is_one_for_all_attributes() -> None:
     """The head's mask covers the face, leaves the background out, and does not depend on attributes."""
     one = plain(3)
     mask = head_mask(one, 64)
-    other = one.changed(Attributes("grey", "happy", True, True, True, "old", "male"))
+    other = one.with_attributes(Attributes("grey", "happy", True, True, True, "old", "male"))
     assert (mask == head_mask(other, 64)).all()
     assert mask[32, 32]
     assert not mask[:4].any()
@@ -149,7 +144,7 @@ def test_the_face_is_the_head_without_hair_and_hat() -> None:
     for index in range(5):
         one = plain(index)
         face = face_mask(one, 64)
-        other = one.changed(Attributes("grey", "happy", True, True, True, "old", "male"))
+        other = one.with_attributes(Attributes("grey", "happy", True, True, True, "old", "male"))
         assert (face == face_mask(other, 64)).all()
         assert not (face & ~head_mask(one, 64)).any()
         assert 0.05 < face.mean() < 0.3
@@ -190,68 +185,44 @@ def test_attributes_take_both_values_and_are_independent() -> None:
     assert np.abs(among).max() < 0.08
 
 
-def test_the_set_is_laid_out_as_celeba(written: Path) -> None:
-    """Pictures from 000001.png, a table of 1 and -1 with its count and names, and the partition."""
-    assert sorted(file.name for file in (written / "images").iterdir()) == [f"{i:06d}.png" for i in range(1, COUNT + 1)]
-    count, names, *rows = (written / "list_attr_avatars.txt").read_text().splitlines()
-    assert int(count) == COUNT == len(rows)
-    assert tuple(names.split()) == COLUMNS
-    for index, row in enumerate(rows):
-        name, *signs = row.split()
-        assert name == f"{index + 1:06d}.png"
-        assert [int(sign) for sign in signs] == [2 * label - 1 for label in person(3, index).attributes.labels()]
-    parts = [line.split() for line in (written / "list_eval_partition.txt").read_text().splitlines()]
-    assert [int(part) for _, part in parts] == [0] * 16 + [1] * 2 + [2] * 2
-    assert (written / "domains.txt").read_text() == DOMAINS + "\n"
-    assert "Apache-2.0" in (written / "README.md").read_text()
+def test_every_two_expressions_look_different() -> None:
+    """Between any two expressions of a person at least 60 pixels of 64 x 64 differ, most of them in the face."""
+    for index in range(3):
+        face, faces = face_mask(person(1, index), 64), drawn(bare(index))
+        for name, other in combinations(EXPRESSIONS, 2):
+            differs = apart(faces[name], faces[other])
+            assert differs.sum() >= 60, (name, other)
+            assert differs[face].sum() > 0.8 * differs.sum(), (name, other)
 
 
-def test_the_written_pictures_can_be_drawn_again(written: Path) -> None:
-    """What avatars.json says gives the very pixels of the files."""
-    made = describe(written)
-    assert made == DataSet(seed=3, size=16, count=COUNT)
-    for index in range(COUNT):
-        with Image.open(written / "images" / f"{index + 1:06d}.png") as stored:
-            assert (np.asarray(stored) == draw(person(made.seed, index), made.size)).all()
+def test_an_expression_leaves_the_rest_alone() -> None:
+    """Hair above the brows, ears, neck, clothes and background are the same in all eight."""
+    for index in range(3):
+        rest = ~face_mask(person(1, index), 64)
+        rest[16:44, 14:50] = False  # raised brows reach the hair, a scornful cheek the rim of the face
+        faces = drawn(bare(index))
+        for name in EXPRESSIONS:
+            assert not apart(faces["neutral"], faces[name])[rest].any(), name
 
 
-def test_other_folders_are_not_described(tmp_path: Path) -> None:
-    """A folder without avatars.json, or of another generator, is None."""
-    assert describe(tmp_path) is None
-    (tmp_path / "avatars.json").write_text(json.dumps({"generator": "emoji", "version": 1}))
-    assert describe(tmp_path) is None
+def test_contempt_is_on_one_side() -> None:
+    """Contempt moves the mouth on one side more than on the other; what grief moves is the same on both."""
+    faces = drawn(replace(bare(0), tilt=0.0, shift=(0.0, 0.0)))
+
+    def moved(expression: str) -> list[int]:
+        mouth = apart(faces["neutral"], faces[expression])[36:46]
+        return sorted((int(mouth[:, :32].sum()), int(mouth[:, 32:].sum())))
+
+    assert moved("contemptuous")[1] > 1.25 * moved("contemptuous")[0]
+    assert moved("sad")[1] < 1.1 * moved("sad")[0]
 
 
-def test_a_full_folder_is_kept(tmp_path: Path) -> None:
-    """Writing into a folder that is not empty is refused, and nothing in it changes."""
-    (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="not an empty folder"):
-        write(tmp_path, 1, 16, 1, lambda finished, total: None)
-    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_progress_is_told_and_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    """The callback counts up to the number of pictures, and an empty folder may be the place."""
-    told: list[tuple[int, int]] = []
-    write(tmp_path / "out", 3, 16, 1, lambda finished, total: told.append((finished, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
-    assert [file.name for file in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
-    """When the callback raises, neither the folder nor its staging remains."""
-
-    def fail(finished: int, total: int) -> None:
-        raise RuntimeError("stop")
-
-    with pytest.raises(RuntimeError, match="stop"):
-        write(tmp_path / "out", 2, 16, 1, fail)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("count", "size", "named"), [(0, 16, "count is 0"), (1, 8, "size is 8")])
-def test_impossible_sets_are_refused(tmp_path: Path, count: int, size: int, named: str) -> None:
-    """The error names the value, and nothing is written."""
-    with pytest.raises(ValueError, match=named):
-        write(tmp_path / "out", count, size, 1, lambda finished, total: None)
-    assert not list(tmp_path.iterdir())
+def test_smiling_is_being_happy() -> None:
+    """The attribute and the expression are one: switching either switches the other."""
+    sad = person(1, 0).attributes.with_domain("sad")
+    assert not sad.smiling
+    assert sad.with_domain("smiling") == sad.with_domain("happy")
+    assert sad.with_domain("smiling", False) == sad
+    assert sad.with_domain("happy").with_domain("smiling", False).expression == "neutral"
+    with pytest.raises(ValueError, match="just not sad"):
+        sad.with_domain("sad", False)
