@@ -109,7 +109,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
         self.options = options
         self.pools = {"a": PicturePool(options.pool), "b": PicturePool(options.pool)}
         self.made: dict[str, list[Tensor]] = {"a": [], "b": []}
-        """What the generators made in this step, for the discriminators that come after them."""
+        """What the generators made in this step, in as many parts as the batch has, for the discriminators."""
         self.a_to_b = ResNet(3, 3, options.width, options.blocks)
         self.b_to_a = ResNet(3, 3, options.width, options.blocks)
         self.discriminators: dict[str, nn.Module] = {}
@@ -173,6 +173,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
             terms["cycle_a"] = weights.cycle_a * l1(self.b_to_a(made_b), a)
         if weights.cycle_b:
             terms["cycle_b"] = weights.cycle_b * l1(self.a_to_b(made_a), b)
+        # A generator is shown its own target: the paper's G makes B, so it must leave a picture of B alone.
         if weights.cycle_a * weights.identity:
             terms["identity_a"] = weights.cycle_a * weights.identity * l1(self.b_to_a(a), a)
         if weights.cycle_b * weights.identity:
@@ -188,6 +189,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
             # Each process has the same pool, so the whole batch goes through it in each.
             everyone = self.share.gather(torch.cat(self.made[side]))
             drawn[f"made_{side}"] = self.share.own(pool.exchange(everyone))
+        # After the pools' draws, which come from the CPU's generator: the order of draws is part of a seeded run.
         if self.options.game.penalised:
             drawn["mix"] = self.share.rand(len(batch["a"]), 1, 1, 1)
         return {**batch, **drawn}

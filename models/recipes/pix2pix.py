@@ -130,7 +130,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
                 before=self.draw_mix,
                 after=self.clip_discriminator,
             )
-            self.phases = (judging, *self.phases)
+            self.phases = (judging, *self.phases)  # the discriminator moves first, as officially
         for network in self.networks.values():
             initialise(network)
 
@@ -157,7 +157,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
     def discriminator_terms(self, batch: Batch, step: int) -> Terms:
         """Equation (1) halved; `batch` holds a and b, n x 3 x s x s, and for the penalty mix n x 1 x 1 x 1."""
         x, y = (batch[side] for side in self.sides)
-        with torch.no_grad():
+        with torch.no_grad():  # made again in the generator's phase, from the same z
             made = self.generator(x)
         real, fake = self.judged(x, y), self.judged(x, made)
         # Two passes: batch norm would mix what is real with what is made.

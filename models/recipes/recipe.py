@@ -122,6 +122,8 @@ class Share:
         Each changes its place with rows of its own kind alone, by whole numbers `kinds` n.
         """
         everyone = self.gather(kinds)
+        # Each kind's places, in order, are filled with its rows in the order of one random permutation. Drawn on the
+        # CPU, so that every device draws the same.
         order = torch.randperm(len(everyone)).to(rows.device)
         source = torch.empty_like(order)
         source[everyone.argsort(stable=True)] = order[everyone[order].argsort(stable=True)]
@@ -131,13 +133,14 @@ class Share:
         """The whole batch's rows, the same in every process; without gradients."""
         if self.ranks == 1:
             return rows.detach()
+        # The exchange goes by memory, so a layout of channels last would mix up pixels.
         parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.ranks)]
         distributed.all_gather(parts, rows.detach().contiguous())
         return torch.cat(parts)
 
     def own(self, whole: Tensor) -> Tensor:
         """This process's rows of a tensor that has the whole batch's."""
-        rows = len(whole) // self.ranks
+        rows = len(whole) // self.ranks  # `World.rows` has refused a batch that can't be dealt out evenly
         return whole[self.rank * rows : (self.rank + 1) * rows]
 
 

@@ -5,19 +5,19 @@ x is a picture, c its own labels, c_t the target labels, a permutation of the ba
     critic     L_D = -L_adv + w_cls L_cls^r            (5), L_adv with gradient penalty (8), L_cls^r (2)
     generator  L_G =  L_adv + w_cls L_cls^f + w_rec L_rec   (6), L_cls^f (3), L_rec = ||x - G(G(x, c_t), c)||_1 (4)
 
-Labels may be unknown. The critic is not asked for them; a target leaves them as they are, and where the generator must
-be told one, it is as the critic reads it from the picture.
+Labels may be unknown. They add nothing to the classification, and a target leaves them unknown; the generator gets what
+the critic reads from the picture in their place.
 
 Several labelled sets are learned together as in section 3.2: c~ = [c_1, ..., c_n, m] (7), where the labels of all sets
-but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, and
-answers for those of the picture's own set alone; targets are permuted within each set.
+but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, of
+which only those of the picture's own set count; targets are permuted within each set.
 
 Where the official code differs from the paper and is followed: classification is summed over attributes; a step is a
 critic step, and the generator moves on every fifth. Its decay ends at 0.999 of the rate by a slip; `decay=official`
 keeps that, `linear` (the default) falls to zero as the paper says.
 
 Own additions, off by default: `mask` gives the generator GANimation's mask, which lets pixels through. `warmup` trains
-the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
+the critic alone first, since a generator that learns reconstruction before domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
 extra pass. `erase`, `shift` and `blur` change all that the critic sees, real or made: one that sees everything is
@@ -155,6 +155,7 @@ class StarGAN(Recipe[StarGANOptions]):
     def draw_for_critic(self, batch: Batch) -> Batch:
         """Target labels n x c, for the penalty a mixing factor for each picture, and changes to what is seen."""
         drawn = self.with_targets(batch)
+        # Between targets and changes: the order of draws is part of a seeded run.
         if self.options.game.penalised:
             drawn["mix"] = self.share.rand(len(batch["labels"]), 1, 1, 1)
         return self.with_changes(drawn)
@@ -192,7 +193,7 @@ class StarGAN(Recipe[StarGANOptions]):
         """
         game = self.options.game
         x, m = batch["pixels"], batch["masks"]
-        with torch.no_grad():
+        with torch.no_grad():  # the generator does not move here: no graph is kept for it
             fake = self._translate(x, self._completed(batch)[1], m)
         x, fake = self._seen(x, batch), self._seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.

@@ -51,7 +51,7 @@ class Trainer:
         self.losses: dict[str, float] = {}
         self._unproven: Path | None = None
         """The checkpoint of this step, as long as no terms have shown that its weights are sound; older ones stay."""
-        torch.manual_seed(options.seed)
+        torch.manual_seed(options.seed)  # of the weights; each turn seeds its own draws
         latest = run.latest()
         self.recipe = run.recipe.create(options, run.data)
         if latest is None and options.pretrained:
@@ -59,12 +59,12 @@ class Trainer:
         self.recipe.share = self.world.share()
         self.autocast = Autocast(options.precision, self.world.device)
         networks = self.recipe.networks
-        for network in networks.values():
+        for network in networks.values():  # before optimisers and averages, which go by where the weights lie
             layout = torch.channels_last if options.channels_last else torch.contiguous_format
             network.to(device=self.world.device, memory_format=layout)  # type: ignore[call-overload]
             self.autocast.set_up(network)
             if options.compile:
-                network.compile()
+                network.compile()  # in place, unlike torch.compile, which returns a wrapper
         self._turns = {
             phase.name: Turn(phase, networks, self.recipe.rate, self.world, self.autocast, options)
             for phase in self.recipe.phases
@@ -73,7 +73,7 @@ class Trainer:
         self.averages = Averages({name: networks[name] for name in averaged}, options.average)
         if latest is not None:
             self._resume(latest)
-        self.world.agree(self.step)
+        self.world.agree(self.step)  # and from here on each process may write what others have read
         self.sample_batch = self.to_device(first(samples, _SAMPLES))
 
     def train(self, on_step: Callable[[Progress], None]) -> None:
@@ -88,6 +88,7 @@ class Trainer:
             self.run.write()
         started_at, started_step = time.monotonic(), self.step
         try:
+            # One ahead: the next batch is on its way while the device works at this one.
             batch = self.to_device(next(source))
             while self.step < options.steps:
                 terms: Terms = {}
@@ -95,7 +96,7 @@ class Trainer:
                     # Asked now, and not at the step's start: what an earlier phase has just moved may decide.
                     if self.recipe.due(phase, self.step):
                         terms |= self.turn(phase, batch)
-                batch = self.to_device(next(source))  # is read while a GPU still works
+                batch = self.to_device(next(source))
                 self.losses.update(self._values(terms))
                 if self._unproven is not None:
                     self._drop_old_checkpoints()

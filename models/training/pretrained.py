@@ -1,6 +1,6 @@
 """Begins a training with the weights of a bundle, shipped, exported or imported, instead of random ones.
 
-A graph's initialisers bear the names of the weights that they were exported from. Networks that a bundle does not hold
+A graph's initialisers have the names of the weights that they were exported from. Networks that a bundle does not hold
 begin at random: discriminators, a critic's patch scores. A kernel that grows with the size, as that of a critic's
 classification, is resized, so that a training can go on at another size. A domain that a bundle has not learned begins
 at zero, so that asking for the others gives at first what it gave.

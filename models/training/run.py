@@ -126,7 +126,7 @@ class Run:
         if content is None:
             raise CheckpointError(f"{self.folder} holds no checkpoint yet; train it first")
         recipe = self.recipe.create(self.options, self.data)
-        weights = {**content["networks"], **content["averages"]}
+        weights = {**content["networks"], **content["averages"]}  # averaged ones take the place of live ones
         for name, network in recipe.networks.items():
             load_weights(network, name, weights)
             network.eval().requires_grad_(False)

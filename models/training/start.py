@@ -94,7 +94,14 @@ def prepare(
 
 def _check_meaning(earlier: Run, options: Options, data: Description) -> None:
     """OptionsError where as many labels or sides would stand for something else than what the weights have learned."""
-    was, now = (_domain_words(description) for description in (earlier.data, data))
+    was, now = (
+        ", ".join(
+            # `hair=black` in a group, `attributes/smiling` where sets are joined: both say what a column means.
+            "".join([f"{one.mask}/" if one.mask else "", f"{one.group}=" if one.group else "", one.name])
+            for one in description.domains
+        )
+        for description in (earlier.data, data)
+    )
     if was != now:
         raise OptionsError(
             f"{earlier.folder} has learned the domains {was}, and the data now have {now}; give it the same ones in "
@@ -104,14 +111,6 @@ def _check_meaning(earlier: Run, options: Options, data: Description) -> None:
         before, after = getattr(earlier.options, name), getattr(options, name)
         if before != after:
             raise OptionsError(f"{earlier.folder} was begun with {name}={before}, which can't become {after}")
-
-
-def _domain_words(data: Description) -> str:
-    """`hair=black, hair=blond, smiling`, with sets that are joined as `attributes/smiling`."""
-    return ", ".join(
-        "".join([f"{one.mask}/" if one.mask else "", f"{one.group}=" if one.group else "", one.name])
-        for one in data.domains
-    )
 
 
 def _read(kind: type[AnyRecipe], folder: Path, options: Options, thorough: bool, notify: Notify) -> tuple[Data, Data]:

@@ -1,7 +1,4 @@
-"""One phase's update, in which arithmetic it is computed, and the averages that follow it.
-
-A turn: gradients of the phase's terms over all parts and processes, then a step of its optimiser.
-"""
+"""One phase's update, the arithmetic that it is computed in, and the averages that follow it."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.recipes.options import Arithmetic, Options
-from models.recipes.recipe import Batch, Phase
+from models.recipes.recipe import Batch, Phase, Terms
 from models.training.world import World
 
 _log = logging.getLogger(__name__)
@@ -51,7 +48,10 @@ class Autocast:
 
 
 class Turn:
-    """What a phase needs to take its turn; `networks` are all of its recipe's, `rate` multiplies learning rates."""
+    """A phase's update: gradients of its terms over all parts and processes, then a step of its optimiser.
+
+    `networks` are all of its recipe's, `rate` multiplies the optimiser's learning rates.
+    """
 
     def __init__(
         self,
@@ -71,31 +71,22 @@ class Turn:
         buffers = (buffer for network in networks.values() for buffer in network.buffers())
         self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.optimizer = phase.optimizer(self._trained)
+        # The loop's own schedule multiplies these; a checkpoint's rates are those of its step.
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate, self._world, self._scaler = rate, world, autocast.scaler
         self._parts, self._seed = options.accumulate, options.seed
 
-    def take(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Updates what the phase trains and gives its terms, means over all parts and processes.
-
-        Other networks get no gradient: none is computed in vain.
-        """
+    def take(self, batch: Batch, step: int) -> Terms:
+        """Updates what the phase trains and gives its terms, means over all parts and processes."""
         self._seed_draws(step, 0)
         for weights in self._trained:
             weights.requires_grad_(True)
             weights.grad = None
-        for weights in self._frozen:
+        for weights in self._frozen:  # a generator's loss goes through the critic, whose gradients nobody wants
             weights.requires_grad_(False)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._rate(step)
-        terms = self._differentiate(self.phase.before(batch), step)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
-        self.phase.after(terms)
-        return terms
-
-    def _differentiate(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The terms and, in what is trained, the gradients of their sum: means over all parts and processes."""
+        batch = self.phase.before(batch)
         names: list[str] = []
         means = torch.zeros((), device=self._world.device)
         columns = [tensor.chunk(self._parts) for tensor in batch.values()]
@@ -105,11 +96,16 @@ class Turn:
                 self._seed_draws(step, place)
             terms = self.phase.terms(dict(zip(batch, rows, strict=True)), step)
             values = torch.stack(list(terms.values())) / self._parts
-            torch.autograd.backward(self._scaler.scale(values.sum()))
+            torch.autograd.backward(self._scaler.scale(values.sum()))  # adds to the gradients of earlier parts
             names, means = list(terms), means + values.detach()
+        # Still scaled for float16: the scaler finds overflows, which are then those of all processes, in its own step.
         gradients = [weights.grad for weights in self._trained if weights.grad is not None]
         self._world.average([means, *gradients, *self._statistics])
-        return dict(zip(names, means, strict=True))
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        averaged = dict(zip(names, means, strict=True))
+        self.phase.after(averaged)
+        return averaged
 
     def _seed_draws(self, step: int, place: int) -> None:
         # The remainder is what PyTorch can be seeded with; only an enormous seed of the options comes so far.
@@ -169,6 +165,7 @@ class Averages:
             self._swap()
 
     def _swap(self) -> None:
+        # Only the memory behind the tensors changes places: the optimiser's parameters stay the same objects.
         for mean, value, _ in self._pairs:
             mean.data, value.data = value.data, mean.data
 
