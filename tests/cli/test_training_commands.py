@@ -47,12 +47,14 @@ def test_a_dry_run_says_what_would_be_trained(recast_: Recast, labelled_set: Pat
 
 
 def test_a_dry_run_of_a_run_says_where_it_goes_on(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """With `--resume` the run's own options and its last step are shown, and the run stays as it is."""
+    """With `--resume` the run's own options and its last step are shown, or that of `--from-step`; the run stays."""
     train = ("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run")
-    recast_(*train, *options(2))
+    recast_(*train, *options(2), "--set", "save_every=1")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     said = recast_(*train, "--resume", "--dry-run", "--set", "steps=1000")
     assert said.out.splitlines()[0] == "recipe: stargan, 1,000 steps, batch 4, 32 px; goes on at step 2"
+    said = recast_(*train, "--resume", "--from-step", "1", "--dry-run")
+    assert said.out.splitlines()[0].endswith("goes on at step 1")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
