@@ -59,7 +59,8 @@ def _launched(processes: int, folder: Path) -> dict[str, float]:
     threads = max(1, (os.cpu_count() or 1) // processes)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
-        [sys.executable, *launcher, __file__, *sys.argv[1:], f"--folder={folder}"],
+        # As a module: a script's own folder comes first in the search for modules, and there is a queue.py in it.
+        [sys.executable, *launcher, "-m", "benchmarks.scaling", *sys.argv[1:], f"--folder={folder}"],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         text=True,

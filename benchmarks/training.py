@@ -144,7 +144,8 @@ def _arguments() -> argparse.Namespace:
 
 def _launched(side: str, folder: str) -> Cycle:
     done = subprocess.run(
-        [sys.executable, __file__, *sys.argv[1:], f"--side={side}", f"--folder={folder}"],
+        # As a module: a script's own folder comes first in the search for modules, and there is a queue.py in it.
+        [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], f"--side={side}", f"--folder={folder}"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         text=True,
