@@ -21,7 +21,7 @@ from support.bundles import toy_picture
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from service.app import create_app
-from service.parts import Jobs
+from service.dependencies import Jobs
 from service.schemas import JobSummary
 from service.settings import ServiceSettings
 from worker.embedded import Embedded

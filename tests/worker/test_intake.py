@@ -18,10 +18,11 @@ from worker.errors import IdempotencyConflict, InvalidParameter, TooLarge, Unrea
 from worker.jobs import intake as module
 from worker.jobs import layout
 from worker.jobs.intake import Intake, Upload
-from worker.jobs.layout import Chunk, Job, Wish
+from worker.jobs.layout import Chunk, Job
 from worker.jobs.roots import Roots
 from worker.settings import MIB, JobSettings, Limits
 from worker.storage import Storage, StorageError, open_storage
+from worker.wish import Wish
 
 WISH = Wish(domains=("blond",), model="faces@1")
 Pictures = Sequence[tuple[str, bytes]]

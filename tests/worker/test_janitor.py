@@ -16,9 +16,10 @@ from worker.jobs import janitor, layout
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
-from worker.jobs.layout import End, Job, Wish
+from worker.jobs.layout import End, Job
 from worker.settings import JobSettings, Limits
 from worker.storage import Storage, StorageError, open_storage
+from worker.wish import Wish
 
 DAY = 86_400.0
 HOOK = "https://example.com/hook"

@@ -34,6 +34,7 @@ from worker.jobs.layout import End, Job
 from worker.jobs.runner import Local
 from worker.pipeline import Pipeline
 from worker.storage import Storage, open_storage
+from worker.wish import Wish
 
 PICTURES = {f"{name}.png": png(noise(16, 16, seed=ord(name))) for name in "abcd"}
 HOOK = "https://example.com/hook"
@@ -245,7 +246,7 @@ def test_a_chunk_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, capl
 
 def test_a_job_that_always_fails_pauses_longer_and_longer() -> None:
     """Each error without a success between doubles the pause, up to its limit."""
-    job = Job(id="job", created=0.0, wish=layout.Wish(domains=("zebra",)), pictures=2, upload="upload")
+    job = Job(id="job", created=0.0, wish=Wish(domains=("zebra",)), pictures=2, upload="upload")
 
     async def test() -> None:
         plan = Plan(memory())

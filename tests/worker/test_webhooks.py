@@ -22,10 +22,11 @@ from service.schemas import JobSummary
 from worker.caller import Caller, Resolver
 from worker.errors import InvalidParameter
 from worker.jobs import layout
-from worker.jobs.layout import Delivery, End, Job, Wish
+from worker.jobs.layout import Delivery, End, Job
 from worker.jobs.webhooks import Courier
 from worker.settings import JobSettings
 from worker.storage import Storage, open_storage
+from worker.wish import Wish
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 ENDED = 1_800_000_000.0

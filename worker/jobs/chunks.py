@@ -27,17 +27,17 @@ from worker.errors import (
     UnreadableImage,
     UnsupportedMedia,
 )
-from worker.imaging import faces
 from worker.imaging.careful import Examine, Probe
 from worker.imaging.decode import decode
-from worker.imaging.formats import by_name, sniff, stem
+from worker.imaging.formats import sniff, stem
 from worker.jobs import layout, results
 from worker.jobs.board import finished_chunks
-from worker.jobs.layout import Begun, Chunk, Entry, Finished, Job, Outcome, Wish
+from worker.jobs.layout import Begun, Chunk, Entry, Finished, Job, Outcome
 from worker.jobs.roots import Roots
-from worker.pipeline import Answer, Pipeline, Request
+from worker.pipeline import Answer, Pipeline, output_format
 from worker.storage import Storage, StorageError
 from worker.tracing import SILENT, Tracer
+from worker.wish import Wish
 
 PATIENCE_S = 600.0
 """Seconds that one picture may take once it is read, on the slowest CPU."""
@@ -116,10 +116,7 @@ class Chunks:
     async def _work(self, job: Job, before: Begun | None) -> AsyncIterator["_Work"]:
         """What the pictures of one try share. NotReady if this process can't do the job."""
         try:
-            request = _request(job.wish)
-            steps = self._pipeline.plan(request).steps
-            if any(request.by_face(step.bundle) for step in steps):
-                faces.require()
+            self._pipeline.plan(job.wish)
             source = self._roots.find(job.source)[0] if job.source else self._storage
             target, before_name = results.target(self._storage, self._roots, job)
         except _NOT_HERE as error:
@@ -130,7 +127,7 @@ class Chunks:
         # In a destination anything may lie from before, among the job's own outputs only what an earlier try stored.
         resumes = before is not None and not job.destination
         try:
-            yield _Work(job.id, request, source, target, before_name, resumes, persistent, probe)
+            yield _Work(job.id, job.wish, source, target, before_name, resumes, persistent, probe)
         finally:
             if probe is not None:
                 probe.close()
@@ -194,7 +191,7 @@ class Chunks:
             raise UnreadableImage("the picture is no longer where the job found it")
         read = sniff(data)
         if work.resumes and read is not None:
-            name = stem(entry.name) + work.request.written(read).extensions[0]
+            name = stem(entry.name) + output_format(work.wish, read).extensions[0]
             if await work.target.has(work.before_name + name):
                 return name
         if work.probe is not None:
@@ -210,7 +207,7 @@ class Chunks:
         while True:
             try:
                 with self._tracer.span("picture"):
-                    return await self._pipeline.translate(data, work.request, deadline=deadline)
+                    return await self._pipeline.translate(data, work.wish, deadline=deadline)
             except Overloaded as error:
                 pause = min(max(error.retry_after or 0.0, _PAUSES_S[0]), _PAUSES_S[1])
                 if time.monotonic() + pause >= deadline:
@@ -221,28 +218,13 @@ class Chunks:
 @dataclass(frozen=True)
 class _Work:
     job_id: str
-    request: Request
+    wish: Wish
     source: Storage
     target: Storage
     before_name: str  # in an output's path
     resumes: bool  # outputs that are there are an earlier try's
     persistent: bool  # errors have had their time to pass
     probe: Probe | None  # an earlier try was killed, perhaps by a picture
-
-
-def _request(wish: Wish) -> Request:
-    format = by_name(wish.format) if wish.format else None
-    if wish.format and format is None:
-        raise InvalidParameter(f"the format {wish.format} is not written here")
-    return Request(
-        domains=wish.domains,
-        model=wish.model,
-        strength=wish.strength,
-        region=wish.region,
-        size=wish.size,
-        format=format,
-        quality=wish.quality,
-    )
 
 
 async def _read(storage: Storage, path: str, most: int) -> bytes | None:

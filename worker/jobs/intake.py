@@ -19,10 +19,11 @@ from typing import BinaryIO
 from worker.errors import IdempotencyConflict, InvalidParameter, TooLarge
 from worker.imaging.formats import extension, stem
 from worker.jobs import archive, layout
-from worker.jobs.layout import CHUNK, Chunk, Entry, Job, Wish
+from worker.jobs.layout import CHUNK, Chunk, Entry, Job
 from worker.jobs.roots import Roots
 from worker.settings import MIB, JobSettings, Limits
 from worker.storage import RETRY_S, Storage, StorageError
+from worker.wish import Wish
 
 LONGEST_NAME = 200
 """Bytes of a picture's name in UTF-8, at most."""
@@ -71,7 +72,7 @@ class Intake:
             self._place.roots.find(folder)
         if source and destination:
             await asyncio.to_thread(self._place.roots.require_apart, source, destination)  # a disk may hang
-        job_id = _random_id() if key is None else _id_of(key)
+        job_id = _random_id() if key is None else id_of(key)
         earlier = None if key is None else await _stored(self._place.storage, job_id)
         draft = Job(
             id=job_id,
@@ -301,7 +302,8 @@ def _random_id() -> str:
     return _encoded(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
 
 
-def _id_of(key: str) -> str:
+def id_of(key: str) -> str:
+    """The id of the job that an Idempotency-Key starts: a client that has the key can ask for the job."""
     return _encoded(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
 
 

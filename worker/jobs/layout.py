@@ -26,6 +26,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.wish import Wish
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 """`failed`: the job has ended, and no picture could be translated."""
 
@@ -57,21 +59,6 @@ class Record(BaseModel):
         return self.model_dump_json().encode()
 
 
-class Wish(Record):
-    """What is asked for of every picture: the query of POST /jobs, which is that of POST /translate."""
-
-    domains: tuple[str, ...]
-    """Domain expressions."""
-    model: str | None = None
-    """`name@version` of the bundle that will do it; None where several take part."""
-    strength: float = 1.0
-    region: Literal["auto", "whole", "face"] = "auto"
-    size: Literal["original", "model"] = "original"
-    format: str | None = None
-    """A format's name; None: as the picture."""
-    quality: int = 90
-
-
 class Job(Record):
     """What is asked, and of how many pictures."""
 
@@ -79,6 +66,7 @@ class Job(Record):
     created: float
     """Seconds since 1970, UTC."""
     wish: Wish
+    """What is asked of every picture; `model` is the `name@version` that will do it, None where several take part."""
     pictures: Annotated[int, Field(ge=1)]
     upload: str
     """The upload whose chunks are the job's: if two race with one Idempotency-Key, only one becomes the job."""
