@@ -83,9 +83,9 @@ def prepare(
     if earlier.recipe.name != recipe:
         raise OptionsError(f"{out} is a run of the recipe {earlier.recipe.name}, not {recipe}")
     options = resolve(kind.options_type, earlier.options.model_dump(), config, words)
+    latest, stages = earlier.latest(), earlier.stages  # before all files are read, which may take minutes
     training, samples = _read(kind, data, options, thorough, notify)
     _check_meaning(earlier, options, training.description)
-    latest, stages = earlier.latest(), earlier.stages
     if latest and options != earlier.options:
         stages = (*stages, Stage(until=latest["step"], options=earlier.said))
     run = replace(earlier, options=options, data_folder=data, data=training.description, stages=stages)
