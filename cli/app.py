@@ -33,7 +33,7 @@ for command in (
 _EXTRAS = {
     "onnxruntime": "cpu",
     **dict.fromkeys(("celery", "kombu", "redis", "msgpack"), "queue"),
-    **dict.fromkeys(("torch", "lightning_fabric", "onnx", "onnxscript"), "train"),
+    **dict.fromkeys(("torch", "onnx", "onnxscript"), "train"),
 }
 
 
@@ -72,7 +72,6 @@ def main() -> None:
     """Runs the command line. An error of the user's, or a broken file, is one line and exit code 2."""
     logging.captureWarnings(True)  # decoders warn of odd files: one line each in the log, not three on the terminal
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it has a handler and a level of its own
     try:
         app()
     except KeyboardInterrupt:

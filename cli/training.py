@@ -37,14 +37,17 @@ def train(
         list[str] | None, typer.Option("--set", help="An option, key=value; stronger than the file.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint of the run.")] = False,
+    from_step: Annotated[
+        int | None, typer.Option(help="With --resume: go on from the checkpoint of this step.", show_default="newest")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check options and all files, and write nothing.")] = False,
 ) -> None:
     """Train a recipe; a run that was stopped goes on with --resume as if it had not been."""
-    from models.training.plan import describe
-    from models.training.start import begin, prepare
+    from models.training.start import begin, describe, prepare
 
     with terminal.progress() as report:
-        prepared = prepare(recipe, data, out, config, set_ or [], resume, dry_run, partial(report, "checking files"))
+        checking = partial(report, "checking files")
+        prepared = prepare(recipe, data, out, config, set_ or [], resume, dry_run, checking, from_step)
         if not dry_run:
             trainer = begin(prepared)
             trainer.train(partial(_show_losses, report))

@@ -21,7 +21,7 @@ from worker.queue.beats import Beat, Crew
 from worker.settings import JobSettings, QueueSettings
 from worker.storage import StorageError, open_storage
 
-_TRAINING = ("torch", "lightning-fabric", "onnx", "onnxscript")
+_TRAINING = ("torch", "onnx", "onnxscript")
 _POLICY = "noeviction"
 
 

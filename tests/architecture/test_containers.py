@@ -281,8 +281,8 @@ def test_images_install_what_the_project_names(path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "without"),
     [
-        ("service", {"onnxruntime", "onnxruntime-gpu", "torch", "onnx", "lightning-fabric"}),
-        ("worker", {"torch", "onnx", "lightning-fabric"}),
+        ("service", {"onnxruntime", "onnxruntime-gpu", "torch", "onnx"}),
+        ("worker", {"torch", "onnx"}),
         ("train", {"celery", "redis"}),
     ],
 )
@@ -337,7 +337,7 @@ def test_the_context_holds_the_project_and_nothing_else() -> None:
 
 WITHOUT = """
 import sys
-for name in ("onnxruntime", "torch", "lightning_fabric", "onnx", "onnxscript"):
+for name in ("onnxruntime", "torch", "onnx", "onnxscript"):
     sys.modules[name] = None
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TRAINING = {"torch", "lightning_fabric", "onnx", "onnxscript", "tensorboard"}
+TRAINING = {"torch", "onnx", "onnxscript", "tensorboard"}
 
 PROBE = """
 import importlib, json, sys, threading

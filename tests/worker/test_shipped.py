@@ -8,7 +8,7 @@ import models
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from models.recipes import RECIPES
-from models.training.options import resolve
+from models.training.start import resolve
 from worker.engine.engine import try_bundle
 from worker.settings import EngineSettings
 
