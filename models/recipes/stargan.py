@@ -36,7 +36,8 @@ from torch.optim import Adam, Optimizer
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.data import labelled
 from models.data.data import Description
-from models.data.labels import UNKNOWN
+from models.data.parts import Part
+from models.data.tables import UNKNOWN
 from models.networks.stargan import Critic, Generator
 from models.networks.weights import clip
 from models.objectives.adversarial import OBJECTIVES, Objective
@@ -130,7 +131,7 @@ class StarGAN(Recipe):
         )
 
     @classmethod
-    def read(cls, folder: Path, options: StarGANOptions, part: labelled.Part) -> labelled.Labelled:
+    def read(cls, folder: Path, options: StarGANOptions, part: Part) -> labelled.Labelled:
         """Labelled pictures, the centre square resized bilinearly as the official code does."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bilinear", crop="centre")
         return labelled.read(folder, options.domains, picture, part, options.flip, options.balance)

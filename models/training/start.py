@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models.data.check import Notify, broken
 from models.data.data import Data
 from models.data.parts import Part
+from models.data.pictures import Notify, find_broken
 from models.errors import DataError, OptionsError
 from models.recipes import RECIPES
 from models.recipes.recipe import Options, Recipe
@@ -87,7 +87,7 @@ def _read(kind: type[Recipe], folder: Path, options: Options, thorough: bool, no
     for part, data in parts.items():
         # Training pictures that are all kept are decoded now, and need not be later.
         decode = thorough or (part == "train" and data.pictures.fit)
-        problems += broken(data.pictures, decode, partial(_advance, notify, done, total))
+        problems += find_broken(data.pictures, decode, partial(_advance, notify, done, total))
         done += len(data.pictures)
     if problems:
         raise DataError(*problems)
