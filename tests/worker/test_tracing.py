@@ -27,13 +27,14 @@ from worker import otel
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.otel import OpenTelemetry
-from worker.pipeline import Pipeline, Request
+from worker.pipeline import Pipeline
 from worker.queue.broker import Letterbox, Parcel
 from worker.queue.parcels import Request as Parceled
 from worker.queue.parcels import pack_request, read_request
 from worker.queue.tasks import Inference
 from worker.settings import EngineSettings, Limits
 from worker.tracing import SILENT
+from worker.wish import Wish
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -116,7 +117,7 @@ def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
 
     async def translate() -> None:
         with tracer.span("picture"):
-            await pipeline.translate(png({"black"}), Request(("blond",)), deadline=time.monotonic() + PATIENCE_S)
+            await pipeline.translate(png({"black"}), Wish(domains=("blond",)), deadline=time.monotonic() + PATIENCE_S)
         await embedded.close()
 
     asyncio.run(translate())

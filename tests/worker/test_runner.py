@@ -1,4 +1,4 @@
-"""Jobs done in this process: fairly, whatever fails on the way, and to the end wherever the process is killed."""
+"""Jobs done in this process: in fair turns, despite errors, and to the end wherever the process is killed."""
 
 import asyncio
 import logging
@@ -27,12 +27,14 @@ from support.stored import (
 
 from models.bundle.store import Store
 from worker.errors import NotReady, UnknownJob
-from worker.jobs import chunks, layout, local
+from worker.jobs import chunks, layout
+from worker.jobs import runner as module
 from worker.jobs.board import Board
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
+from worker.jobs.runner import Local
 from worker.pipeline import Pipeline
 from worker.storage import Storage, open_storage
+from worker.wish import Wish
 
 PICTURES = {f"{name}.png": png(noise(16, 16, seed=ord(name))) for name in "abcd"}
 HOOK = "https://example.com/hook"
@@ -52,7 +54,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Plan:
-    """Stands in for Chunks: commits what it is given, unless it was told to fail or to wait; `done` notes the order."""
+    """Stands in for Chunks: commits each chunk, unless it is set to fail or to wait; `done` has the order."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -97,7 +99,7 @@ def names(count: int) -> dict[str, bytes]:
 async def killed_and_done(
     pipeline: Pipeline, pictures: dict[str, bytes], *, change: int, after: bool
 ) -> tuple[bool, Storage, Job, list[tuple[str, End]]]:
-    """A job whose process is killed at a change, and that another one goes on with; whether it was killed at all."""
+    """Runs a job, kills its process at a change, and goes on in another; whether it was killed at all."""
     store = MemoryStore()
     storage, mortal, ended = Storage(store), Mortal(store, change=change, after=after), Ended()
     job = await put_job(storage, pictures, webhook=HOOK)
@@ -120,7 +122,7 @@ async def killed_and_done(
 def test_a_job_survives_a_kill_at_every_change(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
-    """Whatever put or delete was the last before a kill, a new process ends the job as if nothing had been."""
+    """Whatever put or delete was the last before a kill, a new process ends the job as if nothing had happened."""
     monkeypatch.setattr(chunks, "Probe", InProcess)
     pictures = {**PICTURES, "bad.png": b"\x89PNG\r\n\x1a\n"}
 
@@ -146,7 +148,7 @@ def test_a_job_survives_a_kill_at_every_change(
 
 
 def test_open_jobs_are_taken_up_where_they_were_left() -> None:
-    """A start does what storage calls open, and only the chunks that are not finished."""
+    """A new runner does the open jobs in storage, and only their unfinished chunks."""
 
     async def test() -> None:
         storage = memory()
@@ -166,7 +168,7 @@ def test_open_jobs_are_taken_up_where_they_were_left() -> None:
 
 
 def test_a_job_that_is_told_of_begins_at_once() -> None:
-    """Waking a runner that had nothing to do begins the job, without another look into storage for open ones."""
+    """Waking an idle runner begins the job, without another look into storage for open jobs."""
 
     async def test() -> None:
         storage = memory()
@@ -201,7 +203,7 @@ def test_jobs_take_turns() -> None:
 
 
 def test_no_more_chunks_run_than_may() -> None:
-    """Two chunks at a time are two, also when many jobs wait."""
+    """No more than two chunks are done at a time, also when many jobs wait."""
 
     async def test() -> None:
         storage = memory()
@@ -219,8 +221,8 @@ def test_no_more_chunks_run_than_may() -> None:
 
 
 def test_a_chunk_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Errors, expected or not, are logged and outlived; other jobs go on meanwhile, and the chunk gets done."""
-    monkeypatch.setattr(local, "FIRST_PAUSE_S", 0.001)
+    """Errors of any kind are logged; other jobs go on meanwhile, and the chunk is done in the end."""
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
 
     async def test() -> None:
         storage = memory()
@@ -244,12 +246,12 @@ def test_a_chunk_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, capl
 
 def test_a_job_that_always_fails_pauses_longer_and_longer() -> None:
     """Each error without a success between doubles the pause, up to its limit."""
-    job = Job(id="job", created=0.0, wish=layout.Wish(domains=("zebra",)), pictures=2, upload="upload")
+    job = Job(id="job", created=0.0, wish=Wish(domains=("zebra",)), pictures=2, upload="upload")
 
     async def test() -> None:
         plan = Plan(memory())
         plan.errors["job", 0] = [NotReady("no model yet") for _ in range(9)]
-        runner, turn, pauses = over(plan, Ended()), local._Turn("job"), []
+        runner, turn, pauses = over(plan, Ended()), module._Turn("job"), []
         for _ in range(9):
             turn.running = 1
             await runner._do(turn, job, 0)
@@ -269,7 +271,7 @@ def test_a_stuck_job_keeps_nobody_waiting() -> None:
     async def test() -> None:
         storage = memory()
         plan, ended = Plan(storage), Ended()
-        for number in range(local.JOBS_IN_TURN + 2):
+        for number in range(module.JOBS_IN_TURN + 2):
             plan.errors[f"stuck{number}", 0] = [NotReady("no such model") for _ in range(100)]
             await put_job(storage, names(2), job_id=f"stuck{number}")
         await put_job(storage, names(2), job_id="good")
@@ -306,7 +308,7 @@ def test_a_cancelled_job_ends_without_its_other_chunks() -> None:
 
 
 def test_closing_leaves_everything_to_the_next_start() -> None:
-    """A close ends what runs at once, and another runner does the rest."""
+    """Closing stops running chunks at once, and another runner does the rest."""
 
     async def test() -> None:
         storage = memory()
@@ -329,7 +331,7 @@ def test_closing_leaves_everything_to_the_next_start() -> None:
 
 
 def test_news_come_with_every_chunk_and_the_end() -> None:
-    """News come at once, then when something happens, and end when the runner is closed; others' jobs are no news."""
+    """News come at once, then when something happens, and end when the runner is closed; other jobs make none."""
 
     async def test() -> None:
         storage = memory()
@@ -350,9 +352,9 @@ def test_news_come_with_every_chunk_and_the_end() -> None:
                     break
         assert seen[-1] == (4, True)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-        assert not runner._listeners
+        assert not runner._news._followers
         waiting = asyncio.ensure_future(_count(runner, "other"))
-        while not runner._listeners:
+        while not runner._news._followers:
             await asyncio.sleep(0)
         await runner.close()
         assert await waiting == 1
@@ -365,8 +367,8 @@ async def _count(runner: Local, job_id: str) -> int:
 
 
 def test_news_come_also_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits for news is not left alone for ever, even if nothing happens."""
-    monkeypatch.setattr(local, "NEWS_S", 0.001)
+    """News come after a while even if nothing happens."""
+    monkeypatch.setattr(module, "NEWS_S", 0.001)
 
     async def test() -> None:
         runner, heard = over(Plan(memory()), Ended()), 0
@@ -382,8 +384,8 @@ def test_news_come_also_without_any(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_storage_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A runner that can't look for open jobs, nor take one up, does so as soon as storage answers."""
-    monkeypatch.setattr(local, "LOOK_S", 0.001)
-    monkeypatch.setattr(local, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "LOOK_S", 0.001)
+    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.001)
 
     async def test() -> None:
         plan, ended = Plan(memory()), Ended()
@@ -425,7 +427,7 @@ class Shy(Board):
 
 
 def test_a_mark_without_a_job_is_passed_over() -> None:
-    """An open mark whose job.json is not there yet hinders nobody, and the job is done when it is told of."""
+    """An open mark without a job.json does not stop other jobs, and the job is done when `wake` is called."""
 
     async def test() -> None:
         storage = memory()
@@ -445,7 +447,7 @@ def test_a_mark_without_a_job_is_passed_over() -> None:
 
 
 def test_a_job_that_vanishes_is_forgotten() -> None:
-    """A job that is removed while its chunks are done is no error for ever."""
+    """A job that is removed while its chunks are done is forgotten, not tried for ever."""
 
     async def test() -> None:
         storage = memory()
@@ -472,7 +474,7 @@ def test_a_job_that_vanishes_is_forgotten() -> None:
 
 
 def test_who_is_told_of_an_end_may_fail(caplog: pytest.LogCaptureFixture) -> None:
-    """An error of whoever is told that a job is over is logged, and the next job is done."""
+    """An error in the `ended` callback is logged, and the next job is done."""
 
     async def test() -> None:
         storage = memory()
@@ -495,7 +497,7 @@ def test_who_is_told_of_an_end_may_fail(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_a_folder_on_disk_is_enough(pipeline: Pipeline, tmp_path: Path) -> None:
-    """The whole way over a real folder: pictures in, translated pictures out, nothing open is left."""
+    """With a real folder: pictures in, translated pictures out, and no open mark is left."""
 
     async def test() -> None:
         storage, ended = open_storage(str(tmp_path)), Ended()

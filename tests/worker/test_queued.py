@@ -1,4 +1,4 @@
-"""Jobs over Redis: handed out, done and ended, whatever is lost on the way; in this process, then in real ones."""
+"""Jobs over Redis: handed out, done and ended, whatever gets lost; in this process, then in real ones."""
 
 import asyncio
 import base64
@@ -24,8 +24,7 @@ from worker.jobs import layout, queued
 from worker.jobs.board import Board
 from worker.jobs.dispatch import AHEAD, Dispatch
 from worker.jobs.layout import Job
-from worker.jobs.queued import Queued
-from worker.jobs.shift import Shift
+from worker.jobs.queued import Queued, Shift
 from worker.queue import beats, broker
 from worker.queue.app import Post, create_app
 from worker.queue.beats import Beat
@@ -45,7 +44,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(shared: Server) -> Server:
-    """The same, empty."""
+    """The same Redis, emptied."""
     with shared.client() as client:
         client.flushall()
     return shared
@@ -58,7 +57,7 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Plan:
-    """Stands in for Chunks: commits what it is given, unless it was told to fail; `done` notes the order."""
+    """Stands in for Chunks: commits each chunk, unless it is set to fail; `done` has the order."""
 
     storage: Storage
     done: list[tuple[str, int]] = field(default_factory=list)
@@ -80,7 +79,7 @@ class Plan:
 
 @dataclass
 class Deliveries:
-    """Stands in for Courier: owes what it is told to, until it was delivered."""
+    """Stands in for Courier: `owed` are due until they are delivered."""
 
     owed: list[str] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
@@ -94,7 +93,7 @@ class Deliveries:
 
 
 class Worker:
-    """One worker's part in jobs, whose messages the test hands it."""
+    """One worker's part in jobs; the test passes it the messages."""
 
     def __init__(self, server: Server, storage: Storage, name: str = "worker") -> None:
         self.storage, self.plan, self.deliveries = storage, Plan(storage), Deliveries()
@@ -111,7 +110,7 @@ class Worker:
         await beats.say(self.connected, Beat(name="worker", bulk=bulk))
 
     def messages(self, queue: str = "bulk") -> list[tuple[Any, ...]]:
-        """What lies in a queue, the oldest first, with its arguments; it is taken out."""
+        """Takes all messages out of a queue: their arguments, the oldest first."""
         found = []
         while data := self.client.rpop(f"recast:{queue}"):
             assert isinstance(data, bytes)
@@ -119,7 +118,7 @@ class Worker:
         return found
 
     async def work(self) -> None:
-        """Does all that is handed out, and what that brings, until nothing is."""
+        """Does all chunks that are handed out, also by this, until none is left."""
         while messages := self.messages():
             for message in messages:
                 await self.shift.chunk(*message)
@@ -176,7 +175,7 @@ def test_jobs_are_done_to_the_end(play: Callable[[Test], None]) -> None:
 
 
 def test_so_much_is_handed_out_as_the_workers_can_do(play: Callable[[Test], None]) -> None:
-    """The queue is as long as the workers are many, however long the jobs, and the jobs take turns."""
+    """The queue's length depends on the number of workers, not on the jobs, and the jobs take turns."""
 
     async def test(worker: Worker) -> None:
         for name in ("a", "b", "c"):
@@ -196,7 +195,7 @@ def test_so_much_is_handed_out_as_the_workers_can_do(play: Callable[[Test], None
 
 
 def test_who_finishes_a_chunk_hands_out_the_next(play: Callable[[Test], None]) -> None:
-    """Nobody needs to look at the jobs for the work to go on, and other services hear of every commit."""
+    """Work goes on without a tick, and other services hear of every commit."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(20))
@@ -215,7 +214,7 @@ def test_who_finishes_a_chunk_hands_out_the_next(play: Callable[[Test], None]) -
 
 
 def test_a_message_that_comes_twice_is_done_once(play: Callable[[Test], None]) -> None:
-    """While a chunk is being done, whoever gets its message again leaves it alone."""
+    """While a chunk is being done, a worker that gets its message again leaves it alone."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(2))
@@ -243,7 +242,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
         await worker.beat()
         await worker.dispatch.look()
         await worker.work()
-        assert (await worker.dispatch.tickets.progress("bad")).pauses
+        assert (await worker.dispatch.tickets.issued("bad")).paused
         await put_job(worker.storage, some(2), job_id="good")
         await worker.dispatch.look()
         assert worker.messages() == [("good", 0)]
@@ -258,7 +257,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
 
 
 def test_a_killed_workers_chunk_comes_back(play: Callable[[Test], None]) -> None:
-    """When a ticket is renewed no more, its chunk is handed out again, and no other one."""
+    """When a ticket is no longer renewed, its chunk is handed out again, and no other one."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(6))
@@ -319,7 +318,7 @@ def test_a_flushed_redis_loses_nothing(play: Callable[[Test], None]) -> None:
 
 
 def test_a_cancelled_job_ends_at_once(play: Callable[[Test], None], server: Server) -> None:
-    """Saying that a job was cancelled ends it, and what lies in the queue of it is left undone."""
+    """Waking a cancelled job ends it, and its queued chunks are not done."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(20))
@@ -352,7 +351,7 @@ def test_a_job_that_is_gone_is_left_alone(play: Callable[[Test], None]) -> None:
 
 
 def test_a_long_job_costs_no_more_for_each_chunk(server: Server) -> None:
-    """Storage is not asked for all that is finished whenever a chunk is: ten times the length is ten times the cost."""
+    """Finished chunks are not listed after every chunk: a job ten times as long costs ten times as much."""
 
     async def listed(chunks: int) -> int:
         storage = Counting(MemoryStore())
@@ -373,7 +372,7 @@ def test_a_long_job_costs_no_more_for_each_chunk(server: Server) -> None:
 
 
 def test_a_tick_is_done_by_one(play: Callable[[Test], None]) -> None:
-    """Of all processes that look after the jobs every two seconds, one does."""
+    """Only one of the processes looks after the jobs every two seconds."""
 
     async def test(worker: Worker) -> None:
         assert await worker.dispatch.tick()
@@ -383,26 +382,26 @@ def test_a_tick_is_done_by_one(play: Callable[[Test], None]) -> None:
 
 
 def test_webhooks_are_handed_out_once(play: Callable[[Test], None]) -> None:
-    """What is due is posted, not again while it waits, and again when the attempt is over and it is still due."""
+    """A due webhook is posted, not again while it waits, but again if it is still due after the attempt."""
 
     async def test(worker: Worker) -> None:
         worker.deliveries.owed = ["a", "b"]
         for _ in range(2):
-            await worker.shift._hooks()
+            await worker.shift.post_webhooks()
         assert worker.messages("webhooks") == [("a",), ("b",)]
         await worker.shift.webhook("a")
-        await worker.shift._hooks()
+        await worker.shift.post_webhooks()
         assert worker.messages("webhooks") == []
         assert worker.deliveries.delivered == ["a"]
         worker.deliveries.owed.append("a")
-        await worker.shift._hooks()
+        await worker.shift.post_webhooks()
         assert worker.messages("webhooks") == [("a",)]
 
     play(test)
 
 
 def test_storage_that_fails_stops_nothing(play: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk whose end can't be told to storage or Redis is seen to by the next look."""
+    """The next look repairs a chunk whose end could not be written to storage or Redis."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(2))
@@ -425,7 +424,7 @@ def test_storage_that_fails_stops_nothing(play: Callable[[Test], None], monkeypa
 
 
 def test_news_come_when_something_happens(play: Callable[[Test], None], server: Server) -> None:
-    """Who follows a job hears at once, at each commit, after a break of the connection, and the end of the runner."""
+    """News come at once, at each commit, after a break of the connection, and end with the runner."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(4))
@@ -469,7 +468,7 @@ def test_a_redis_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: py
 
 
 def test_a_job_may_be_accepted_while_redis_is_down(tmp_path: Path) -> None:
-    """Waking fails nobody, and the workers find the job when there is a Redis again."""
+    """Waking raises nothing, and the workers find the job when Redis is back."""
 
     async def test(server: Server) -> None:
         storage = memory()
@@ -492,7 +491,7 @@ def test_a_job_may_be_accepted_while_redis_is_down(tmp_path: Path) -> None:
 
 
 def test_a_job_survives_everything(tmp_path: Path) -> None:
-    """A worker killed, Redis killed and flushed in the middle: each picture has one output, the same as undisturbed."""
+    """With a worker killed, and Redis killed and flushed, each picture has one output, the same as undisturbed."""
     store = tmp_path / "store"
     flip_bundle(store)
     prelude = "from worker.jobs import layout\nlayout.CHUNK = 2\n" + SLOW.format(seconds=0.05)

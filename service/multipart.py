@@ -1,4 +1,7 @@
-"""multipart/form-data part by part while it arrives; no more of it is in memory than the network gave at once."""
+"""multipart/form-data part by part while it arrives; no more of it is in memory than the network gave at once.
+
+Starlette's own reader takes in every part before the route sees the first, and has no limit on the bytes of files.
+"""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -16,19 +19,19 @@ class _End:
 
 
 class Part:
-    """One field of the form; whoever wants its bytes takes them before asking for the next part."""
+    """One field of the form; its bytes must be taken before the next part is asked for."""
 
-    def __init__(self, form: "Form", field: str, filename: str | None) -> None:
+    def __init__(self, body: "Multipart", field: str, filename: str | None) -> None:
         self.field = field
         self.filename = filename
         """As the client says, so not to be believed; None where the field is text."""
-        self._form = form
+        self._body = body
         self._over = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Its bytes, piece by piece."""
         while not self._over:
-            event = await self._form.event()
+            event = await self._body.event()
             if isinstance(event, bytes):
                 yield event
             else:
@@ -42,11 +45,12 @@ class Part:
         return bytes(data)
 
 
-class Form:
+class Multipart:
     """The parts of one body, in order; raises UnreadableImage where it is no whole multipart/form-data."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
+        # The parser calls back from within `write`; what it says is kept in a queue, since a callback can't be awaited.
         self._body = body
         self._events: deque[Part | bytes | _End] = deque()
         self._name, self._value, self._disposition = b"", b"", b""
@@ -119,7 +123,7 @@ class Form:
 def _text(data: bytes) -> str:
     try:
         return data.decode()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # old clients send names in the encoding of their system; latin-1 decodes any bytes
         return data.decode("latin-1")
 
 

@@ -1,6 +1,6 @@
 """What is seen of every request from outside: counted, timed, traced, and named in the log.
 
-Labels are routes and codes, never a path or a name that somebody sent: there would be no end of them.
+Labels are routes and codes, never a path or a name that a client sent: those would grow without limit.
 """
 
 import time
@@ -13,14 +13,14 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from worker.exposition import SECONDS, Registry
-from worker.logs import bear
+from worker.logs import set_ids
 from worker.tracing import SILENT, Tracer
 
 HUNG_UP = 499
 """The status under which requests are counted whose client hung up before there was one."""
 
 OTHER = "other"
-"""The route of what lies nowhere, and the method of what is none."""
+"""The route of unknown paths, and unknown methods."""
 
 UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that probes ask every few seconds: traces of them would bury all others."""
@@ -35,8 +35,8 @@ class Exchange:
     status: int | None = None
 
 
-class Watch:
-    """Watches over the requests of one application."""
+class Observer:
+    """Observes the requests of one application."""
 
     def __init__(self, registry: Registry, tracer: Tracer = SILENT) -> None:
         self.registry = registry
@@ -64,15 +64,19 @@ class Watch:
         request_id = scope["state"]["request_id"]
         parent = Headers(scope=scope).get("traceparent")
         root = scope.get("root_path", "")
+        # A parent from outside is believed: traces of a service behind a proxy begin there.
         tracer = SILENT if scope["path"].removeprefix(root) in UNTRACED else self._tracer
         began = time.monotonic()
         attributes = {"http.request.method": method, "recast.request_id": request_id}
-        bear(request_id=request_id)
+        set_ids(request_id=request_id)
         with tracer.span(method, attributes, kind="server", within=parent) as span:
             try:
                 yield exchange
             finally:
-                route, status = _route(scope, root), exchange.status or HUNG_UP
+                # The path's template, as OpenAPI has it; of a mounted application, the path that it is mounted at.
+                mounted = scope.get("root_path", "").removeprefix(root) or OTHER
+                route = scope["route"].path_format if "route" in scope else mounted
+                status = exchange.status or HUNG_UP
                 self._requests.labels(route, method, str(status)).inc()
                 self._seconds.labels(route, method).observe(time.monotonic() - began)
                 if code := scope["state"].get("problem"):
@@ -82,11 +86,3 @@ class Watch:
                     name=f"{method} {route}",
                     failed=status >= 500,
                 )
-
-
-def _route(scope: Scope, root: str) -> str:
-    """The template of the path, as it stands in the application's description."""
-    if route := scope.get("route"):
-        return str(route.path_format)
-    mounted: str = scope.get("root_path", "")
-    return mounted.removeprefix(root) or OTHER

@@ -1,4 +1,4 @@
-"""Tickets, against a real Redis: every chunk is given, none to two at a time, and what is lost is given again."""
+"""Tickets, against a real Redis: every chunk is given, none to two workers, and lost ones are given again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -8,13 +8,13 @@ import pytest
 import redis
 from support.redis import Server, serving
 
-from worker.jobs.tickets import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Plan, Tickets
+from worker.jobs.dispatch import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Schedule, Tickets
 from worker.queue import broker
 
 T = TypeVar("T")
 
 LATE_MS = 1.0
-"""A moment long ago, as tickets lapse."""
+"""A moment long ago, in the score of a lapsed ticket."""
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +74,24 @@ def test_chunks_are_given_in_order_and_so_many_at_a_time(run: Run) -> None:
         for number in (0, 2):
             assert not await tickets.end("j", number, 5)
         assert await given(tickets, chunks=5, most=3) == [4]
-        progress = await tickets.progress("j")
-        assert (progress.next, progress.out, progress.pauses) == (5, 2, False)
+        issued = await tickets.issued("j")
+        assert (issued.next, issued.out, issued.paused) == (5, 2, False)
 
     run(test)
 
 
 def test_nothing_is_given_of_a_job_that_is_not_known(run: Run) -> None:
-    """What was forgotten, as by a flush, must be begun anew from what storage knows."""
+    """After a flush, tickets must be begun again from what storage knows."""
 
     async def test(tickets: Tickets) -> None:
         assert await given(tickets, chunks=5, most=3) == []
-        assert (await tickets.progress("j")).next is None
+        assert (await tickets.issued("j")).next is None
 
     run(test)
 
 
 def test_a_chunk_is_taken_by_one(run: Run) -> None:
-    """Who comes second with the same message does nothing, also if it is the same worker."""
+    """A second take of the same chunk fails, also by the same worker."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -104,7 +104,7 @@ def test_a_chunk_is_taken_by_one(run: Run) -> None:
 
 
 def test_the_last_one_is_told(run: Run) -> None:
-    """Ending the ticket that is the last out of a job whose chunks have all had one says so; other jobs don't count."""
+    """Ending a job's last ticket returns True once all its chunks have had one; other jobs don't count."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -118,7 +118,7 @@ def test_the_last_one_is_told(run: Run) -> None:
 
 
 def test_lapsed_tickets_are_given_again(run: Run, client: redis.Redis) -> None:
-    """A chunk whose worker renews its ticket no more is given to another; others are left alone."""
+    """A chunk whose ticket is no longer renewed is given again; others are not."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -134,7 +134,7 @@ def test_lapsed_tickets_are_given_again(run: Run, client: redis.Redis) -> None:
 
 
 def test_a_lost_message_is_given_again_when_the_queue_is_empty(run: Run, client: redis.Redis) -> None:
-    """A ticket that nobody has taken, though its message is gone, need not lapse; while messages wait, it may wait."""
+    """A ticket without its message is given again before it lapses; while messages wait, it waits too."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -170,7 +170,7 @@ def test_renewing_keeps_a_ticket(run: Run, client: redis.Redis) -> None:
 
 
 def test_what_is_given_back_is_given_again(run: Run) -> None:
-    """A chunk that its worker had to leave is the next one to be given, and those after it that are out stay out."""
+    """A chunk that was given back is the next one to be given, and later ones that are out stay out."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -191,7 +191,7 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
         for _ in range(8):
             await tickets.give_back("j", 0, failed=True)
             await tickets.give_back("j", 0, failed=True)  # of the same time
-            assert (await tickets.progress("j")).pauses
+            assert (await tickets.issued("j")).paused
             assert await given(tickets, chunks=2, most=9) == []
             lengths.append(_pause(client))
             client.set(broker.pause("j"), f"0 {lengths[-1]}")  # it is over
@@ -204,23 +204,23 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
     run(test)
 
 
-def test_the_plan_is_known_to_all(run: Run) -> None:
-    """What one process planned, another reads."""
+def test_the_schedule_is_known_to_all(run: Run) -> None:
+    """A schedule that one process made, another reads."""
 
     async def test(tickets: Tickets) -> None:
-        assert await tickets.planned() is None
-        plan = Plan((("j", 3), ("k", 1)), 8)
-        await tickets.plan(plan)
-        assert await tickets.planned() == plan
+        assert await tickets.schedule() is None
+        schedule = Schedule((("j", 3), ("k", 1)), 8)
+        await tickets.put_schedule(schedule)
+        assert await tickets.schedule() == schedule
 
     run(test)
 
 
 def test_every_key_ends_by_itself(run: Run, client: redis.Redis) -> None:
-    """Whatever tickets leave in Redis has a time to live, and a ticket the one that it is said to have."""
+    """Every key of tickets has a time to live, and a ticket the documented one."""
 
     async def test(tickets: Tickets) -> None:
-        await tickets.plan(Plan((("j", 3),), 8))
+        await tickets.put_schedule(Schedule((("j", 3),), 8))
         await tickets.begin("j", 0)
         await given(tickets, chunks=3, most=9)
         await tickets.take("j", 1, "a")
