@@ -98,8 +98,8 @@ class Store:
     def watch(self, on_change: Callable[[Snapshot], None] | None = None) -> None:
         """Scan every second in a daemon thread, and call `on_change` there with each new snapshot.
 
-        A scan takes about 0.1 ms a bundle, since unchanged files are not read. File events could not replace it: network
-        mounts send none.
+        A scan takes about 0.1 ms a bundle, since unchanged files are not read. File events could not replace it, as
+        network mounts send none.
         """
         if self._watcher is not None:
             raise StoreError("the store is being watched already; close it first")
