@@ -52,10 +52,7 @@ def create_app(
     jobs: Jobs,
     observer: Observer | None = None,
 ) -> FastAPI:
-    """The ASGI application over these parts; it neither starts nor closes any of them.
-
-    Without an `observer`, it counts in a registry of its own.
-    """
+    """The ASGI application over these parts, which it neither starts nor closes; it may have an observer of its own."""
     observer = observer or Observer(Registry())
     app = Service(
         title="Recast",
@@ -85,7 +82,7 @@ def create_app(
         app.include_router(page.docs)
     # With keys, OpenAPI says that they are needed; without, it must not.
     door = security.with_key if settings.keys else security.anybody
-    codes = [*(["unauthorized"] if settings.keys else []), *(["rate-limited"] if settings.rate else [])]
+    codes = ["unauthorized"] * bool(settings.keys) + ["rate-limited"] * bool(settings.rate)
     for router in (translate.router, job_routes.router, models.router):
         app.include_router(router, dependencies=[Depends(door)], responses=always | problems.responses(*codes))
     app.include_router(operations.router, responses=always)
