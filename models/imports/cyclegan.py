@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.bundle.manifest import Domain
-from models.data.labels import domain
+from models.data.tables import domain
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import read
 from models.imports.generators import Statistics, generator

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from models.bundle.manifest import Picture
-from models.data.labels import domain
+from models.data.tables import domain
 from models.errors import CheckpointError, ExportError, OptionsError
 from models.export.bundle import LARGEST_DIFFERENCE
 from models.export.runtime import GraphRunner, Tensor

@@ -6,7 +6,7 @@ The file does not say which way it goes: that stands in the options beside, or h
 from pathlib import Path
 from typing import Literal
 
-from models.data.labels import domain
+from models.data.tables import domain
 from models.errors import OptionsError
 from models.imports.checkpoint import read
 from models.imports.generators import Statistics, generator

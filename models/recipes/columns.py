@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.bundle.manifest import Domain
-from models.data.labels import UNKNOWN
+from models.data.tables import UNKNOWN
 from models.objectives.supervised import attribute_loss, class_loss
 
 

@@ -23,7 +23,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
-from models.data import labels, pairs
+from models.data import pairs, tables
 from models.data.data import Description
 from models.data.parts import Part
 from models.networks.layers import initialise, per_picture, twin
@@ -77,7 +77,7 @@ class Pix2PixOptions(PatchOptions):
     @field_validator("domains")
     @classmethod
     def _is_a_name(cls, name: str) -> str:
-        return labels.domain(name).name if name else name
+        return tables.domain(name).name if name else name
 
     @field_validator("levels")
     @classmethod

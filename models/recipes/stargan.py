@@ -36,8 +36,8 @@ from torch import Tensor
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.data import labelled
 from models.data.data import Description
-from models.data.labels import UNKNOWN
 from models.data.parts import Part
+from models.data.tables import UNKNOWN
 from models.networks.stargan import Critic, Generator
 from models.objectives.adversarial import clip_weights, gradient_penalty
 from models.objectives.diffaugment import blurred, erased, shifted

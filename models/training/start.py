@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from models.data.check import Notify, broken
 from models.data.data import Data, Description
 from models.data.parts import Part
+from models.data.pictures import Notify, find_broken
 from models.errors import DataError, OptionsError
 from models.recipes import RECIPES, AnyRecipe
 from models.recipes.options import Options
@@ -128,7 +128,7 @@ def _read(kind: type[AnyRecipe], folder: Path, options: Options, thorough: bool,
     for part, data in parts.items():
         # Training pictures that are all kept are decoded now, and need not be later.
         decode = thorough or (part == "train" and data.pictures.fit)
-        problems += broken(data.pictures, decode, partial(_add_to, notify, done, total))
+        problems += find_broken(data.pictures, decode, partial(_add_to, notify, done, total))
         done += len(data.pictures)
     if problems:
         raise DataError(*problems)

@@ -19,7 +19,7 @@ from models.bundle import archive
 from models.bundle.archive import Bundle
 from models.bundle.pixels import to_pixels, to_tensor
 from models.bundle.store import Store
-from models.data.labels import UNKNOWN
+from models.data.tables import UNKNOWN
 from models.errors import CheckpointError, DataError, ExportError, OptionsError
 from models.export.bundle import (
     LARGEST_DIFFERENCE,

@@ -59,7 +59,7 @@ def test_the_generator_is_as_deep_as_the_size_allows(size: int, depth: int) -> N
         ({"size": 64, "levels": 7}, "size 64 can be halved 6 times"),
         ({"size": 64, "layers": 5}, "5 layers need a size of 96"),
         ({"adversarial": 0, "reconstruction": 0}, "there is nothing to learn"),
-        ({"domains": "a photo!"}, "is no domain"),
+        ({"domains": "a photo!"}, "is not a domain"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_refused(options: dict[str, Any], message: str) -> None:

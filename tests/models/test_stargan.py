@@ -12,8 +12,7 @@ from torch import Tensor
 
 from models.bundle.manifest import Domain, Picture
 from models.data.data import Description
-from models.data.labelled import parse_domains
-from models.data.labels import UNKNOWN
+from models.data.tables import UNKNOWN, parse_domains
 from models.objectives.diffaugment import erased
 from models.recipes.columns import Columns
 from models.recipes.stargan import StarGAN, StarGANOptions
