@@ -20,8 +20,9 @@ Own additions, off by default: `mask` gives the generator GANimation's mask, whi
 the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
-extra pass. `erase`, `shift` and `blur` change all that the critic sees, real or made: one that sees everything is
-convinced by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
+extra pass. `erase` and `shift` change all that the critic sees, real or made: one that sees everything is convinced by
+a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these. `blur` takes
+the speckles from what is classified; whether a picture is real is judged by the sharp one, or speckles would be free.
 `smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener.
 """
 
@@ -96,7 +97,7 @@ class StarGANOptions(Options):
     shift: float = Field(0.0, ge=0, lt=1)
     """How far what the critic sees is moved at most, any way, as a share of the size; the paper: 0."""
     blur: float = Field(0.0, ge=0, le=8)
-    """Sigma in pixels of the strongest blur of what the critic sees; the paper: 0."""
+    """Sigma in pixels of the strongest blur of what the critic classifies, not of what it scores; the paper: 0."""
     smoothing: float = Field(0.0, ge=0, lt=1)
     """How far labels are moved towards knowing nothing, so that more than enough is not paid for; the paper: 0."""
 
@@ -191,9 +192,10 @@ class StarGAN(Recipe):
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
+        logits = self._blurred_logits(x, batch) if self.options.blur else logits[: len(x)]
         terms = {
             "adversarial": self.game.discriminator(real_score, fake_score),
-            "classification": self._domain_loss(logits[: len(x)], batch["labels"]),
+            "classification": self._domain_loss(logits, batch["labels"]),
         }
         if self.game.penalised:
             slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
@@ -204,7 +206,10 @@ class StarGAN(Recipe):
         x, m = batch["pixels"], batch["masks"]
         c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
-        score, logits = self.networks["critic"](self._seen(fake, batch))
+        seen = self._seen(fake, batch)
+        score, logits = self.networks["critic"](seen)
+        if self.options.blur:
+            logits = self._blurred_logits(seen, batch)
         terms = {
             "adversarial": self.game.generator(score),
             "classification": self._domain_loss(logits, batch["targets"]),
@@ -218,14 +223,13 @@ class StarGAN(Recipe):
 
     def _seen(self, pixels: Tensor, batch: Batch) -> Tensor:
         """What the critic sees of pictures n x 3 x s x s."""
-        for name, change, strength in (
-            ("shift", shifted, self.options.shift),
-            ("blur", blurred, self.options.blur),
-            ("erase", erased, self.options.erase),
-        ):
-            if name in batch:
-                pixels = change(pixels, batch[name], strength)
-        return pixels
+        if self.options.shift:
+            pixels = shifted(pixels, batch["shift"], self.options.shift)
+        return erased(pixels, batch["erase"], self.options.erase) if self.options.erase else pixels
+
+    def _blurred_logits(self, seen: Tensor, batch: Batch) -> Tensor:
+        logits: Tensor = self.networks["critic"](blurred(seen, batch["blur"], self.options.blur))[1]
+        return logits
 
     def _domain_loss(self, logits: Tensor, c: Tensor) -> Tensor:
         return self.options.classification * self.columns.loss(logits, c, self.options.smoothing)
