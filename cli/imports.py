@@ -25,7 +25,7 @@ Samples = Annotated[Path | None, typer.Option(help="A folder of pictures for the
 Side = Annotated[int | None, typer.Option("--image-size", help="Side of the pictures, pixels.", min=8)]
 Statistics = Annotated[
     Literal["batch", "running"],
-    typer.Option(help="What norms use: each picture's own statistics, as the official test, or the training's."),
+    typer.Option(help="Statistics of norms: each picture's own, as in the official test, or the training's."),
 ]
 
 
@@ -47,7 +47,7 @@ def stargan(
     """A checkpoint of yunjey/stargan; with the discriminator, a picture's own labels are read."""
     from models.imports import stargan
 
-    _bring(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
+    _import(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
 
 
 @app.command()
@@ -66,7 +66,7 @@ def cyclegan(
     """CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
     from models.imports import cyclegan
 
-    _bring(
+    _import(
         lambda: cyclegan.convert(files, domains, image_size, statistics),
         to,
         precision,
@@ -96,7 +96,7 @@ def pix2pix(
     """A pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
     from models.imports import pix2pix
 
-    _bring(
+    _import(
         lambda: pix2pix.convert(file, domains, direction, image_size, statistics),
         to,
         precision,
@@ -131,7 +131,7 @@ def onnx(
     """Any ONNX graph that makes a picture of a picture."""
     from models.imports import onnx
 
-    _bring(
+    _import(
         lambda: onnx.convert(file, domains, onnx.told(layout, channels, range_, image_size)),
         to,
         precision,
@@ -142,7 +142,7 @@ def onnx(
     )
 
 
-def _bring(
+def _import(
     convert: Callable[[], "Imported"],
     to: Path,
     precision: Literal["fp32", "fp16"],
@@ -151,7 +151,7 @@ def _bring(
     licence: str,
     samples: Path | None,
 ) -> None:
-    """Adopts, says what was found, and writes; a folder that can't be a bundle is refused before the work."""
+    """Converts, says what was found, and writes the bundle; a folder that can't be one is refused before the work."""
     from models.export.bundle import Facts, bundle_name
     from models.imports.imported import write
 

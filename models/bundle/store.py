@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from models.bundle import archive
 from models.bundle.archive import Bundle, BundleError
@@ -50,6 +50,13 @@ class Snapshot:
         """Every domain's name, sorted, and the bundles that have it, by rank."""
         names = {domain.name for bundle in self.bundles for domain in bundle.manifest.domains}
         return {name: self.knowing(name) for name in sorted(names)}
+
+
+class Bundles(Protocol):
+    """Who is asked for the bundles at hand: a Store, or something that knows more of them than their folders tell."""
+
+    def snapshot(self) -> Snapshot:
+        """What can be asked for now; may be called from any thread."""
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,7 @@ def test_a_domain_of_one_picture_is_warned_of(tmp_path: Path, caplog: pytest.Log
         path.unlink()
     prepare("stargan", folder, tmp_path / "run", None, words("stargan", 2), resume=False)
     assert [record.getMessage() for record in caplog.records] == [
-        "dark: one training picture alone, which will be learned by heart"
+        "dark: a single training picture, which will be learned by heart"
     ]
 
 
@@ -290,5 +290,5 @@ def test_a_file_that_breaks_in_training_leaves_the_last_checkpoint(
         path.write_bytes(content)
     resumed = trained("stargan", folder, tmp_path / "run", 9, resume=True)
     undisturbed = trained("stargan", folder, tmp_path / "other", 9)
-    for name, weights in undisturbed.plain["generator"].state_dict().items():
-        assert (weights == resumed.plain["generator"].state_dict()[name]).all()
+    for name, weights in undisturbed.recipe.networks["generator"].state_dict().items():
+        assert (weights == resumed.recipe.networks["generator"].state_dict()[name]).all()

@@ -88,6 +88,11 @@ def label_width(manifest: Manifest) -> int:
     return len(manifest.label_order) + len(manifest.mask_columns)
 
 
+def providers() -> str:
+    """ONNX Runtime's version and the execution providers that it has, for people."""
+    return f"{onnxruntime.__version__} offers {', '.join(onnxruntime.get_available_providers())}"
+
+
 def has_gpu(device: str) -> bool:
     """Whether sessions for `device` will try a GPU here; one that then does not work shows only in a session."""
     return device != "cpu" and CUDA in onnxruntime.get_available_providers()
