@@ -84,9 +84,16 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Scores patches as real or made (no sigmoid, no norm) and classifies the picture's domains."""
+    """Scores patches as real or made (no sigmoid, no norm) and classifies the picture's domains.
 
-    def __init__(self, labels: int, size: int = 128, width: int = 64, layers: int = 6) -> None:
+    With `projection` the score also depends on labels that the picture claims to have (Miyato and Koyama, ICLR 2018,
+    eq. 3, with a projection for each patch and label): real pictures of a domain, not only real pictures, are the
+    measure. The published critic scores without labels.
+    """
+
+    def __init__(
+        self, labels: int, size: int = 128, width: int = 64, layers: int = 6, projection: bool = False
+    ) -> None:
         super().__init__()
         if size % 2**layers:
             raise ValueError(f"size {size} is no multiple of {2**layers}: take fewer critic layers than {layers}")
@@ -97,8 +104,17 @@ class Critic(nn.Module):
         self.main = nn.Sequential(*trunk)
         self.conv1 = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(channels[-1], labels, size // 2**layers, bias=False)
+        self.projection = nn.Conv2d(channels[-1], labels, 3, padding=1, bias=False) if projection else None
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels n x 3 x size x size in [-1, 1] to patch scores n x 1 x p x p and domain logits n x c."""
+    def forward(self, pixels: Tensor, claimed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Pixels n x 3 x size x size in [-1, 1] to patch scores n x 1 x p x p and domain logits n x c.
+
+        `claimed` n x c in [0, 1] are the labels that the score goes by if there is a projection; 0.5 has no say, and
+        without labels none has.
+        """
         features = self.main(pixels)
-        return self.conv1(features), self.conv2(features).flatten(1)
+        score = self.conv1(features)
+        if self.projection is not None and claimed is not None:
+            signs = (2 * claimed - 1)[:, :, None, None]
+            score = score + (signs * self.projection(features)).sum(dim=1, keepdim=True)
+        return score, self.conv2(features).flatten(1)

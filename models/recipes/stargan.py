@@ -23,7 +23,8 @@ once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose t
 extra pass. `erase` and `shift` change all that the critic sees, real or made: one that sees everything is convinced by
 a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these. `blur` takes
 the speckles from what is classified; whether a picture is real is judged by the sharp one, or speckles would be free.
-`smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener.
+`smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener. `projection` shows
+the critic the labels too: hair that is too yellow then looks unlike real blond hair, which no classification says.
 """
 
 from collections.abc import Mapping
@@ -63,6 +64,8 @@ class StarGANOptions(AdversarialOptions):
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)
     """Halvings in the critic; the size must be a multiple of 2 to this power."""
+    projection: bool = False
+    """Whether the critic scores how real a picture is for its labels, not only how real it is; the paper: no."""
     objective: Game = "wgan-gp"
     generator_every: int = Field(5, ge=1)
     """Critic steps for each step of the generator (n_critic)."""
@@ -111,7 +114,9 @@ class StarGAN(Recipe[StarGANOptions]):
         self.columns = Columns(domains, masks)
         self.masks = masks
         self.generator = Generator(len(domains) + len(masks), options.width, options.blocks, options.mask)
-        self.critic = Critic(len(domains), options.size, options.critic_width, options.critic_layers)
+        self.critic = Critic(
+            len(domains), options.size, options.critic_width, options.critic_layers, options.projection
+        )
         self.networks = {"generator": self.generator, "critic": self.critic}
         self.phases = (
             Phase(
@@ -194,19 +199,21 @@ class StarGAN(Recipe[StarGANOptions]):
         """
         game = self.options.game
         x, m = batch["pixels"], batch["masks"]
+        c, c_t = batch["labels"], batch["targets"]
         with torch.no_grad():  # the generator does not move here: no graph is kept for it
             fake = self._translate(x, self._completed(batch)[1], m)
         x, fake = self._seen(x, batch), self._seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
-        scores, logits = self.critic(torch.cat([x, fake]))
+        scores, logits = self.critic(torch.cat([x, fake]), torch.cat([c, c_t]))
         real_score, fake_score = scores.chunk(2)
         logits = self._blurred_logits(x, batch) if self.options.blur else logits[: len(x)]
         terms = {
             "adversarial": game.discriminator(real_score, fake_score),
-            "classification": self._domain_loss(logits, batch["labels"]),
+            "classification": self._domain_loss(logits, c),
         }
         if game.penalised:
-            slope = gradient_penalty(lambda pixels: self.critic(pixels)[0], x, fake, batch["mix"])
+            between = torch.lerp(c_t, c, batch["mix"].flatten(1))
+            slope = gradient_penalty(lambda pixels: self.critic(pixels, between)[0], x, fake, batch["mix"])
             terms["penalty"] = self.options.penalty * slope
         return terms
 
@@ -216,7 +223,7 @@ class StarGAN(Recipe[StarGANOptions]):
         c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
         seen = self._seen(fake, batch)
-        score, logits = self.critic(seen)
+        score, logits = self.critic(seen, batch["targets"])
         if self.options.blur:
             logits = self._blurred_logits(seen, batch)
         terms = {

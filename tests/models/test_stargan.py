@@ -259,9 +259,31 @@ def test_what_is_classified_is_blurred_and_what_is_scored_is_sharp(phase: str) -
     assert terms["classification"] != expected["classification"]
 
 
+def test_a_projection_scores_pictures_by_the_labels_that_they_claim() -> None:
+    """Other labels change the score and not the logits; unknown ones score as no labels do; without it none matter."""
+    made, plain = recipe(projection=True).critic, recipe().critic
+    pixels, unknown = torch.rand(4, 3, 32, 32), torch.full_like(LABELS, UNKNOWN)
+    score, logits = made(pixels, LABELS)
+    other, same_logits = made(pixels, 1 - LABELS)
+    assert torch.equal(logits, same_logits)
+    assert not torch.equal(score, other)
+    assert torch.equal(made(pixels, unknown)[0], made(pixels)[0])
+    assert torch.equal(plain(pixels, LABELS)[0], plain(pixels)[0])
+
+
+def test_a_projection_is_trained_by_real_and_made_pictures() -> None:
+    """Both of the critic's terms that see scores reach it, and so does the generator's adversarial term."""
+    made = recipe(projection=True)
+    assert made.critic.projection is not None
+    batch = made.draw_for_critic({"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
+    for name in ("adversarial", "penalty"):
+        (gradient,) = torch.autograd.grad(made.critic_terms(batch, 0)[name], [made.critic.projection.weight])
+        assert gradient.abs().sum() > 0
+
+
 def test_what_the_critic_sees_is_the_same_in_parts(labelled_set: Path, tmp_path: Path) -> None:
     """All changes are drawn for the whole batch: taken in two parts it gives the losses of one taken whole."""
-    options = ("shift=0.2", "blur=1", "smoothing=0.1", "balance=0.5")
+    options = ("shift=0.2", "blur=1", "smoothing=0.1", "balance=0.5", "projection=true")
     whole = trained("stargan", labelled_set, tmp_path / "whole", 2, *options)
     parts = trained("stargan", labelled_set, tmp_path / "parts", 2, *options, "accumulate=2")
     assert parts.losses == pytest.approx(whole.losses, rel=1e-4, abs=1e-5)
