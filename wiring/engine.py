@@ -45,6 +45,7 @@ async def engine(process: Process, settings: EngineSettings, limits: Limits) -> 
         library = Library(process.store, settings)
         embedded = Embedded(library, settings, observe=process.metrics.batch, tracer=process.tracer)
         stack.push_async_callback(embedded.close)
+        # Embedded has begun to load what the store holds now; from here on changes are loaded as they come.
         process.follow(library.follow)
         process.metrics.watch_library(library, process.store.snapshot)
         process.metrics.watch_depth(lambda: embedded.depth)
@@ -73,6 +74,7 @@ async def alone(process: Process, *, settings: EngineSettings, limits: Limits) -
             if job.webhook:
                 await parts.courier.deliver(job.id)
 
+        # The runner ends before the engine: what it has under way is cancelled, and found in storage at the next start.
         runner = Local(Board(process.storage), parts.chunks, ended=tell, at_once=CHUNKS_AT_ONCE)
         stack.push_async_callback(runner.close)
         await stack.enter_async_context(beside(parts.courier.rounds()))

@@ -26,7 +26,7 @@ from worker.translator import Translator
 class Process:
     """The parts that service and worker have in common; a context in which the store is watched, and then closed.
 
-    What is built on top must be closed before the context ends; the tracer is closed by whoever made it, after that.
+    What is built on top must be closed before the context ends; the command line closes the tracer after that.
     """
 
     def __init__(self, store: Store, jobs: JobSettings, tracer: Tracer = SILENT) -> None:

@@ -21,7 +21,7 @@ from worker.queue.remote import Remote
 from worker.settings import QueueSettings
 
 GRACE_S = 10
-"""Seconds that requests under way are given when the service is told to stop."""
+"""Seconds that requests under way have to end after the signal to stop."""
 
 
 OpenBackend = Callable[[Process], AbstractAsyncContextManager[Backend]]
@@ -62,6 +62,7 @@ async def with_workers(process: Process, *, queue: QueueSettings) -> AsyncIterat
         process.metrics.watch_store(offer.snapshot)
         process.metrics.watch_depth(lambda: remote.depth)
         process.metrics.watch_workers(lambda: remote.workers)
+        # Both return at once: a service that starts before its broker answers 503 until that is there.
         await remote.start()
         await runner.start()
         yield Backend(remote, runner, offer)
@@ -72,7 +73,7 @@ async def _listen(settings: ServiceSettings, app: FastAPI) -> None:
         app,
         host=settings.host,
         port=settings.port,
-        lifespan="off",
+        lifespan="off",  # parts begin and end in `serve`, since the application starts none of them
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,

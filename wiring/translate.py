@@ -59,8 +59,8 @@ async def translate(
 ) -> dict[Path, str]:
     """Translates some pictures at a time; returns those that failed, with the reason.
 
-    Each output is written atomically; `advance` is told how many pictures are done. What fails for every picture alike
-    (an unknown domain, a model that can't be loaded) is raised.
+    Each output is written atomically; `advance` is called with the number of pictures done. What fails for every
+    picture alike (an unknown domain, a model that can't be loaded) is raised.
     """
     settings = EngineSettings()
     failures: dict[Path, str] = {}
