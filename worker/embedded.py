@@ -7,12 +7,10 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
 from worker.engine.batcher import Batch, Batcher, Closed, Expired, Full
@@ -22,7 +20,7 @@ from worker.engine.session import cores, has_gpu
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Order, Translator
 
 UNKNOWN_RATE_RETRY_S = 1.0
 """What Retry-After says before the first batch is done, seconds."""
@@ -45,7 +43,7 @@ class Embedded(Translator):
         self._batcher: Batcher[_Job, Done] = Batcher(
             _run,
             key=_key,
-            weight=lambda job: len(job.order.pixels),
+            weight=lambda job: job.order.rows,
             max_batch=self._rows_at_once,
             max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue,
@@ -53,27 +51,13 @@ class Embedded(Translator):
         )
         library.follow()
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         """As Translator says; cancelling the call takes the work out of the queue.
 
         `queue_s` counts from the call, so it holds the loading of a cold bundle; `infer_s` is the whole batch's.
         Raises EngineError where the graph itself fails.
         """
-        done = await self._do(bundle, Order(graph, pixels, labels, deadline))
-        return Translated(done.rows, done.queue_s, done.infer_s)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        """As Translator says."""
-        done = await self._do(bundle, Order(None, pixels, None, deadline))
-        return done.rows
+        return await self._do(bundle, Order(bundle.ref, graph, inputs, deadline))
 
     async def ready(self) -> None:
         """Returns when the bundles that were there at the start are warm, or refused; raises NotReady until then."""
@@ -110,7 +94,7 @@ class Embedded(Translator):
         """Pictures of one batch, at most."""
         return self._rows_at_once
 
-    def submit(self, bundle: Bundle, orders: "Sequence[Order]") -> "list[Future[Done]]":
+    def submit(self, bundle: Bundle, orders: Sequence[Order]) -> list[Future[Done]]:
         """For threads: queues what is there at once, so that it may share batches; waits only while a bundle is loaded.
 
         A future that is cancelled before its turn is not run; one that fails has EngineError, or see `explained`.
@@ -124,7 +108,7 @@ class Embedded(Translator):
         except (Full, Closed) as error:
             raise explained(error, bundle) from error
 
-    async def _do(self, bundle: Bundle, order: "Order", *, urgent: bool = True) -> "Done":
+    async def _do(self, bundle: Bundle, order: Order, *, urgent: bool = True) -> Done:
         left = order.deadline - time.monotonic()
         try:
             if left <= 0:
@@ -148,7 +132,7 @@ class Embedded(Translator):
             raise NotReady(str(error), retry_after=RETRY_S) from error
         return engine
 
-    def _queue(self, engine: Engine, orders: "Sequence[Order]", *, urgent: bool) -> "list[Future[Done]]":
+    def _queue(self, engine: Engine, orders: Sequence[Order], *, urgent: bool) -> list[Future[Done]]:
         """Queues orders for an engine that is leased; from then on each holds a lease of its own."""
         jobs = [(_Job(engine, order), order.deadline) for order in orders]
         futures = self._batcher.submit_all(jobs, urgent=urgent)
@@ -160,7 +144,7 @@ class Embedded(Translator):
             future.add_done_callback(lambda _: self._library.release(engine))
         return futures
 
-    def _tell(self, trace: str, future: "Future[Done]") -> None:
+    def _tell(self, trace: str, future: Future[Done]) -> None:
         if not future.cancelled() and not future.exception():
             done = future.result()
             self._tracer.computed(done.queue_s, done.infer_s, within=trace)
@@ -170,51 +154,14 @@ class _Bulk(Translator):
     def __init__(self, embedded: Embedded) -> None:
         self._embedded = embedded
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        done = await self._embedded._do(bundle, Order(graph, pixels, labels, deadline), urgent=False)
-        return Translated(done.rows, done.queue_s, done.infer_s)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        done = await self._embedded._do(bundle, Order(None, pixels, None, deadline), urgent=False)
-        return done.rows
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+        return await self._embedded._do(bundle, Order(bundle.ref, graph, inputs, deadline), urgent=False)
 
     async def ready(self) -> None:
         await self._embedded.ready()
 
     async def close(self) -> None:
         """Leaves the device to the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class Order:
-    """One call of a Translator, as it waits for its turn."""
-
-    graph: str | None
-    """None: classify."""
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.float32] | None
-    deadline: float
-    """A moment of time.monotonic()."""
-    arrived: float = field(default_factory=time.monotonic)
-    trace: str | None = None
-    """The traceparent of the span that it is a part of; None: the one under way."""
-
-
-@dataclass(frozen=True, eq=False)
-class Done:
-    """What came of an order: uint8 pixels or float32 probabilities, and the seconds it waited and was computed."""
-
-    rows: NDArray[Any]
-    queue_s: float
-    infer_s: float
 
 
 def explained(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
@@ -242,22 +189,21 @@ def _rows_at_once(settings: EngineSettings) -> int:
 
 def _key(job: _Job) -> Hashable:
     # The engine stands for the bundle's version: it is leased, so no other object has its id meanwhile.
-    labels = None if job.order.labels is None else job.order.labels.shape[1:]
-    return id(job.engine), job.order.graph, job.order.pixels.shape[1:], labels
+    return id(job.engine), job.order.kind
 
 
 def _run(jobs: Sequence[_Job]) -> list[Done]:
     started = time.monotonic()
-    engine, graph = jobs[0].engine, jobs[0].order.graph
     orders = [job.order for job in jobs]
-    pixels = np.concatenate([order.pixels for order in orders])
-    rows: NDArray[Any]
-    if graph is None:
-        rows = engine.classify(pixels)
-    else:
-        labels = [order.labels for order in orders if order.labels is not None]
-        rows = engine.translate(graph, pixels, np.concatenate(labels) if labels else None)
+    inputs = {
+        kind: array if len(orders) == 1 else np.concatenate([order.inputs[kind] for order in orders])
+        for kind, array in orders[0].inputs.items()
+    }
+    outputs = jobs[0].engine.run(orders[0].graph, inputs)
     took = time.monotonic() - started
-    ends = np.cumsum([len(order.pixels) for order in orders])[:-1]
-    parts = np.split(rows, ends)
-    return [Done(part, started - order.arrived, took) for part, order in zip(parts, orders, strict=True)]
+    done, start = [], 0
+    for order in orders:
+        rows = slice(start, start := start + order.rows)
+        part = {kind: array[rows] for kind, array in outputs.items()}
+        done.append(Done(part, started - order.arrived, took))
+    return done

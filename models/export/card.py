@@ -1,4 +1,4 @@
-"""The model card of a bundle: what its manifest says, for people."""
+"""The model card of a bundle: its manifest in words, for people who choose or check a model."""
 
 import shlex
 from typing import Any
@@ -7,18 +7,22 @@ from models.bundle.manifest import Manifest
 
 
 def card(manifest: Manifest) -> str:
-    """Markdown: domains, data, how it was trained, figures, limits, licence."""
+    """Markdown: task, graphs, domains, how it was trained, figures, limits, licence."""
     imported = "imported_from" in manifest.training
+    domains = [f"- {group}: {', '.join(d.name for d in members)}" for group, members in manifest.groups.items()]
+    if alone := [domain.name for domain in manifest.domains if domain.group is None]:
+        domains.append(f"- {', '.join(alone)}")
     lines = [
         f"# {manifest.title or manifest.name}",
         "",
-        f"A {manifest.family} bundle, version {manifest.version}: pictures of {manifest.picture.size} x "
-        f"{manifest.picture.size} pixels, {manifest.precision} weights.",
+        f"A {manifest.family} bundle, version {manifest.version}. Its task is to {manifest.task}; pictures of "
+        f"{manifest.picture.size} x {manifest.picture.size} pixels, {manifest.precision} weights.",
         "",
-        "## Domains",
+        "## Graphs",
         "",
-        *_domains(manifest),
+        *_graphs(manifest),
         "",
+        *(["## Domains", "", *domains, ""] if domains else []),
         *(_origin(manifest) if imported else _training(manifest)),
         "",
         "## Figures on held-out pictures",
@@ -53,7 +57,7 @@ def _training(manifest: Manifest) -> list[str]:
 
 
 def _trainings(training: dict[str, Any]) -> list[str]:
-    """The commands of a training, one for each of its stages; what a stage changes is said, and no more."""
+    """The commands of a training, one for each of its stages; each names only the options that it changes."""
     lines: list[str] = []
     before: dict[str, object] = {}
     stages = [*training.get("stages", []), {"until": training["steps"], "options": training["options"]}]
@@ -85,10 +89,10 @@ def _origin(manifest: Manifest) -> list[str]:
 
 def _trained_limits(manifest: Manifest) -> list[str]:
     part = "the whole picture squeezed to a square" if manifest.picture.crop == "none" else "the centre square"
-    limits = [
-        f"It was trained on pictures like those of `{manifest.training['data']}`, {part} at {manifest.picture.size} "
-        "pixels; other pictures come out as they may."
-    ]
+    trained = f"It was trained on pictures like those of `{manifest.training['data']}`, {part}"
+    limits = [f"{trained} at {manifest.picture.size} pixels; with any other picture, expect errors."]
+    if not any(graph.takes("pixels") for graph in manifest.graphs.values()):
+        limits = [f"{trained} at {manifest.picture.size} pixels, and it makes no pictures of another kind."]
     if manifest.classifier:
         limits.append("A picture's own labels are read by the critic's classifier and can be wrong.")
     if manifest.mask_columns:
@@ -100,7 +104,7 @@ def _trained_limits(manifest: Manifest) -> list[str]:
 
 
 def _imported_limits(manifest: Manifest) -> list[str]:
-    limits = ["What it was trained on is not in its files; pictures of another kind come out as they may."]
+    limits = ["Its files do not say what it was trained on; with pictures of another kind, expect errors."]
     if manifest.classifier:
         limits.append("A picture's own labels are read by the discriminator's classifier and can be wrong.")
     elif manifest.label_order:
@@ -108,10 +112,31 @@ def _imported_limits(manifest: Manifest) -> list[str]:
     return limits
 
 
-def _domains(manifest: Manifest) -> list[str]:
-    grouped = [f"- {group}: {', '.join(d.name for d in members)}" for group, members in manifest.groups.items()]
-    alone = [domain.name for domain in manifest.domains if domain.group is None]
-    return grouped + ([f"- {', '.join(alone)}"] if alone else [])
+def _graphs(manifest: Manifest) -> list[str]:
+    """What each graph takes and gives, with the axes after the batch."""
+    lines = []
+    for name, graph in manifest.graphs.items():
+        takes, gives = (
+            ", ".join(f"{port.kind} {_axes(manifest.picture.row(port))}" for port in ports)
+            for ports in (graph.inputs, graph.outputs)
+        )
+        lines.append(f"- {name}: {takes} to {gives}")
+    if manifest.latent is not None:
+        lines += ["", f"Latents are drawn from a {manifest.latent.distribution} distribution."]
+    if manifest.text is not None:
+        lines += ["", f"Text has at most {manifest.text.longest} bytes in {manifest.text.encoding}."]
+    if manifest.score is not None:
+        share = f"{100 * manifest.score.quantile:g} %"
+        lines += [
+            "",
+            f"A picture with a score above {manifest.score.threshold:.4g} counts as strange; {share} of held-out "
+            "ordinary pictures have no higher one.",
+        ]
+    return lines
+
+
+def _axes(row: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if length is None else str(length) for length in row)
 
 
 def _words(options: dict[str, object]) -> list[str]:

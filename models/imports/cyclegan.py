@@ -40,7 +40,7 @@ def convert(files: Sequence[Path], domains: str, size: int | None, statistics: S
         family="cyclegan",
         domains=_domains(domains, tuple(ways)),
         picture=pictures[0],
-        graphs={way: checked(way, Exported(one.module, "translated"), pictures[0]) for way, one in found.items()},
+        graphs={way: checked(way, Exported(one.module), pictures[0]) for way, one in found.items()},
         origin=ORIGIN,
         sources={way: checkpoints[way].source(one.summary) for way, one in found.items()},
         options=next(iter(options.values())).facts,

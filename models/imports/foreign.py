@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from models.errors import CheckpointError
-from models.export.runtime import GraphRunner, Tensor
+from models.export.graphs import GraphRunner, Tensor
 from models.imports.surgery import Ends, Layout
 
 TYPES: dict[int, Any] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.UINT8: np.uint8}
@@ -74,7 +74,8 @@ class Foreign:
         given = picture.transpose(0, 2, 3, 1) if self.takes == "nhwc" else picture
         kind = TYPES[self.ends.taken]
         given = np.floor(given + 0.5) if kind is np.uint8 else given
-        return self._runner(cast(Tensor, np.ascontiguousarray(given).astype(kind)))
+        array = cast(Tensor, np.ascontiguousarray(given).astype(kind))
+        return self._runner({self.ends.input: array})[self.ends.output]
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """What it makes of pictures [n,3,h,w], in axes as theirs, float32; CheckpointError where it fails."""

@@ -11,11 +11,10 @@ from typing import Literal
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from models.bundle.manifest import Picture
+from models.bundle.manifest import Graph, Picture
 from models.data.labels import domain
 from models.errors import CheckpointError, ExportError, OptionsError
-from models.export.bundle import LARGEST_DIFFERENCE
-from models.export.runtime import GraphRunner, Tensor
+from models.export.graphs import LARGEST_DIFFERENCE, GraphRunner
 from models.imports.checkpoint import sha256
 from models.imports.foreign import CHANNELS, TYPES, Foreign, line, picture_ends
 from models.imports.imported import Checked, Imported, Source, pictures
@@ -201,19 +200,20 @@ def _checked(model: ModelProto, graft: Graft, foreign: Foreign, picture: Picture
         graph = grafted(model, graft, loop=loop).SerializeToString()
         try:
             runner = GraphRunner(graph)
-            difference = max(map(_difference, map(runner, inputs), expected))
+            made = [runner({"pixels": pixels})["translated"] for pixels in inputs]
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own; the loop may run
             reasons.append(line(error))
             continue
-        difference *= 2 / (picture.range[1] - picture.range[0])
+        if any(ours.shape != theirs.shape for ours, theirs in zip(made, expected, strict=True)):
+            reasons.append("it gives pictures of another size")
+            continue
+        differences = (float(np.abs(ours - theirs).max()) for ours, theirs in zip(made, expected, strict=True))
+        difference = max(differences) * 2 / (picture.range[1] - picture.range[0])
         if difference <= limit:
-            return Checked(graph, difference, [(pixels,) for pixels in inputs]), loop
+            entry = Graph(file="generator.onnx")
+            return Checked(entry, graph, difference, [{"pixels": pixels} for pixels in inputs]), loop
         reasons.append(f"it differs by {difference:.2e} of half the range, more than {limit:.0e}")
     raise ExportError(f"{foreign.path} can't be made to take several pictures at a time: {'; '.join(reasons)}")
-
-
-def _difference(ours: Tensor, theirs: Tensor) -> float:
-    return float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else np.inf
 
 
 def _summary(foreign: Foreign, picture: Picture, made: Range, looped: bool) -> str:

@@ -36,7 +36,7 @@ def convert(
         family="pix2pix",
         domains=(domain(_made(domains, direction or said)),),
         picture=picture,
-        graphs={"generator": checked("generator", Exported(found.module, "translated"), picture)},
+        graphs={"generator": checked("generator", Exported(found.module), picture)},
         origin=ORIGIN,
         sources={"generator": checkpoint.source(found.summary)},
         options=options.facts,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.bundle.manifest import Domain, Picture
+from models.bundle.ports import PIXELS, Input, Output
 from models.data.labels import parse_domains
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import STARGAN_DISCRIMINATOR, STARGAN_GENERATOR, Checkpoint, fill, read
@@ -82,7 +83,8 @@ def generator(checkpoint: Checkpoint) -> tuple[Exported, str]:
     network = Generator(inputs - 3, width, blocks)
     fill(network, checkpoint, unused=_UNUSED)
     summary = f"{blocks} blocks, width {width}, {inputs - 3} label columns"
-    return Exported(network.eval().requires_grad_(False), "translated", inputs - 3), summary
+    labels = Input(kind="labels", shape=(inputs - 3,))
+    return Exported(network.eval().requires_grad_(False), inputs=(PIXELS, labels)), summary
 
 
 def classifier(checkpoint: Checkpoint, labels: int) -> tuple[Exported, str]:
@@ -96,7 +98,12 @@ def classifier(checkpoint: Checkpoint, labels: int) -> tuple[Exported, str]:
     network = Critic(outputs, side, width, layers)
     fill(network, checkpoint)
     summary = f"{layers} layers, width {width}, {outputs} domains, {side} pixels"
-    return Exported(Classifier(network.eval().requires_grad_(False)), "logits"), summary
+    exported = Exported(
+        Classifier(network.eval().requires_grad_(False)),
+        inputs=(Input(kind="pixels", shape=(3, side, side)),),
+        outputs=(Output(kind="logits", shape=(outputs,)),),
+    )
+    return exported, summary
 
 
 def _layers(checkpoint: Checkpoint) -> int:

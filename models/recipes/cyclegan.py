@@ -22,7 +22,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from models.bundle.manifest import Graph, Manifest, Picture
+from models.bundle.manifest import Manifest, Picture
 from models.data import unpaired
 from models.data.data import Description
 from models.data.parts import Part
@@ -217,8 +217,8 @@ class CycleGAN(Recipe):
     def exported(self) -> dict[str, Exported]:
         """Both generators."""
         return {
-            "a-to-b": Exported(self.networks["a_to_b"], "translated", source="a"),
-            "b-to-a": Exported(self.networks["b_to_a"], "translated", source="b"),
+            "a-to-b": Exported(self.networks["a_to_b"], source="a"),
+            "b-to-a": Exported(self.networks["b_to_a"], source="b"),
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
@@ -229,7 +229,7 @@ class CycleGAN(Recipe):
             version="1",
             family=self.name,
             domains=(a.model_copy(update={"graph": "b-to-a"}), b.model_copy(update={"graph": "a-to-b"})),
-            graphs={"a-to-b": Graph(file="a-to-b.onnx"), "b-to-a": Graph(file="b-to-a.onnx")},
+            graphs={name: graph.entry(name) for name, graph in self.exported().items()},
             picture=data.picture,
             licence="",
             training={"inference": "instance norm, by each picture's own statistics as in training"},

@@ -20,7 +20,7 @@ from models.bundle import archive
 from models.bundle.manifest import Picture
 from models.errors import CheckpointError, ExportError, ModelError, OptionsError
 from models.export.bundle import Facts
-from models.export.runtime import GraphRunner
+from models.export.graphs import GraphRunner
 from models.imports import surgery
 from models.imports.imported import Imported, write
 from models.imports.onnx import Told, convert, told
@@ -37,7 +37,7 @@ def imported(folder: Path, graph: ModelProto, said: Told | None = None) -> Impor
 
 def served(found: Imported, pixels: Tensor) -> Tensor:
     """What the bundle's graph makes."""
-    return torch.from_numpy(GraphRunner(found.graphs["generator"].graph)(pixels.numpy()))
+    return torch.from_numpy(GraphRunner(found.graphs["generator"].graph)({"pixels": pixels.numpy()})["translated"])
 
 
 def summary(found: Imported) -> str:
@@ -178,8 +178,8 @@ def test_a_graph_that_can_not_be_halved_is_refused(tmp_path: Path) -> None:
     """Values beyond half precision, and graphs that the converter breaks."""
     found = imported(tmp_path, convolution())
     whole = found.graphs["generator"]
-    torn = (whole.graph[:-9], r"can't be brought to fp16 \(.*\); take fp32")
-    coarse = (COARSE.SerializeToString(), r"in fp16 is at -\d+\.\d dB to fp32, less than 45; take fp32")
+    torn = (whole.graph[:-9], r"can't be converted to fp16 \(.*\); take fp32")
+    coarse = (COARSE.SerializeToString(), r"in fp16 is at -\d+\.\d dB to fp32 in translated, less than 45; take fp32")
     for graph, message in (torn, coarse):
         with pytest.raises(ExportError, match=message):
             write(

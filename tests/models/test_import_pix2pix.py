@@ -12,7 +12,7 @@ from models.bundle import archive
 from models.bundle.manifest import Picture
 from models.errors import ModelError
 from models.export.bundle import Facts
-from models.export.runtime import GraphRunner
+from models.export.graphs import GraphRunner
 from models.imports import pix2pix
 from models.imports.imported import Imported, write
 from models.imports.pix2pix import Direction
@@ -35,7 +35,7 @@ def test_what_is_served_agrees_with_the_published_network(tmp_path: Path) -> Non
     assert (bundle.manifest.family, bundle.manifest.precision) == ("pix2pix", "fp16")
     assert "batch norm with each picture's own statistics" in bundle.path("README.md").read_text()
     pixels = noise(3, 32, 32)
-    served = torch.from_numpy(GraphRunner(found.graphs["generator"].graph)(pixels.numpy()))
+    served = torch.from_numpy(GraphRunner(found.graphs["generator"].graph)({"pixels": pixels.numpy()})["translated"])
     assert difference(served, unet_translated(state, pixels)) <= SERVED_LIMIT
 
 

@@ -40,7 +40,7 @@ from worker.jobs.roots import Roots
 from worker.pipeline import Pipeline
 from worker.settings import Limits
 from worker.storage import Storage, StorageError
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Translator
 
 PICTURES = {f"{name}.png": png(noise(32, 32, seed=ord(name))) for name in "abc"}
 TRUNCATED = PICTURES["a.png"][:60]
@@ -63,21 +63,13 @@ class Moody(Recorder):
         self.errors = list(errors)
         self.now = self.most = 0
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
             if self.errors:
                 raise self.errors.pop(0)
-            return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
+            return await super().run(bundle, graph, inputs, deadline=deadline)
         finally:
             self.now -= 1
 
@@ -90,18 +82,10 @@ class Stuck(Recorder):
         self.answers, self.waiting = answers, waiting
         self.full = asyncio.Event()
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         if self.answers:
             self.answers -= 1
-            return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
+            return await super().run(bundle, graph, inputs, deadline=deadline)
         self.waiting -= 1
         if not self.waiting:
             self.full.set()
@@ -650,15 +634,7 @@ def test_a_pipeline_that_closes_loses_no_picture(store: Store, translator: Recor
     """Pictures that a closing pipeline drops are no outcome: the chunk is done again by the next process."""
 
     class Dropping(Recorder):
-        async def translate(
-            self,
-            bundle: Bundle,
-            graph: str,
-            pixels: NDArray[np.uint8],
-            labels: NDArray[np.float32] | None,
-            *,
-            deadline: float,
-        ) -> Translated:
+        async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
             raise asyncio.CancelledError
 
     async def test() -> None:

@@ -36,6 +36,7 @@ from worker.imaging import formats
 from worker.imaging.provenance import DIGITAL_SOURCE_TYPE
 from worker.pipeline import Answer, Pipeline, Request
 from worker.settings import EngineSettings, Limits
+from worker.translator import Arrays, Done
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
 ORDER = ("black", "blond", "brown", "grey", "smiling", "glasses")
@@ -49,7 +50,7 @@ class Stuck(Recorder):
         self.asked = asyncio.Event()
         self.cancelled = False
 
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         self.asked.set()
         try:
             await asyncio.Event().wait()
@@ -65,7 +66,7 @@ class Refusing(Recorder):
     def __init__(self, error: RecastError) -> None:
         self.error = error
 
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         raise self.error
 
 
@@ -127,7 +128,7 @@ def test_what_is_not_named_stays(pipeline: Pipeline, translator: Recorder) -> No
     assert close_to(pixels(answer), toy_made(picture, "blond", "smiling"))
     assert answer.domains == {"black": 0, "blond": 1, "brown": 0, "grey": 0, "smiling": 1, "glasses": 0}
     assert answer.model == "toy@1"
-    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 1)]
+    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 1)]
 
 
 def test_several_terms_of_one_bundle_are_one_step(pipeline: Pipeline, translator: Recorder) -> None:
@@ -135,7 +136,7 @@ def test_several_terms_of_one_bundle_are_one_step(pipeline: Pipeline, translator
     picture = toy_picture({"black", "smiling"})
     answer = run(pipeline, png(picture), ask("Blond_Hair, glasses", "-smiling"))
     assert close_to(pixels(answer), toy_made(picture, "blond", "glasses"))
-    assert [call[0] for call in translator.calls] == ["classify", "translate"]
+    assert [call[1] for call in translator.calls] == ["classifier", "generator"]
 
 
 @pytest.mark.parametrize("request_", [ask("blond:0.5"), ask("blond", strength=0.5), ask("blond:1", strength=0.5)])
@@ -155,7 +156,7 @@ def test_a_fixed_target_needs_no_labels(pipeline: Pipeline, translator: Recorder
     answer = run(pipeline, png(picture), ask("zebra"))
     assert close_to(pixels(answer), 255 - np.asarray(picture))
     assert answer.domains == {"zebra": 1}
-    assert translator.calls == [("translate", "zebra", 1)]
+    assert translator.calls == [("flip", "zebra", 1)]
 
 
 def test_without_a_classifier_open_labels_are_off(tmp_path: Path, translator: Recorder) -> None:
@@ -171,7 +172,7 @@ def test_without_a_classifier_open_labels_are_off(tmp_path: Path, translator: Re
     answer = run(pipeline, png(picture), ask("glasses"))
     assert close_to(pixels(answer), toy_made(picture, "glasses"))
     assert answer.domains == {name: float(name == "glasses") for name in ORDER}
-    assert translator.calls == [("translate", "generator", 1)]
+    assert translator.calls == [("blind", "generator", 1)]
     pipeline.close()
 
 
@@ -216,7 +217,7 @@ def test_a_step_without_strength_is_left_out(pipeline: Pipeline, translator: Rec
     picture = noise(32, 32)
     answer = run(pipeline, png(picture), ask("zebra:0,horse"))
     assert close_to(pixels(answer), np.clip(np.asarray(picture).astype(int) + 20, 0, 255).astype(np.uint8))
-    assert translator.calls == [("translate", "horse", 1)]
+    assert translator.calls == [("flip", "horse", 1)]
     assert answer.domains == {"horse": 1}
 
 
@@ -329,7 +330,7 @@ def test_a_sheet_shows_all_domains_in_one_run(pipeline: Pipeline, translator: Re
     """`*` makes every domain in one call of as many rows, and shows the original and each of them."""
     picture = toy_picture({"black", "smiling"})
     answer = run(pipeline, png(picture), ask("*", model="toy"))
-    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 6)]
+    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 6)]
     page = pixels(answer)
     made = [toy_made(picture, name, "smiling") for name in ORDER[:4]]
     made += [toy_made(picture, "black", "smiling"), toy_made(picture, "black", "smiling", "glasses")]
@@ -345,7 +346,7 @@ def test_a_sheet_shows_all_domains_in_one_run(pipeline: Pipeline, translator: Re
 def test_a_sheet_of_fixed_targets_runs_each_graph(pipeline: Pipeline, translator: Recorder) -> None:
     """Where every domain has a graph of its own, each is run once."""
     run(pipeline, png(noise(32, 32)), ask("*", model="flip"))
-    assert sorted(translator.calls) == [("translate", "horse", 1), ("translate", "zebra", 1)]
+    assert sorted(translator.calls) == [("flip", "horse", 1), ("flip", "zebra", 1)]
 
 
 @pytest.mark.parametrize("shape", [(3000, 40), (40, 3000), (1, 1), (1200, 900)])

@@ -17,7 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle, BundleError
-from models.bundle.manifest import Manifest
+from models.bundle.manifest import Picture
+from models.bundle.ports import Input, Output
 from worker.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-Shape = tuple[int | None, ...]
+Floats = NDArray[np.float32]
 
 
 class ProviderMissing(EngineError):
@@ -46,10 +47,11 @@ class Session:
             content = bundle.load(bundle.manifest.graphs[graph].file)
         except BundleError as error:
             raise EngineError(f"{self._label} does not load: {error}") from error
-        self._output = "logits" if graph == bundle.manifest.classifier else "translated"
+        self._ports, self._picture = bundle.manifest.graphs[graph], bundle.manifest.picture
         folder = bundle.graph(graph).parent
         self._session = _open(content, folder, self._label, device=device, threads=threads or cores())
-        _check(self._session, bundle.manifest, graph, self._label)
+        _check_ports("input", self._session.get_inputs(), self._ports.inputs, self._picture, self._label)
+        _check_ports("output", self._session.get_outputs(), self._ports.outputs, self._picture, self._label)
         self.bytes = len(content)
         self._turn = threading.Lock()
 
@@ -58,34 +60,32 @@ class Session:
         """The execution provider that the graph really runs on, as onnxruntime names it."""
         return str(self._session.get_providers()[0])
 
-    def run(self, pixels: NDArray[np.float32], labels: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Pixels float32 [n,3,h,w] (and labels [n,c]) to pixels of the same shape, or to logits [n,c].
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Float32 inputs by kind, [n, ...] as their ports say, to all outputs by kind.
 
         Raises EngineError where the graph fails, gives another shape, or a value that is not finite.
         """
-        inputs = {"pixels": pixels} if labels is None else {"pixels": pixels, "labels": labels}
+        kinds = [port.kind for port in self._ports.outputs]
         try:
             with self._turn:
-                output: NDArray[np.float32] = self._session.run([self._output], inputs)[0]
+                outputs: dict[str, Floats] = dict(zip(kinds, self._session.run(kinds, dict(inputs)), strict=True))
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise EngineError(f"{self._label} failed: {_reason(error)}") from error
-        expected = pixels.shape if self._output == "translated" else (len(pixels), *output.shape[1:])
-        if output.shape != expected:
-            raise EngineError(f"{self._label} made {list(output.shape)} of {list(pixels.shape)}")
-        if not np.isfinite(output).all():
-            raise EngineError(f"{self._label} made values that are not finite")
-        return output
+        rows = len(next(iter(inputs.values())))
+        sides = inputs["pixels"].shape[2:] if "pixels" in inputs else ()
+        for port in self._ports.outputs:
+            made, expected = outputs[port.kind].shape, (rows, *self._picture.row(port, sides))
+            if made != expected:
+                raise EngineError(f"{self._label} made {port.kind} of shape {list(made)}, not {list(expected)}")
+            if not np.isfinite(outputs[port.kind]).all():
+                raise EngineError(f"{self._label} made values that are not finite in {port.kind}")
+        return outputs
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The cores that this process may use: its affinity, and a container's CPU quota rounded up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _quota(quota, otherwise=allowed)))
-
-
-def label_width(manifest: Manifest) -> int:
-    """Columns of the `labels` that a graph takes: the domains, then the masks of joint training."""
-    return len(manifest.label_order) + len(manifest.mask_columns)
 
 
 def has_gpu(device: str) -> bool:
@@ -155,36 +155,22 @@ def _reason(error: Exception) -> str:
     return re.sub(r"\"?(?<![\w.])/[^\s\":]+\"?", "(a path)", " ".join(text.split()))
 
 
-def _check(session: onnxruntime.InferenceSession, manifest: Manifest, graph: str, label: str) -> None:
-    inputs, outputs = _expected(manifest, graph)
-    _check_values("input", session.get_inputs(), inputs, label)
-    _check_values("output", session.get_outputs(), outputs, label)
-
-
-def _expected(manifest: Manifest, graph: str) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Inputs and outputs by name; an axis that is None must be dynamic, a number must be that or dynamic."""
-    size = manifest.picture.size
-    if graph == manifest.classifier:
-        return {"pixels": (None, 3, size, size)}, {"logits": (None, len(manifest.label_order))}
-    side = None if manifest.picture.free else size
-    inputs: dict[str, Shape] = {"pixels": (None, 3, side, side)}
-    if manifest.graphs[graph].labels:
-        inputs["labels"] = (None, label_width(manifest))
-    return inputs, {"translated": (None, 3, side, side)}
-
-
-def _check_values(kind: str, found: Sequence[Any], expected: Mapping[str, Shape], label: str) -> None:
-    names = {value.name for value in found}
-    if names != set(expected):
-        raise EngineError(f"{label} has {kind}s {sorted(names)}, but the manifest asks for {sorted(expected)}")
+def _check_ports(
+    side: str, found: Sequence[Any], ports: Sequence[Input | Output], picture: Picture, label: str
+) -> None:
+    """Raises EngineError where the inputs or outputs that onnxruntime found are not those of the manifest."""
+    names, kinds = {value.name for value in found}, {port.kind for port in ports}
+    if names != kinds:
+        raise EngineError(f"{label} has {side}s {sorted(names)}, but the manifest asks for {sorted(kinds)}")
+    shapes = {port.kind: (None, *picture.row(port)) for port in ports}
     for value in found:
-        shape = expected[value.name]
+        shape = shapes[value.name]
         if value.type != "tensor(float)":
-            raise EngineError(f"{label}: {kind} {value.name!r} is {value.type}, but must be tensor(float)")
+            raise EngineError(f"{label}: {side} {value.name!r} is {value.type}, but must be tensor(float)")
         if len(value.shape) != len(shape) or not all(map(_fits, value.shape, shape)):
             wanted = ["dynamic" if axis is None else axis for axis in shape]
             raise EngineError(
-                f"{label}: {kind} {value.name!r} has shape {value.shape}, but the manifest asks for {wanted}"
+                f"{label}: {side} {value.name!r} has shape {value.shape}, but the manifest asks for {wanted}"
             )
 
 

@@ -6,7 +6,7 @@ import uuid
 from collections import deque
 from dataclasses import dataclass, field
 
-from worker.queue.parcels import Reply
+from worker.translator import Done
 
 
 @dataclass(eq=False, slots=True)
@@ -41,19 +41,21 @@ class Asked:
     """A request, and who waits for its answer; to be made in the event loop."""
 
     data: bytes
+    reply_bytes: int
+    """What its reply will take."""
     deadline: float
     line: Line
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    answer: "asyncio.Future[Reply]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: "asyncio.Future[Done]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     message: Message | None = None
     """What it was posted in; None while it waits."""
     tried_again: bool = False
     """Whether it was posted once more since a worker fell silent."""
 
-    def end(self, reply: Reply | Exception) -> None:
+    def end(self, reply: Done | Exception) -> None:
         """Answers it, unless it is answered, late or cancelled."""
         if not self.answer.done():
-            if isinstance(reply, Reply):
+            if isinstance(reply, Done):
                 self.answer.set_result(reply)
             else:
                 self.answer.set_exception(reply)

@@ -7,19 +7,17 @@ it might be what kills workers.
 
 import asyncio
 import logging
+import math
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.bundle.archive import Bundle
+from models.bundle.ports import PICTURES
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.logs import known
 from worker.queue import beats, broker
@@ -27,11 +25,11 @@ from worker.queue.app import INFER, Post, create_app
 from worker.queue.beats import BEAT_S, LOST_S, Crew
 from worker.queue.broker import FAILURES, Letterbox, Parcel
 from worker.queue.lines import Asked, Line, Message
-from worker.queue.parcels import ParcelError, Reply, Request, pack_request, read_reply
+from worker.queue.parcels import ParcelError, pack_order, read_reply
 from worker.queue.share import share
 from worker.settings import QueueSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Order, Translator
 
 ON_WAY = 4
 """Messages of one kind on their way at a time, for each worker; what comes beyond waits for company."""
@@ -48,7 +46,6 @@ UNKNOWN_RATE_RETRY_S = 1.0
 T = TypeVar("T")
 
 _RETRY_S = 0.5
-_Kind = tuple[str, str | None, tuple[int, ...]]  # bundle, graph, shape of a picture
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +62,7 @@ class Remote(Translator):
         self._name = uuid.uuid4().hex
         self._crew = Crew()
         self._threads = ThreadPoolExecutor(3, thread_name_prefix="remote")
-        self._lines: dict[_Kind, Line] = {}
+        self._lines: dict[Hashable, Line] = {}  # by bundle and the kind of the orders
         self._asked: dict[str, Asked] = {}
         self._gone: list[str] = []  # posted, but nobody waits for them any more
         self._told = 0  # bytes of replies that may come at once
@@ -78,24 +75,14 @@ class Remote(Translator):
         """Begins to listen; returns at once, also where the broker does not answer: then `ready` says so."""
         self._begin(self._listen())
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        """As Translator says; cancelling the call withdraws the request. Raises EngineError where the graph fails."""
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+        """As Translator says; cancelling the call withdraws the order. Raises EngineError where the graph fails."""
         began = time.monotonic()
-        reply = await self._ask(Request(bundle.ref, graph, pixels, labels), deadline)
+        origin = known().get("request_id")
+        order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.here())
+        done = await self._ask(order, _reply_bytes(bundle, order))
         # All that was not computing was waiting, the way there and back included.
-        return Translated(reply.rows, max(0.0, time.monotonic() - began - reply.infer_s), reply.infer_s)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        """As Translator says."""
-        return (await self._ask(Request(bundle.ref, None, pixels, None), deadline)).rows
+        return Done(done.outputs, max(0.0, time.monotonic() - began - done.infer_s), done.infer_s)
 
     async def ready(self) -> None:
         """Returns while a worker answers; raises NotReady with the reason otherwise."""
@@ -130,14 +117,13 @@ class Remote(Translator):
         """How many workers were heard of within the last seconds."""
         return len(self._crew.beats)
 
-    async def _ask(self, request: Request, deadline: float) -> Reply:
-        left = deadline - time.monotonic()
+    async def _ask(self, order: Order, reply_bytes: int) -> Done:
+        left = order.deadline - time.monotonic()
         if left <= 0:
-            raise _late(request)
-        await self._fit(request.bundle)
+            raise _late(order)
+        await self._fit(order.bundle)
         self._admit()
-        request = replace(request, request_id=known().get("request_id"), trace=self._tracer.here())
-        asked = Asked(pack_request(request), deadline, self._line(request))
+        asked = Asked(pack_order(order), reply_bytes, order.deadline, self._line(order))
         self._asked[asked.id] = asked
         try:
             async with asyncio.timeout(left):
@@ -146,7 +132,7 @@ class Remote(Translator):
                 self._stir(asked.line)
                 return await asked.answer
         except TimeoutError as error:
-            raise _late(request) from error
+            raise _late(order) from error
         finally:
             self._settle(asked)
 
@@ -173,8 +159,8 @@ class Remote(Translator):
             retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
         )
 
-    def _line(self, request: Request) -> Line:
-        kind = request.bundle, request.graph, request.pixels.shape[1:]
+    def _line(self, order: Order) -> Line:
+        kind = order.bundle, order.kind
         if kind not in self._lines:
             self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
         return self._lines.setdefault(kind, Line())
@@ -190,7 +176,7 @@ class Remote(Translator):
         crew = self._crew.beats
         while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
             together = [line.waiting.popleft() for _ in range(min(len(line.waiting), share(crew, line.open)))]
-            size = sum(len(asked.data) for asked in together)
+            size = sum(asked.reply_bytes for asked in together)
             at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
             message = Message(line, len(together), size if at_once else 0)
             self._told += message.told
@@ -298,7 +284,7 @@ class Remote(Translator):
         if ready := [request_id for request_id, reply in told.items() if reply is None]:
             self._begin(self._fetch(ready))
 
-    def _end(self, request_id: str, reply: Reply | Exception) -> None:
+    def _end(self, request_id: str, reply: Done | Exception) -> None:
         if asked := self._asked.get(request_id):
             asked.end(reply)
 
@@ -339,7 +325,7 @@ class Remote(Translator):
                 self._end(request_id, reply)
             return
 
-    def _read(self, ids: list[str]) -> dict[str, Reply | Exception]:
+    def _read(self, ids: list[str]) -> dict[str, Done | Exception]:
         found = zip(ids, self._letterbox.fetch(ids), strict=True)
         return {request_id: _read(data) for request_id, data in found if data is not None}
 
@@ -352,7 +338,7 @@ class Remote(Translator):
         task.add_done_callback(self._tasks.discard)
 
 
-def _read(data: bytes) -> Reply | Exception:
+def _read(data: bytes) -> Done | Exception:
     try:
         return read_reply(data)
     except ParcelError as error:
@@ -360,5 +346,15 @@ def _read(data: bytes) -> Reply | Exception:
         return EngineError("a worker's reply can't be read; is it of the same version?")
 
 
-def _late(request: Request) -> TimedOut:
-    return TimedOut(f"{request.bundle} did not answer within the time allowed; the work is dropped")
+def _late(order: Order) -> TimedOut:
+    return TimedOut(f"{order.bundle} did not answer within the time allowed; the work is dropped")
+
+
+def _reply_bytes(bundle: Bundle, order: Order) -> int:
+    """Bytes of the order's outputs; an order of a few numbers may ask for large pictures."""
+    picture, total = bundle.manifest.picture, 0
+    sides = order.inputs["pixels"].shape[1:3] if "pixels" in order.inputs else ()
+    for port in bundle.manifest.graphs[order.graph].outputs:
+        values = order.rows * math.prod(axis or 1 for axis in picture.row(port, sides))
+        total += values if port.kind in PICTURES else 4 * values
+    return total

@@ -15,14 +15,15 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from models.bundle.archive import Bundle
-from worker.embedded import Done, Embedded, Order, explained
+from worker.embedded import Embedded, explained
 from worker.engine.batcher import Closed, Expired
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, RecastError
 from worker.queue import broker
 from worker.queue.app import CHUNK, INFER, WEBHOOK
 from worker.queue.broker import Letterbox, Parcel
-from worker.queue.parcels import ParcelError, Reply, pack_reply, read_request
+from worker.queue.parcels import ParcelError, pack_reply, read_order
+from worker.translator import Done, Order
 
 _RETRY_S = 0.2
 _LATE_S = 5.0
@@ -97,14 +98,12 @@ class Inference:
         orders: defaultdict[str, list[tuple[str, Order]]] = defaultdict(list)
         for parcel in parcels:
             try:
-                read = read_request(parcel.data)
+                order = read_order(parcel.data, deadline=time.monotonic() + parcel.left_ms / 1000)
             except ParcelError as error:
                 answers.put((parcel.id, error))
                 continue
-            deadline = time.monotonic() + parcel.left_ms / 1000
-            self._origins[parcel.id] = read.request_id
-            order = Order(read.graph, read.pixels, read.labels, deadline, trace=read.trace)
-            orders[read.bundle].append((parcel.id, order))
+            self._origins[parcel.id] = order.request_id
+            orders[order.bundle].append((parcel.id, order))
         for ref, pairs in orders.items():
             self._queue(ref, pairs, answers)
 
@@ -122,7 +121,7 @@ class Inference:
             self._waiting[request_id] = future
             future.add_done_callback(partial(self._answered, request_id, bundle, answers))
 
-    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: "Future[Done]") -> None:
+    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
         self._waiting.pop(request_id, None)
         if future.cancelled():
             answers.put((request_id, NotReady("the worker was stopped, or the request withdrawn")))
@@ -131,7 +130,7 @@ class Inference:
         else:
             answers.put((request_id, error or future.result()))
 
-    def _leave(self, service: str, ready: "dict[str, Done | BaseException]", until: float, at_once: bool) -> None:
+    def _leave(self, service: str, ready: dict[str, Done | BaseException], until: float, at_once: bool) -> None:
         packed = {name: _packed(answer, self._origins.pop(name, None)) for name, answer in ready.items()}
         while True:
             try:
@@ -143,7 +142,7 @@ class Inference:
                 time.sleep(_RETRY_S)
 
 
-def _ready(answers: Answers, until: float) -> "dict[str, Done | BaseException]":
+def _ready(answers: Answers, until: float) -> dict[str, Done | BaseException]:
     """What is answered by now, at least one; raises Empty if nothing comes in time."""
     ready = dict([answers.get(timeout=max(0.0, until - time.monotonic()))])
     try:
@@ -153,10 +152,10 @@ def _ready(answers: Answers, until: float) -> "dict[str, Done | BaseException]":
         return ready
 
 
-def _packed(answer: "Done | BaseException", origin: str | None) -> bytes:
+def _packed(answer: Done | BaseException, origin: str | None) -> bytes:
     if isinstance(answer, Done):
-        return pack_reply(Reply(answer.rows, answer.queue_s, answer.infer_s))
+        return pack_reply(answer)
     if not isinstance(answer, RecastError):
-        trace = None if isinstance(answer, EngineError) else answer
+        trace = None if isinstance(answer, EngineError | ParcelError) else answer
         _log.error("a request failed: %s", answer, exc_info=trace, extra={"request_id": origin})
     return pack_reply(answer)
