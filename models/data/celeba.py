@@ -1,6 +1,6 @@
 """Labelled pictures in the layout in which CelebA is published: a folder of pictures and one attribute file.
 
-FOLDER/list_attr_*.txt          [count line], a line of column names, then `file value value ...` with 1 or -1
+FOLDER/list_attr*.txt           [count line], a line of column names, then `file value value ...`: 1, -1, 0 if unknown
 FOLDER/images/ or any folder    the pictures; img_align_celeba/ and the folder itself are looked at as well
 FOLDER/list_eval_partition.txt  optional: `file 0|1|2` for training, validation and test
 FOLDER/domains.txt              optional: which columns are domains, and which exclude each other
@@ -15,18 +15,19 @@ import numpy as np
 
 from models.data import parts
 from models.data.check import named
-from models.data.labels import Labels, Table
+from models.data.labels import UNKNOWN, Labels, Table
 from models.data.parts import Part
 from models.errors import DataError
 
-_ATTRIBUTES = "list_attr_*.txt"
+_ATTRIBUTES = "list_attr*.txt"
 _PARTITION = "list_eval_partition.txt"
+_VALUES = {"1": 1.0, "-1": 0.0, "0": UNKNOWN}
 _PLACES = ("images", "img_align_celeba", "")
 
 
 @dataclass(frozen=True)
 class Attributes:
-    """An attribute file: `files` n, `columns` c, `values` n x c in {0, 1}; `problems` says what else stands in it."""
+    """An attribute file: `files` n, `columns` c, `values` n x c in {0, 1, UNKNOWN}; `problems` tells what is wrong."""
 
     files: tuple[str, ...]
     columns: tuple[str, ...]
@@ -64,16 +65,16 @@ def read_attributes(path: Path) -> Attributes:
     lines = path.read_text(encoding="utf-8").splitlines()
     start = 1 if lines and lines[0].strip().isdigit() else 0
     columns = tuple(lines[start].split()) if len(lines) > start else ()
-    values: dict[str, list[bool]] = {}
+    values: dict[str, list[float]] = {}
     problems: list[str] = []
     for number, line in enumerate(lines[start + 1 :], start + 2):
         file, *fields = line.split() or [""]
         if file in values:
             problems.append(f"{path}, line {number}: {file} is listed twice")
-        elif file and (len(fields) != len(columns) or not set(fields) <= {"1", "-1", "0"}):
-            problems.append(f"{path}, line {number}: expected a file name and {len(columns)} values of 1 or -1")
+        elif file and (len(fields) != len(columns) or not set(fields) <= _VALUES.keys()):
+            problems.append(f"{path}, line {number}: expected a file name and {len(columns)} values of 1, -1 or 0")
         elif file:
-            values[file] = [field == "1" for field in fields]
+            values[file] = [_VALUES[field] for field in fields]
     if not values:
         raise DataError(*problems, f"{path} lists no pictures")
     return Attributes(tuple(values), columns, np.array(list(values.values()), np.float32), tuple(problems))

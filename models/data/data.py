@@ -28,6 +28,8 @@ class Description(BaseModel):
     """Examples in the part that is read."""
     counts: dict[str, int] = {}
     """Pictures of the part by domain, and by set where sets are joined."""
+    unknown: dict[str, int] = {}
+    """Pictures of the part, or of the domain's own set, of which nobody has told whether they have the domain."""
     masks: tuple[str, ...] = ()
     """The sets that were joined, in the order of their masks; empty where it is one."""
 

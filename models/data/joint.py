@@ -1,18 +1,32 @@
 """Several labelled sets learned together: FOLDER/SET/..., each in CelebA's layout or with a folder for each domain.
 
-The label columns are those of all sets side by side; what a picture's own set does not know is 0, and a mask says
-which set that is, as StarGAN's paper has it (section 3.2).
+The label columns are those of all sets side by side; what a picture's own set does not know is `UNKNOWN`, and a
+mask says which set that is, as StarGAN's paper has it (section 3.2).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.bundle.manifest import Domain, Picture, canonical
 from models.data import layouts
 from models.data.check import refuse
-from models.data.labels import Labelled, Labels, Table, choose, constant, described, domain, own_domains, parse_domains
+from models.data.labels import (
+    UNKNOWN,
+    Labelled,
+    Labels,
+    Table,
+    choose,
+    constant,
+    described,
+    domain,
+    own_domains,
+    parse_domains,
+    repeated,
+)
 from models.data.parts import Part
 from models.data.pictures import Pictures
 from models.errors import DataError
@@ -29,10 +43,10 @@ class _Set:
 
 def fits(folder: Path) -> bool:
     """Whether a folder holds several labelled sets, and is none itself."""
-    return not any(folder.glob("list_attr_*.txt")) and len(layouts.sets(folder)) > 1
+    return not any(folder.glob("list_attr*.txt")) and len(layouts.sets(folder)) > 1
 
 
-def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool) -> Labelled:
+def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, balance: float) -> Labelled:
     """Reads one part of all sets; `domains` as in `parse_domains`, empty for what each set wants.
 
     Domains have the name of their set as mask. DataError when two sets share a domain, or one has none.
@@ -46,16 +60,24 @@ def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool) -
     pictures = Pictures([path for one in sets for path in one.table.paths], picture)
     refuse(problems, pictures)
     description = described(folder, united, picture, labels)
-    counts = {f"{one.mask}/": len(one.table.paths) for one in sets}
+    alone = [described(folder, one.domains, picture, one.table.values) for one in sets]
     masked = description.model_copy(
-        update={"masks": tuple(one.mask for one in sets), "counts": {**counts, **description.counts}}
+        update={
+            "masks": tuple(one.mask for one in sets),
+            "counts": {**{f"{one.mask}/": len(one.table.paths) for one in sets}, **description.counts},
+            "unknown": {name: count for one in alone for name, count in one.unknown.items()},
+        }
     )
-    return Labelled(pictures, labels, masked, flip and part == "train", masks, _in_turn(masks, part == "train"))
+    train = part == "train"
+    rows = [
+        np.flatnonzero(of_set)[repeated(one.table.values, balance if train else 0)]
+        for of_set, one in zip(masks.T, sets, strict=True)
+    ]
+    return Labelled(pictures, labels, masked, flip and train, masks, _in_turn(rows, train))
 
 
-def _in_turn(masks: Labels, evenly: bool) -> list[int]:
-    """The rows of masks n x m, set by set in turn; `evenly` goes through small sets again until the largest is done."""
-    rows = [np.flatnonzero(column) for column in masks.T]
+def _in_turn(rows: Sequence[NDArray[np.int64]], evenly: bool) -> list[int]:
+    """The rows of each set in turn; `evenly` goes through small sets again until the largest is done."""
     largest = max(map(len, rows))
     turns = np.stack([np.resize(own, largest) for own in rows], axis=1).ravel().tolist()
     return turns if evenly else list(dict.fromkeys(turns))
@@ -83,7 +105,7 @@ def _listed(known: dict[str, set[str]]) -> str:
 
 def _side_by_side(sets: list[_Set]) -> tuple[Labels, Labels]:
     """Labels n x c of all sets' columns, and masks n x m."""
-    blocks = [[np.zeros((len(row.table.paths), len(one.domains)), np.float32) for one in sets] for row in sets]
+    blocks = [[np.full((len(row.table.paths), len(one.domains)), UNKNOWN, np.float32) for one in sets] for row in sets]
     for place, one in enumerate(sets):
         blocks[place][place] = one.table.values
     masks = np.repeat(np.eye(len(sets), dtype=np.float32), [len(one.table.paths) for one in sets], axis=0)

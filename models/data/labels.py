@@ -1,4 +1,8 @@
-"""Pictures with labels, whatever layout they come from; a label is 1.0 or 0.0, never -1."""
+"""Pictures with labels, whatever layout they come from; a label is 1.0, 0.0 or `UNKNOWN`, never -1.
+
+Of a group all labels are known or none: whose black hair is known has no blond hair, and where every colour is known to
+be absent, there is none.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +20,13 @@ from models.errors import DataError
 
 Labels = NDArray[np.float32]
 
+UNKNOWN = 0.5
+"""The label of what nobody has told: finite, so that it can be carried through arithmetic, and no label otherwise."""
+
 
 @dataclass(frozen=True)
 class Table:
-    """One part of a labelled set: n files, what its c columns are called, and n x c values of 0 or 1."""
+    """One part of a labelled set: n files, what its c columns are called, and n x c values of 0, 1 or `UNKNOWN`."""
 
     paths: tuple[Path, ...]
     columns: tuple[str, ...]
@@ -50,7 +57,7 @@ class Labelled:
         self.description = description
         self.flip = flip
         self.order = range(len(pictures)) if order is None else order
-        """The picture of each example; sets that are joined take turns, and a small one is gone through again."""
+        """The picture of each example; those of rare labels and of small sets may come again."""
 
     def __len__(self) -> int:
         """Examples in the set."""
@@ -89,9 +96,22 @@ def choose(table: Table, domains: tuple[Domain, ...]) -> tuple[Table, tuple[Doma
         domains = tuple(domain.model_copy(update={"group": group}) for domain in domains)
         rows = np.flatnonzero(values.any(axis=1))
         values, paths = values[rows], tuple(paths[row] for row in rows)
+    values = _by_group(values, domains)
     if not paths:
         raise DataError(*table.problems, f"no pictures of {', '.join(domain.name for domain in domains)}")
     return replace(table, paths=paths, columns=tuple(domain.name for domain in domains), values=values), domains
+
+
+def _by_group(values: Labels, domains: Sequence[Domain]) -> Labels:
+    """Labels n x c where a group with a known member has its others off, and one without is unknown as a whole."""
+    settled = values.copy()
+    for group in {domain.group for domain in domains} - {None}:
+        columns = [column for column, domain in enumerate(domains) if domain.group == group]
+        members = values[:, columns]
+        gaps, has = members == UNKNOWN, (members == 1).any(axis=1, keepdims=True)
+        unknown = gaps.any(axis=1, keepdims=True) & ~has
+        settled[:, columns] = np.where(unknown, UNKNOWN, np.where(gaps, 0, members))
+    return settled
 
 
 def own_domains(table: Table) -> tuple[Domain, ...]:
@@ -99,20 +119,39 @@ def own_domains(table: Table) -> tuple[Domain, ...]:
     return parse_domains(table.domains or ",".join(table.columns))
 
 
+def repeated(labels: Labels, least: float) -> list[int]:
+    """The rows of labels n x c, some several times, so that each label, there or not, is in about the share `least`.
+
+    A row comes as often as its rarest label wants, as in Gupta et al., LVIS (CVPR 2019), section 5, but without the
+    root; what is left of a whole number is drawn, the same every time. With 0 every row comes once.
+    """
+    factors = np.ones(len(labels))
+    for value in (0, 1):
+        has = labels == value
+        wanted = least / np.maximum(has.mean(axis=0), 1 / len(labels))
+        factors = np.maximum(factors, (has * wanted).max(axis=1))
+    copies = np.floor(factors + np.random.default_rng(0).random(len(labels))).astype(int)
+    rows: list[int] = np.repeat(np.arange(len(labels)), copies).tolist()
+    return rows
+
+
 def described(folder: Path, domains: tuple[Domain, ...], picture: Picture, labels: Labels) -> Description:
-    """What is known of a labelled set of so many pictures."""
+    """What is known of a labelled set of pictures with the labels n x c."""
+    names = [domain.name for domain in domains]
+    unknown = dict(zip(names, (labels == UNKNOWN).sum(axis=0).tolist(), strict=True))
     return Description(
         name=folder.resolve().name,
         domains=domains,
         picture=picture,
         count=len(labels),
-        counts={domain.name: int(total) for domain, total in zip(domains, labels.sum(axis=0), strict=True)},
+        counts=dict(zip(names, (labels == 1).sum(axis=0).tolist(), strict=True)),
+        unknown={name: count for name, count in unknown.items() if count},
     )
 
 
 def constant(labels: Labels, domains: Sequence[Domain]) -> list[str]:
-    """The problem that some domains are the same in all pictures; none where they are not."""
-    same = [domain.name for domain, column in zip(domains, labels.T, strict=True) if column.min() == column.max()]
+    """The problem that some domains are the same in all pictures where they are known; none where they are not."""
+    same = [domain.name for domain, column in zip(domains, labels.T, strict=True) if not {0, 1} <= set(column.tolist())]
     return [f"the same in every training picture, so it can't be learned: {', '.join(same)}"] if same else []
 
 

@@ -21,7 +21,7 @@ def table(folder: Path, part: Part) -> Table:
         return folders.table(folder, part)
     inside = [path.name for path in sets(folder)]
     hint = f"; there is a set in {folder / inside[0]}" if inside else ""
-    raise DataError(f"{folder} has no attribute file list_attr_*.txt, and no folder for each domain{hint}")
+    raise DataError(f"{folder} has no attribute file list_attr*.txt, and no folder for each domain{hint}")
 
 
 def sets(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from models.bundle.manifest import Domain, Manifest
 from models.data import labelled
-from models.data.labels import Labelled
+from models.data.labels import UNKNOWN, Labelled
 from models.data.pictures import Pictures
 from models.errors import DataError
 from models.evaluation import figures
@@ -42,7 +42,7 @@ def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments
         instruments.notify("translating", number, len(asked))
     within = [one for one in measured if one.held_out is one.owner]
     missing = sorted({str(r) for h, o, r in asked if h is o} - {one.row.name for one in within})
-    unmeasured = f"Every held-out picture is so already, and nothing was measured: {', '.join(missing)}."
+    unmeasured = f"No held-out picture is known to lack it, and nothing was measured: {', '.join(missing)}."
     return Evaluation(
         subject=subject.name,
         family=subject.manifest.family,
@@ -60,7 +60,7 @@ def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments
 class _HeldOut:
     """One labelled set, the only one or one of several: its judge, and held-out pictures n x s x s x 3.
 
-    `truth` has the set's own columns, those of `domains`; `own`, what the model reads, has the model's.
+    `truth` has the set's own columns, those of `domains`, some unknown; `own`, what the model reads, has the model's.
     """
 
     name: str
@@ -75,15 +75,20 @@ class _HeldOut:
 
     @property
     def accuracies(self) -> list[tuple[str, float]]:
-        """The judge's accuracy on the held-out pictures, per cent by domain."""
-        right = 100 * (self.judge.labels(self.pixels) == self.truth).mean(axis=0)
-        return [(domain.name, float(share)) for domain, share in zip(self.domains, right, strict=True)]
+        """The judge's accuracy on the held-out pictures whose label is known, per cent by domain."""
+        right, known = self.judge.labels(self.pixels) == self.truth, self.truth != UNKNOWN
+        names = (domain.name for domain in self.domains)
+        return [
+            (name, float(100 * right[rows, column].mean()))
+            for column, (name, rows) in enumerate(zip(names, known.T, strict=True))
+            if rows.any()
+        ]
 
     def read_right(self, manifest: Manifest) -> float:
-        """The share of the set's labels that the model reads right, per cent."""
+        """The share of the set's known labels that the model reads right, per cent."""
         columns = columns_of(manifest)
         places = [columns.index(domain) for domain in self.domains]
-        return float(100 * (self.own[:, places] == self.truth).mean())
+        return float(100 * (self.own[:, places] == self.truth)[self.truth != UNKNOWN].mean())
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,9 @@ def _open_set(
 def _measure(
     subject: Subject, instruments: Instruments, held_out: _HeldOut, owner: _HeldOut, request: Request
 ) -> _Measured | None:
-    """One measurement; None where every picture has what is asked already."""
+    """One measurement; None where no picture is known to lack what is asked."""
     known = held_out.truth if held_out is owner else owner.judge.labels(held_out.pixels)
-    chosen = np.flatnonzero(~request.fulfilled(known, owner.domains))
+    chosen = np.flatnonzero(request.lacking(known, owner.domains))
     if not len(chosen):
         return None
     inputs = held_out.pixels[chosen]
@@ -166,8 +171,9 @@ def _measure(
     values = [Value(figures.SET, float(100 * request.fulfilled(seen, owner.domains).mean()))]
     if spared := request.spared(held_out.domains):
         rest = seen if held_out is owner else held_out.judge.labels(made)
-        kept = rest[:, spared] == held_out.truth[chosen][:, spared]
-        values.append(Value(figures.KEPT, float(100 * kept.mean())))
+        truth = held_out.truth[chosen][:, spared]
+        if (told := truth != UNKNOWN).any():
+            values.append(Value(figures.KEPT, float(100 * (rest[:, spared] == truth)[told].mean())))
     values += _distances(owner, request, made)
     worst = None
     shown = held_out.shown[chosen] if held_out.shown else None

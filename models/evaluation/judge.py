@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from models.bundle.manifest import Domain, Picture
 from models.data.data import Data
-from models.data.labels import Labelled
+from models.data.labels import UNKNOWN, Labelled
 from models.data.loader import batches
 from models.errors import CheckpointError
 from models.evaluation.features import Vectors, best_device, device_of, in_batches
@@ -149,7 +149,8 @@ def side_judge(data: Data, training: Training, on_step: OnStep) -> SideJudge:
 
 
 def _label_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"])
+    known = (batch["labels"] != UNKNOWN).float()
+    return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"], known)
 
 
 def _side_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:

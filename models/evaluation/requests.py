@@ -22,9 +22,14 @@ class Request:
         return self.domain.name if self.present else f"-{self.domain.name}"
 
     def fulfilled(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
-        """Whether label vectors n x c have what is asked."""
-        has: NDArray[np.bool_] = labels[:, columns.index(self.domain)] > 0.5
-        return has if self.present else ~has
+        """Whether label vectors n x c are known to have what is asked."""
+        fulfilled: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(self.present)
+        return fulfilled
+
+    def lacking(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
+        """Whether label vectors n x c are known not to have what is asked."""
+        lacking: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(not self.present)
+        return lacking
 
     def spared(self, columns: Sequence[Domain]) -> list[int]:
         """The columns that the request leaves alone: all but the domain's and its group's."""

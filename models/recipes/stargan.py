@@ -5,6 +5,9 @@ x is a picture, c its own labels, c_t the target labels, a permutation of the ba
     critic     L_D = -L_adv + w_cls L_cls^r            (5), L_adv with gradient penalty (8), L_cls^r (2)
     generator  L_G =  L_adv + w_cls L_cls^f + w_rec L_rec   (6), L_cls^f (3), L_rec = ||x - G(G(x, c_t), c)||_1 (4)
 
+Labels may be unknown. The critic is not asked for them; a target leaves them as they are, and where the generator must
+be told one, it is as the critic reads it from the picture.
+
 Several labelled sets are learned together as in section 3.2: c~ = [c_1, ..., c_n, m] (7), where the labels of all sets
 but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, and
 answers for those of the picture's own set alone; targets are permuted within each set.
@@ -17,8 +20,9 @@ Own additions, off by default: `mask` gives the generator GANimation's mask, whi
 the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
-extra pass. `erase` hides a square of each picture from the critic, real or made: one that sees everything is convinced
-by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
+extra pass. `erase`, `shift` and `blur` change all that the critic sees, real or made: one that sees everything is
+convinced by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
+`smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener.
 """
 
 from pathlib import Path
@@ -33,9 +37,11 @@ from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.ports import PIXELS, Input, Output
 from models.data import labelled
 from models.data.data import Description
+from models.data.labels import UNKNOWN
 from models.networks.stargan import Critic, Generator
 from models.networks.weights import clip
 from models.objectives.adversarial import OBJECTIVES, Objective
+from models.objectives.diffaugment import blurred, erased, shifted
 from models.objectives.penalty import gradient_penalty
 from models.objectives.reconstruction import l1
 from models.recipes import schedules
@@ -84,8 +90,16 @@ class StarGANOptions(Options):
     """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
     """Weight of the L1 distance to the input where the target is the picture's own label; the paper has none: 0."""
+    balance: float = Field(0.0, ge=0, le=0.5)
+    """Share of the examples that each label has at least, there or not: rare ones are drawn oftener; the paper: 0."""
     erase: float = Field(0.0, ge=0, lt=1)
     """Side of the square that is erased, anywhere, from what the critic sees, as a share of the size; the paper: 0."""
+    shift: float = Field(0.0, ge=0, lt=1)
+    """How far what the critic sees is moved at most, any way, as a share of the size; the paper: 0."""
+    blur: float = Field(0.0, ge=0, le=8)
+    """Sigma in pixels of the strongest blur of what the critic sees; the paper: 0."""
+    smoothing: float = Field(0.0, ge=0, lt=1)
+    """How far labels are moved towards knowing nothing, so that more than enough is not paid for; the paper: 0."""
 
     @field_validator("critic_layers")
     @classmethod
@@ -120,7 +134,7 @@ class StarGAN(Recipe):
     def read(cls, folder: Path, options: StarGANOptions, part: labelled.Part) -> labelled.Labelled:
         """Labelled pictures, the centre square resized bilinearly as the official code does."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bilinear", crop="centre")
-        return labelled.read(folder, options.domains, picture, part, options.flip)
+        return labelled.read(folder, options.domains, picture, part, options.flip, options.balance)
 
     @classmethod
     def create(cls, options: StarGANOptions, data: Description) -> Self:
@@ -148,45 +162,39 @@ class StarGAN(Recipe):
         drawn = {"targets": self._targets(c, m), "masks": m}
         if phase == "critic" and self.game.penalised:
             drawn["mix"] = self.share.rand(len(c), 1, 1, 1)
-        if self.options.erase:
-            drawn["window"] = self._windows(len(c))
+        changes = (("erase", self.options.erase, 2), ("shift", self.options.shift, 2), ("blur", self.options.blur, 1))
+        drawn |= {name: self.share.rand(len(c), numbers) for name, strength, numbers in changes if strength}
         return {**batch, **drawn}
 
-    def _windows(self, n: int) -> Tensor:
-        """n x 1 x s x s: 0 within a square that lies anywhere in the picture, 1 around it."""
-        side = round(self.options.erase * self.options.size)
-        top, left = (self.share.rand(n, 2, 1, 1, 1) * (self.options.size - side + 1)).floor().unbind(1)
-        line = torch.arange(self.options.size, device=top.device)
-        rows = (line >= top) & (line < top + side)
-        columns = (line >= left) & (line < left + side)
-        return 1 - (rows.transpose(2, 3) & columns).float()
-
     def _targets(self, c: Tensor, m: Tensor) -> Tensor:
-        """The batch's labels permuted within each set; with chance `keep` a group's columns stay the picture's own."""
+        """The batch's labels permuted within each set.
+
+        A group's columns stay the picture's own with chance `keep`, and where those that came to it are unknown.
+        """
         permuted = self.share.permuted(c, m.argmax(dim=1))
         kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
-        return torch.where(kept[:, self.columns.units], c, permuted)
+        return torch.where(kept[:, self.columns.units] | (permuted == UNKNOWN), c, permuted)
 
     def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
         """The terms of equations (5) and (6).
 
-        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, for the penalty mix n x 1 x 1 x 1 and
-        where something is erased window n x 1 x s x s.
+        `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, mix n x 1 x 1 x 1 for the penalty,
+        and the place or strength of each change to what the critic sees, erase n x 2, shift n x 2, blur n x 1.
         """
         return self._critic_terms(batch) if phase == "critic" else self._generator_terms(batch)
 
     def _critic_terms(self, batch: Batch) -> dict[str, Tensor]:
         critic = self.networks["critic"]
-        x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
+        x, m = batch["pixels"], batch["masks"]
         with torch.no_grad():
-            fake = self._translate(x, c_t, m)
-        x, fake = _seen(x, batch), _seen(fake, batch)
+            fake = self._translate(x, self._completed(batch)[1], m)
+        x, fake = self._seen(x, batch), self._seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
         terms = {
             "adversarial": self.game.discriminator(real_score, fake_score),
-            "classification": self.options.classification * self.columns.loss(logits[: len(x)], c, m),
+            "classification": self._domain_loss(logits[: len(x)], batch["labels"]),
         }
         if self.game.penalised:
             slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
@@ -194,12 +202,13 @@ class StarGAN(Recipe):
         return terms
 
     def _generator_terms(self, batch: Batch) -> dict[str, Tensor]:
-        x, c, c_t, m = batch["pixels"], batch["labels"], batch["targets"], batch["masks"]
+        x, m = batch["pixels"], batch["masks"]
+        c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
-        score, logits = self.networks["critic"](_seen(fake, batch))
+        score, logits = self.networks["critic"](self._seen(fake, batch))
         terms = {
             "adversarial": self.game.generator(score),
-            "classification": self.options.classification * self.columns.loss(logits, c_t, m),
+            "classification": self._domain_loss(logits, batch["targets"]),
             "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
         }
         if self.options.identity:
@@ -208,9 +217,33 @@ class StarGAN(Recipe):
             terms["identity"] = self.options.identity * l1(x * own, fake * own)
         return terms
 
+    def _seen(self, pixels: Tensor, batch: Batch) -> Tensor:
+        """What the critic sees of pictures n x 3 x s x s."""
+        for name, change, strength in (
+            ("shift", shifted, self.options.shift),
+            ("blur", blurred, self.options.blur),
+            ("erase", erased, self.options.erase),
+        ):
+            if name in batch:
+                pixels = change(pixels, batch[name], strength)
+        return pixels
+
+    def _domain_loss(self, logits: Tensor, c: Tensor) -> Tensor:
+        return self.options.classification * self.columns.loss(logits, c, self.options.smoothing)
+
+    def _completed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The pictures' labels and targets n x c, with what is unknown of a picture's own set read by the critic."""
+        c, c_t = batch["labels"], batch["targets"]
+        if not ((c == UNKNOWN) & (self.columns.own(batch["masks"]) == 1)).any():
+            return c, c_t  # a target has gaps only where the labels have them
+        with torch.no_grad():
+            logits = self.networks["critic"](batch["pixels"])[1]
+        return self.columns.completed(c, logits), self.columns.completed(c_t, logits)
+
     def _translate(self, x: Tensor, c: Tensor, m: Tensor) -> Tensor:
-        """G(x, c~) of equation (7); a single set has no mask."""
-        made: Tensor = self.networks["generator"](x, torch.cat([c, m], dim=1) if self.masks else c)
+        """G(x, c~) of equation (7), the labels of other sets 0; a single set has no mask."""
+        told = c * self.columns.own(m)
+        made: Tensor = self.networks["generator"](x, torch.cat([told, m], dim=1) if self.masks else told)
         return made
 
     def after(self, phase: str) -> None:
@@ -221,11 +254,11 @@ class StarGAN(Recipe):
     def samples(self, batch: Batch) -> Tensor:
         """Each picture, then its translation to every domain as the official test does.
 
-        The labels that a picture's own set does not know are those that the critic reads.
+        Unknown labels are those that the critic reads.
         """
         x, c = batch["pixels"], batch["labels"]
-        if self.masks:
-            c = self.columns.completed(c, batch["masks"], self.networks["critic"](x)[1])
+        if (c == UNKNOWN).any():
+            c = self.columns.completed(c, self.networks["critic"](x)[1])
         made = [self._translate(x, *self.columns.asked(c, place)) for place in range(len(self.columns))]
         return torch.stack([x, *made], dim=1)
 
@@ -273,8 +306,3 @@ class Classifier(torch.nn.Module):
         """Pixels n x 3 x size x size to logits n x c."""
         logits: Tensor = self.critic["conv2"](self.critic["main"](pixels))
         return logits.flatten(1)
-
-
-def _seen(pixels: Tensor, batch: Batch) -> Tensor:
-    """What the critic sees of pictures n x 3 x s x s; what is erased is middle grey."""
-    return pixels * batch["window"] if "window" in batch else pixels

@@ -39,9 +39,10 @@ def _size(data: Data) -> str:
 
 
 def _domains(prepared: Prepared) -> str:
-    counts = prepared.run.data.counts
+    counts, unknown = prepared.run.data.counts, prepared.run.data.unknown
     if counts:
-        return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        gaps = {name: f" ({count:,} unknown)" for name, count in unknown.items()}
+        return ", ".join(f"{name} {count:,}{gaps.get(name, '')}" for name, count in counts.items())
     return ", ".join(domain.name for domain in prepared.run.data.domains)
 
 

@@ -1,8 +1,9 @@
 """Begins a training with the weights of a bundle, shipped, exported or imported, instead of random ones.
 
 A graph's initialisers bear the names of the weights that they were exported from. Networks that a bundle does not hold
-begin at random: discriminators, a critic's patch scores. A domain that it has not learned begins at zero, so that
-asking for the others gives at first what the bundle gave.
+begin at random: discriminators, a critic's patch scores. A kernel that grows with the size, as that of a critic's
+classification, is resized, so that a training can go on at another size. A domain that a bundle has not learned begins
+at zero, so that asking for the others gives at first what it gave.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.nn import functional
 
 from models.bundle import archive
 from models.bundle.manifest import Manifest
@@ -55,14 +57,18 @@ def _columns(manifest: Manifest, graph: str) -> tuple[str, ...]:
 
 
 def _match(exported: Exported, stored: dict[str, Tensor], had: Sequence[str], wanted: Sequence[str]) -> None:
-    """Gives the weight that has a slice for each domain the slices that are wanted, zeros for new ones."""
+    """Gives the weight that has a slice for each domain the slices and kernel that are wanted; zeros for new ones."""
     if exported.columns is None or exported.columns[0] not in stored:
         return  # `_copy` says what is missing
     name, axis = exported.columns
     old = stored[name].movedim(axis, 0)
     first = len(old) - len(had)
     slices = [old[first + had.index(domain)] if domain in had else torch.zeros_like(old[0]) for domain in wanted]
-    stored[name] = torch.cat([old[:first], torch.stack(slices)]).movedim(0, axis)
+    matched = torch.cat([old[:first], torch.stack(slices)]).movedim(0, axis)
+    kernel = dict(exported.module.named_parameters())[name].shape[2:]
+    # The sum stays, so that the same features everywhere give the same logits.
+    share = matched.shape[2:].numel() / kernel.numel()
+    stored[name] = functional.interpolate(matched, size=kernel, mode="area") * share
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from support.bundles import flip_bundle
-from support.data import unpaired_folder
+from support.data import labelled_folder, unpaired_folder
 from support.evaluations import SIDE, Array, fixed, graph, ideal, measure, painted, read, tools, toy_manifest
 from support.graphs import classifier_graph, labelled_graph, model
 from support.training import FOLDERS, SMALLEST, trained
@@ -38,6 +38,19 @@ def test_a_perfect_model_has_perfect_figures(labelled_set: Path) -> None:
     assert metrics["domain set on request, lowest domain, %"] == 100
     assert metrics["attributes not asked for kept, lowest domain, %"] == 100
     assert metrics["own labels read right, %"] == 100
+
+
+def test_unknown_labels_are_no_errors(tmp_path: Path) -> None:
+    """A perfect model has perfect figures where held-out labels are unknown, and those pictures are not asked."""
+    data = labelled_folder(tmp_path / "set", unknown=True)
+    evaluation = measure(ideal(), data)
+    assert evaluation.metrics["attributes not asked for kept, lowest domain, %"] == 100
+    assert evaluation.metrics["own labels read right, %"] == 100
+    assert evaluation.metrics["judge's accuracy on real pictures, lowest domain, %"] == 100
+    # Of the held-out pictures 37 to 40 the last has no hue; 37 and 39 are red, 38 and 39 bright.
+    assert {row.name: row.pictures for row in evaluation.tables[0].rows} == {
+        "red": 1, "green": 2, "bright": 2, "-bright": 2
+    }  # fmt: skip
 
 
 def test_a_model_that_does_nothing_sets_nothing(labelled_set: Path) -> None:

@@ -22,6 +22,7 @@ from models.bundle.manifest import Picture
 from models.bundle.pixels import to_pixels, to_tensor
 from models.bundle.ports import Output
 from models.bundle.store import Store
+from models.data.labels import UNKNOWN
 from models.errors import CheckpointError, DataError, ExportError, OptionsError
 from models.export.bundle import (
     Facts,
@@ -151,8 +152,7 @@ def test_a_bundle_of_joint_sets_is_served_in_a_pass_for_each(made: Made, joint_s
     expected = np.asarray(Image.open(picture))[None]
     for name in ("green", "light"):
         x = torch.from_numpy(to_tensor(expected, made.bundle.manifest.picture))
-        unknown = torch.zeros(1, 5)
-        own = recipe.columns.completed(unknown, unknown[:, :2], recipe.critic(x)[1])
+        own = recipe.columns.completed(torch.full((1, 5), UNKNOWN), recipe.critic(x)[1])
         place = made.bundle.manifest.label_order.index(name)
         labels = torch.cat(recipe.columns.asked(own, place), dim=1)
         expected = to_pixels(recipe.generator(x, labels).numpy(), made.bundle.manifest.picture)

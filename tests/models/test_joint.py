@@ -8,6 +8,7 @@ from support.data import class_folders, joint_folder, labelled_folder
 
 from models.bundle.manifest import Picture
 from models.data.labelled import Labelled, read
+from models.data.labels import UNKNOWN
 from models.data.parts import Part
 from models.errors import DataError
 
@@ -32,15 +33,22 @@ def test_columns_stand_side_by_side_with_their_masks(joint_set: Path) -> None:
     assert description.counts == {"shade/": 8, "toy/": 18, "dark": 4, "light": 4, "red": 9, "green": 9, "bright": 9}
 
 
-def test_what_a_set_does_not_know_is_0(joint_set: Path) -> None:
+def test_what_a_set_does_not_know_is_unknown(joint_set: Path) -> None:
     """A picture has labels of its own set alone, and an example says which one that is."""
     data = read_part(joint_set)
     for index, row in enumerate(data.order):
         example = data.example(index, np.random.default_rng(0))
         of_toy = data.paths[row].parent.name == "images"
         assert example["masks"].tolist() == [not of_toy, of_toy]
-        assert not example["labels"][:2].any() if of_toy else not example["labels"][2:].any()
-        assert example["labels"].any()
+        known = [not of_toy, not of_toy, of_toy, of_toy, of_toy]
+        assert (example["labels"] != UNKNOWN).tolist() == known
+
+
+def test_only_what_the_own_set_leaves_open_is_told_as_unknown(tmp_path: Path) -> None:
+    """Of `toy` 3 of 18 training pictures have no hue and 2 no brightness; that `shade` knows neither goes unsaid."""
+    class_folders(tmp_path / "shade")
+    labelled_folder(tmp_path / "toy", 20, unknown=True)
+    assert read_part(tmp_path).description.unknown == {"red": 3, "green": 3, "bright": 2}
 
 
 def test_labels_are_those_of_the_sets_alone(joint_set: Path) -> None:
@@ -63,6 +71,16 @@ def test_sets_take_turns_whatever_their_size(joint_set: Path) -> None:
     assert sorted(set(training.order)) == list(range(26))
     assert sorted(held_out.order) == list(range(len(held_out.pictures)))
     assert held_out.order[:4] == [0, 4, 1, 5]
+
+
+def test_sets_are_balanced_each_by_itself(tmp_path: Path) -> None:
+    """Light is 2 of 10 of its set and comes nearly as often as dark with balance=0.5; the sets still take turns."""
+    for file in sorted((class_folders(tmp_path / "shade", 24) / "train" / "light").iterdir())[2:]:
+        file.unlink()
+    labelled_folder(tmp_path / "toy", 20)
+    data = read(tmp_path, "", PICTURE, "train", False, 0.5)
+    assert [int(row >= 10) for row in data.order] == [0, 1] * (len(data) // 2)
+    assert 0.3 < data.labels[list(data.order)[::2], 1].mean() < 0.5
 
 
 def test_chosen_domains_go_to_their_sets(joint_set: Path) -> None:

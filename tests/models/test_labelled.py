@@ -9,8 +9,12 @@ from support.data import COLUMNS, DOMAINS, labelled_folder
 
 from models.bundle.manifest import Picture
 from models.data.labelled import Labelled, parse_domains, read
+from models.data.labels import UNKNOWN, repeated
+from models.data.parts import Part
 from models.errors import DataError
 
+U = UNKNOWN
+PARTS: tuple[Part, ...] = ("train", "test")
 PICTURE = Picture(size=16, multiple=4, crop="centre", resize="bilinear")
 
 
@@ -24,6 +28,39 @@ def test_attribute_file_is_read_with_and_without_its_count_line(tmp_path: Path, 
     data = read_part(labelled_folder(tmp_path / "set", count_line=count_line))
     assert [d.name for d in data.description.domains] == list(COLUMNS)
     assert data.labels[:2].tolist() == [[1, 0, 0], [0, 1, 1]]
+
+
+def test_a_value_of_0_is_unknown(tmp_path: Path) -> None:
+    """Neither there nor not there: it is counted apart, and a domain is not constant because some are unknown."""
+    data = read_part(labelled_folder(tmp_path / "set", unknown=True))
+    assert data.labels[[4, 6]].tolist() == [[UNKNOWN, UNKNOWN, 0], [1, 0, UNKNOWN]]
+    assert data.description.counts == {"red": 14, "green": 15, "bright": 15}
+    assert data.description.unknown == {"red": 7, "green": 7, "bright": 5}
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ([1, U, -1], [1, 0, 0]),
+        ([-1, U, -1], [U, U, U]),
+        ([U, U, U], [U, U, U]),
+        ([-1, -1, -1], [0, 0, 0]),
+    ],
+)
+def test_of_a_group_all_is_known_or_nothing(tmp_path: Path, given: list[float], taken: list[float]) -> None:
+    """A known member rules the others out; without one a gap leaves all open; known to be none of them is known."""
+    folder = labelled_folder(tmp_path / "set")
+    attributes = folder / "list_attr_toy.txt"
+    words = " ".join("0" if value == U else str(value) for value in given)
+    attributes.write_text(attributes.read_text().replace("000001.png 1 -1 -1", f"000001.png {words}"))
+    assert read_part(folder, "any=red|green|bright").labels[0].tolist() == taken
+
+
+def test_the_attribute_file_may_be_called_list_attr(tmp_path: Path) -> None:
+    """Without a set's name behind, it is the same file."""
+    folder = labelled_folder(tmp_path / "set")
+    (folder / "list_attr_toy.txt").rename(folder / "list_attr.txt")
+    assert len(read_part(folder)) == 36
 
 
 def test_partition_file_parts_training_from_test(tmp_path: Path) -> None:
@@ -89,6 +126,39 @@ def test_flips_are_drawn_from_the_generator_given(tmp_path: Path) -> None:
     assert len({picture.tobytes() for picture in shown}) == 2
 
 
+def test_rare_labels_are_drawn_oftener() -> None:
+    """A label of 5 in 100 rows that is to be in a fifth comes four times as often, also where it is an absence."""
+    labels = np.zeros((100, 2), np.float32)
+    labels[:5, 0] = 1
+    labels[:, 1] = 1
+    labels[50:54, 1] = 0
+    counts = np.bincount(repeated(labels, 0.2))
+    assert counts[:5].tolist() == [4] * 5
+    assert counts[50:54].tolist() == [5] * 4
+    assert (np.delete(counts, [*range(5), *range(50, 54)]) == 1).all()
+
+
+def test_repeats_that_are_no_whole_number_are_met_on_average() -> None:
+    """A third that is to be a half comes one and a half times as often, by the same rows every time."""
+    labels = (np.arange(900) % 3 == 0).astype(np.float32)[:, None]
+    rows = repeated(labels, 0.5)
+    assert rows == repeated(labels, 0.5)
+    assert 430 < sum(row % 3 == 0 for row in rows) < 470
+
+
+def test_unknown_labels_repeat_nothing() -> None:
+    """A picture is not drawn oftener for what nobody knows of it."""
+    assert repeated(np.full((4, 2), UNKNOWN, np.float32), 0.5) == [0, 1, 2, 3]
+
+
+def test_held_out_pictures_come_once(tmp_path: Path) -> None:
+    """Balance is for training alone."""
+    folder = labelled_folder(tmp_path / "set", unknown=True)
+    training, held_out = (read(folder, "", PICTURE, part, False, 0.5) for part in PARTS)
+    assert len(training) > len(training.pictures)
+    assert list(held_out.order) == list(range(len(held_out.pictures)))
+
+
 def spoil(folder: Path, how: str) -> None:
     attributes = folder / "list_attr_toy.txt"
     if how == "no attribute file":
@@ -102,6 +172,8 @@ def spoil(folder: Path, how: str) -> None:
     elif how == "constant":
         rows = attributes.read_text().replace(" -1\n", " 1\n")
         attributes.write_text(rows)
+    elif how == "all known ones alike":
+        attributes.write_text(attributes.read_text().replace(" -1\n", " 0\n"))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +184,7 @@ def spoil(folder: Path, how: str) -> None:
         ("short line", "line 43: expected a file name and 3 values"),
         ("missing picture", "1 picture listed but not in .*000005.png"),
         ("constant", "the same in every training picture.*bright"),
+        ("all known ones alike", "the same in every training picture.*bright"),
     ],
 )
 def test_a_broken_set_is_refused_with_the_reason(tmp_path: Path, how: str, message: str) -> None:
@@ -154,8 +227,8 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         read_part(folder)
     assert [problem.split("/")[-1] for problem in raised.value.problems] == [
         "list_attr_toy.txt, line 43: 000001.png is listed twice",
-        "list_attr_toy.txt, line 44: expected a file name and 3 values of 1 or -1",
-        "list_attr_toy.txt, line 45: expected a file name and 3 values of 1 or -1",
+        "list_attr_toy.txt, line 44: expected a file name and 3 values of 1, -1 or 0",
+        "list_attr_toy.txt, line 45: expected a file name and 3 values of 1, -1 or 0",
         "list_eval_partition.txt, line 42: expected a file name and 0, 1 or 2",
         "1 picture of list_eval_partition.txt without attributes: 000052.png",
         "images: 000002.png",

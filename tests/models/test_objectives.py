@@ -1,6 +1,7 @@
 """The objectives agree with numbers computed by hand."""
 
 import math
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from models.objectives.adversarial import OBJECTIVES, Objective
 from models.objectives.classification import attribute_loss, class_loss
+from models.objectives.diffaugment import blurred, erased, shifted
 from models.objectives.penalty import gradient_penalty
 from models.objectives.reconstruction import l1, l2
 
@@ -107,8 +109,9 @@ def test_gradient_penalty_reaches_the_critic() -> None:
 
 def test_attribute_loss_sums_over_attributes() -> None:
     """Logits of zero cost log 2 each, so two attributes cost 2 log 2 for each picture; one of 2 costs log(1 + e^-2)."""
-    assert attribute_loss(torch.zeros(3, 2), torch.ones(3, 2)).tolist() == pytest.approx([2 * math.log(2)] * 3)
-    loss = attribute_loss(torch.tensor([[2.0]]), torch.tensor([[1.0]]))
+    known = torch.ones(3, 2)
+    assert attribute_loss(torch.zeros(3, 2), torch.ones(3, 2), known).tolist() == pytest.approx([2 * math.log(2)] * 3)
+    loss = attribute_loss(torch.tensor([[2.0]]), torch.tensor([[1.0]]), known[:1, :1])
     assert loss.item() == pytest.approx(math.log1p(math.exp(-2)))
 
 
@@ -116,7 +119,73 @@ def test_class_loss_is_the_cross_entropy() -> None:
     """Of three equal classes each costs log 3; logits of log 3, 0 and 0 give the first 3/5; no class costs nothing."""
     logits = torch.tensor([[0.0, 0, 0], [LOG3, 0, 0], [LOG3, 0, 0]])
     labels = torch.tensor([[0.0, 1, 0], [1, 0, 0], [0, 0, 0]])
-    assert class_loss(logits, labels).tolist() == pytest.approx([LOG3, math.log(5 / 3), 0])
+    assert class_loss(logits, labels, torch.ones(3, 3)).tolist() == pytest.approx([LOG3, math.log(5 / 3), 0])
+
+
+def test_what_is_not_known_is_not_counted() -> None:
+    """Of two attributes at logits of 0 the known one costs log 2, and classes that are not known cost nothing."""
+    known = torch.tensor([[1.0, 0.0]])
+    assert attribute_loss(torch.zeros(1, 2), torch.ones(1, 2), known).item() == pytest.approx(math.log(2))
+    assert class_loss(torch.zeros(1, 2), torch.full((1, 2), 0.5), torch.zeros(1, 2)).item() == 0
+
+
+def test_smoothing_pays_up_to_a_logit_and_not_beyond() -> None:
+    """With 0.1 an attribute costs least at log(0.95 / 0.05), and the first of two classes at that difference."""
+    for loss, labels in ((attribute_loss, [[1.0]]), (class_loss, [[1.0, 0.0]])):
+        target = torch.tensor(labels)
+        logits = torch.zeros_like(target)
+        logits[0, 0] = math.log(0.95 / 0.05)
+        logits.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(logits, target, torch.ones_like(target), 0.1).sum(), logits)
+        assert gradient.tolist() == [pytest.approx([0.0] * len(labels[0]), abs=1e-6)]
+        further = loss(logits.detach() * 2, target, torch.ones_like(target), 0.1)
+        assert further > loss(logits.detach(), target, torch.ones_like(target), 0.1)
+
+
+def test_each_picture_loses_a_square_of_its_own() -> None:
+    """With a share of 0.5 a square of half the side is 0 in each picture, wholly inside, not always in one place."""
+    missing = erased(torch.ones(64, 1, 32, 32), torch.rand(64, 2, generator=seeded()), 0.5)[:, 0] == 0
+    for one in missing:
+        rows, columns = (one.any(dim=side).nonzero().flatten() for side in (1, 0))
+        assert len(rows) == len(columns) == 16
+        assert one[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert one.sum() == 16 * 16
+    assert len({tuple(one.flatten().tolist()) for one in missing}) > 32
+
+
+def test_a_shift_moves_whole_pixels_and_lets_grey_in() -> None:
+    """A quarter of 8 pixels is 2: draws of 0, a half and almost 1 move by 2, not at all, and 2 the other way."""
+    picture = torch.arange(1.0, 65).reshape(1, 1, 8, 8)
+    made = shifted(picture.expand(3, -1, -1, -1), torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.99, 0.99]]), 0.25)
+    assert torch.equal(made[0, 0, 2:], picture[0, 0, :6])
+    assert not made[0, 0, :2].any()
+    assert torch.equal(made[1], picture[0])
+    assert torch.equal(made[2, 0, :6, :6], picture[0, 0, 2:, 2:])
+
+
+def test_a_blur_is_a_gaussian_and_keeps_plain_colours() -> None:
+    """A point becomes exp(-d^2 / 2) with sigma 1; a draw of 0 changes nothing, and plain pictures stay."""
+    point = torch.zeros(2, 1, 9, 9)
+    point[:, 0, 4, 4] = 1
+    sharp, soft = blurred(point, torch.tensor([[0.0], [0.5]]), 2.0)[:, 0]
+    assert torch.allclose(sharp, point[0, 0])
+    assert soft[4, 5] / soft[4, 4] == pytest.approx(math.exp(-0.5))
+    assert soft[3, 6] / soft[4, 4] == pytest.approx(math.exp(-2.5))
+    plain = torch.full((1, 3, 8, 8), 0.3)
+    assert torch.allclose(blurred(plain, torch.ones(1, 1), 3.0), plain)
+
+
+@pytest.mark.parametrize("change", [erased, shifted, blurred])
+def test_gradients_pass_what_the_critic_sees(change: Callable[[Tensor, Tensor, float], Tensor]) -> None:
+    """A made picture hears of the critic through every change, the more picture is left the more."""
+    pixels = torch.rand(2, 3, 8, 8, requires_grad=True)
+    (gradient,) = torch.autograd.grad(change(pixels, torch.full((2, 2 - (change is blurred)), 0.4), 0.5).sum(), pixels)
+    assert (gradient > 0).float().mean() > 0.5
+
+
+def seeded() -> torch.Generator:
+    """Draws that are the same every time."""
+    return torch.Generator().manual_seed(0)
 
 
 def test_l1_and_l2_are_means_over_all_pixels() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from support.bundles import flip_bundle
 from support.checkpoints import stargan_discriminator, stargan_generator
+from support.data import labelled_folder
 from support.importing import saved
 from support.training import FOLDERS, SMALLEST, trained, trainer
 from torch import Tensor, nn
@@ -91,6 +92,19 @@ def test_domains_are_matched_by_name(
             assert torch.equal(mine[first + place], expected), f"{network} {name}"
 
 
+def test_a_training_goes_on_at_another_size(learned: Path, labelled_set: Path, tmp_path: Path) -> None:
+    """At twice the side the critic's classification has a kernel twice as wide, which reads plain features alike."""
+    begun = trainer(
+        "stargan", labelled_set, tmp_path / "run", 2, "size=64", "domains=red,green", f"pretrained={learned}"
+    )
+    source = open_run(learned.parent / "run").trained()[0].networks
+    assert served(begun.recipe).keys() == served(open_run(learned.parent / "run").trained()[0]).keys()
+    mine, theirs = (each["critic"].get_parameter("conv2.weight") for each in (begun.plain, source))
+    assert (mine.shape[2:], theirs.shape[2:]) == ((8, 8), (4, 4))
+    assert torch.allclose(mine.sum(dim=(2, 3)), theirs.sum(dim=(2, 3)), atol=1e-6)
+    assert torch.equal(*(each["critic"].get_parameter("main.0.weight") for each in (begun.plain, source)))
+
+
 def slices(network: nn.Module, weights: str, axis: int) -> Tensor:
     """A weight by its slices for each input or output, those of domains last."""
     return network.get_parameter(weights).detach().movedim(axis, 0)
@@ -124,6 +138,13 @@ def test_a_dry_run_names_the_bundle_and_finds_what_does_not_fit(
     wider = prepare("stargan", labelled_set, tmp_path / "run", None, [*words, "width=8"], resume=False)
     with pytest.raises(OptionsError, match="graph generator of toy@1"):
         describe(wider)
+
+
+def test_a_dry_run_tells_how_much_is_unknown(tmp_path: Path) -> None:
+    """Each domain's count is followed by that of the pictures of which nobody has told."""
+    data = labelled_folder(tmp_path / "set", unknown=True)
+    prepared = prepare("stargan", data, tmp_path / "run", None, ["size=32", "critic_layers=3"], resume=False)
+    assert describe(prepared)[2] == "domains: red 14 (7 unknown), green 15 (7 unknown), bright 15 (5 unknown)"
 
 
 @pytest.mark.parametrize(

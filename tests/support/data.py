@@ -13,10 +13,13 @@ COLUMNS = ("red", "green", "bright")
 DOMAINS = "hue=red|green,bright"
 
 
-def labelled_folder(folder: Path, count: int = 40, size: int = 32, count_line: bool = True) -> Path:
+def labelled_folder(
+    folder: Path, count: int = 40, size: int = 32, count_line: bool = True, unknown: bool = False
+) -> Path:
     """Writes `count` pictures: the left half red or green (one of them), the right half bright or dark, plus noise.
 
-    The last tenth is the test part, as list_eval_partition.txt says.
+    The last tenth is the test part, as list_eval_partition.txt says. With `unknown` nothing is told of the hue of every
+    fifth picture, nor of the brightness of every seventh.
     """
     random = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)
@@ -29,7 +32,12 @@ def labelled_folder(folder: Path, count: int = 40, size: int = 32, count_line: b
         pixels[:, size // 2 :] += 180 if bright else 0
         name = f"{number:06d}.png"
         Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / name)
-        rows.append(" ".join([name, *("1" if value else "-1" for value in (red, not red, bright))]))
+        values = ["1" if value else "-1" for value in (red, not red, bright)]
+        if unknown and not number % 5:
+            values[:2] = "00"
+        if unknown and not number % 7:
+            values[2] = "0"
+        rows.append(" ".join([name, *values]))
         parts.append(f"{name} {2 if number > count * 9 // 10 else 0}")
     head = [str(count)] if count_line else []
     (folder / "list_attr_toy.txt").write_text("\n".join([*head, " ".join(COLUMNS), *rows]) + "\n")
