@@ -47,7 +47,7 @@ def stargan(
     """A checkpoint of yunjey/stargan; with the discriminator, a picture's own labels are read."""
     from models.imports import stargan
 
-    _bring(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
+    _import(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
 
 
 @app.command()
@@ -64,10 +64,10 @@ def cyclegan(
     samples: Samples = None,
 ) -> None:
     """CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan
+    from models.imports import cyclegan_pix2pix
 
-    _bring(
-        lambda: cyclegan.convert(files, domains, image_size, statistics),
+    _import(
+        lambda: cyclegan_pix2pix.convert_cyclegan(files, domains, image_size, statistics),
         to,
         precision,
         version,
@@ -94,10 +94,10 @@ def pix2pix(
     samples: Samples = None,
 ) -> None:
     """A pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import pix2pix
+    from models.imports import cyclegan_pix2pix
 
-    _bring(
-        lambda: pix2pix.convert(file, domains, direction, image_size, statistics),
+    _import(
+        lambda: cyclegan_pix2pix.convert_pix2pix(file, domains, direction, image_size, statistics),
         to,
         precision,
         version,
@@ -131,8 +131,8 @@ def onnx(
     """Any ONNX graph that makes a picture of a picture."""
     from models.imports import onnx
 
-    _bring(
-        lambda: onnx.convert(file, domains, onnx.told(layout, channels, range_, image_size)),
+    _import(
+        lambda: onnx.convert(file, domains, onnx.parse_hints(layout, channels, range_, image_size)),
         to,
         precision,
         version,
@@ -142,7 +142,7 @@ def onnx(
     )
 
 
-def _bring(
+def _import(
     convert: Callable[[], "Imported"],
     to: Path,
     precision: Literal["fp32", "fp16"],
@@ -151,7 +151,7 @@ def _bring(
     licence: str,
     samples: Path | None,
 ) -> None:
-    """Adopts, says what was found, and writes; a folder that can't be a bundle is refused before the work."""
+    """Converts, prints what was found, and writes; a folder that can't be a bundle is refused before the work."""
     from models.export.bundle import Facts, bundle_name
     from models.imports.imported import write
 

@@ -26,9 +26,9 @@ from worker.pipeline import Pipeline, Request
 from worker.queue import beats, broker, remote
 from worker.queue.beats import Beat
 from worker.queue.broker import Letterbox, Parcel
+from worker.queue.lines import COMPANY
 from worker.queue.parcels import pack_reply, read_order
 from worker.queue.remote import ON_WAY, Remote
-from worker.queue.share import COMPANY
 from worker.settings import EngineSettings, Limits, QueueSettings
 from worker.translator import Done, Translator
 

@@ -24,7 +24,7 @@ from worker.errors import EngineError, NotReady
 from worker.queue import broker
 from worker.queue.broker import Letterbox, Parcel
 from worker.queue.parcels import pack_order, read_reply
-from worker.queue.tasks import Inference
+from worker.queue.tasks import EventLoop, Inference
 from worker.settings import EngineSettings
 from worker.translator import Array, Arrays, Done, Order
 
@@ -259,3 +259,37 @@ async def _following(desk: Desk, server: Server) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await following
         await client.aclose()
+
+
+def test_coroutines_run_there() -> None:
+    """What is begun from any thread runs in the loop's own, and gives its result, or its error, back."""
+
+    async def where() -> str:
+        return threading.current_thread().name
+
+    async def wrong() -> None:
+        raise ArithmeticError("wrong")
+
+    loop = EventLoop()
+    assert loop.begin(where()).result() == "loop"
+    with pytest.raises(ArithmeticError):
+        loop.begin(wrong()).result()
+    loop.close()
+
+
+def test_closing_cancels_what_runs_there() -> None:
+    """close() returns when all that was begun has ended, its last words included."""
+    ended: list[str] = []
+
+    async def endless(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(name)
+
+    loop = EventLoop()
+    futures = [loop.begin(endless(name)) for name in "ab"]
+    loop.close()
+    assert sorted(ended) == ["a", "b"]
+    assert all(future.cancelled() for future in futures)

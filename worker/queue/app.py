@@ -4,19 +4,22 @@ It keeps no results: pixels come back through keys of our own, and what became o
 that is lost costs nobody anything for long: a request ends at its deadline, and the ticket of a chunk lapses.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from queue import Empty
+from typing import Any
 
 from celery import Celery
 from celery.worker import state
 from kombu.entity import Queue
 from kombu.pools import ProducerPool
+from kombu.transport import redis as kombu_redis
 
 from worker.queue import broker
-from worker.queue.transport import Transport
 from worker.settings import QueueSettings
 
 INTERACTIVE = "interactive"
@@ -34,9 +37,46 @@ TASKS = {INFER: INTERACTIVE, CHUNK: BULK, WEBHOOK: WEBHOOKS}
 IN_A_ROW = 8
 """Messages that the first queue may give in a row; then the others are asked first, once."""
 
+BROKEN: tuple[type[Exception], ...] = tuple(
+    error
+    for error in (*kombu_redis.Transport.connection_errors, *kombu_redis.Transport.channel_errors)
+    if error is not KeyError
+)
+"""Errors of a broken connection. Kombu counts KeyError too, but a bad message raises that as well."""
+
 _SENDERS = 4
 _TLS = {"ssl_cert_reqs": "required"}  # left to itself, kombu trusts every certificate
 _LOOK_S = 0.1  # which queues are asked changes when a chunk ends, and that shows with the next look
+
+_log = logging.getLogger(__name__)
+
+
+class Channel(kombu_redis.Channel):
+    """Kombu's, but what can't be read as a message costs a line in the log, not the worker that fetched it.
+
+    Such a message is gone from its queue already.
+    """
+
+    # What a worker has begun is no longer a message: it is finished, or comes back by its ticket. Kombu would post it
+    # again when the connection breaks, and without Redis would write it to a file that nobody reads.
+    do_restore = False
+
+    def _brpop_read(self) -> Any:  # type: ignore[override]  # Kombu's takes options, and never gives any
+        try:
+            return super()._brpop_read()  # type: ignore[no-untyped-call]
+        except Empty:
+            raise
+        except BROKEN:
+            raise
+        except Exception as error:
+            _log.error("a queue held something that is no message of ours, which was dropped: %r", error)
+            return True
+
+
+class Transport(kombu_redis.Transport):
+    """Kombu's Redis transport, with these channels."""
+
+    Channel = Channel
 
 
 @dataclass

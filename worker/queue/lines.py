@@ -1,12 +1,27 @@
-"""What a service has asked of the workers and was not answered yet: requests, their messages, and lines of them."""
+"""What a service has asked of the workers and was not answered yet: orders, the messages they travel in, their lines.
+
+A message holds enough orders to pay for it, and few enough that every worker has something to do.
+"""
 
 import asyncio
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
+from worker.queue.beats import Beat
 from worker.translator import Done
+
+MOST_TOGETHER = 64
+"""Requests in one message, at most."""
+
+SHARE_S = 0.05
+"""Seconds of one worker's work that a message may hold, or one batch, so that no worker has all while others idle."""
+
+COMPANY = 8
+"""Requests that leave together even where nothing else is on its way: a message costs about as much as they do."""
 
 
 @dataclass(eq=False, slots=True)
@@ -59,3 +74,16 @@ class Asked:
                 self.answer.set_result(reply)
             else:
                 self.answer.set_exception(reply)
+
+
+def share(crew: Sequence[Beat], asked: int) -> int:
+    """Requests in one message, of `asked` that wait or are on their way.
+
+    What a worker does in SHARE_S, or one batch; but if they are few, half of a worker's share of them, so that one half
+    travels while the other one is computed.
+    """
+    rows = max((beat.rows for beat in crew), default=1)
+    rates = [beat.rate for beat in crew if beat.rate]
+    fast = int(SHARE_S * sum(rates) / len(rates)) if rates else 0
+    half = ceil(asked / (2 * max(1, len(crew))))
+    return min(max(rows, fast), max(half, COMPANY), MOST_TOGETHER)

@@ -24,9 +24,8 @@ from worker.queue import beats, broker
 from worker.queue.app import INFER, Post, create_app
 from worker.queue.beats import BEAT_S, LOST_S, Crew
 from worker.queue.broker import FAILURES, Letterbox, Parcel
-from worker.queue.lines import Asked, Line, Message
+from worker.queue.lines import Asked, Line, Message, share
 from worker.queue.parcels import ParcelError, pack_order, read_reply
-from worker.queue.share import share
 from worker.settings import QueueSettings
 from worker.tracing import SILENT, Tracer
 from worker.translator import Arrays, Done, Order, Translator

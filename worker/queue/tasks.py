@@ -1,14 +1,17 @@
-"""What a Celery worker does with its messages; the pixels' way through it: parcel, batcher, parcel."""
+"""A worker's side of the queue: its tasks, the way of an order through it (parcel, batcher, parcel), and its health."""
 
 import asyncio
 import logging
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 from celery import Celery
 from redis import RedisError
@@ -19,11 +22,14 @@ from worker.embedded import Embedded, explained
 from worker.engine.batcher import Closed, Expired
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, RecastError
+from worker.exposition import MEDIA_TYPE, Registry
 from worker.queue import broker
 from worker.queue.app import CHUNK, INFER, WEBHOOK
 from worker.queue.broker import Letterbox, Parcel
 from worker.queue.parcels import ParcelError, pack_reply, read_order
 from worker.translator import Done, Order
+
+T = TypeVar("T")
 
 _RETRY_S = 0.2
 _LATE_S = 5.0
@@ -140,6 +146,77 @@ class Inference:
                     _log.error("%d replies could not be left in time: %s", len(packed), error)
                     return
                 time.sleep(_RETRY_S)
+
+
+class EventLoop:
+    """An asyncio event loop in a thread of its own, which runs until `close()`: no other thread waits for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._thread.start()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begins a coroutine there; cancelling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Cancels what runs there, and returns when it has ended."""
+
+        async def cancel_others() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self.begin(cancel_others()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Health:
+    """A small HTTP port for probes and Prometheus, until it is closed.
+
+    /healthz answers 200, or 503 and the reason; /metrics answers in Prometheus's text format.
+    """
+
+    def __init__(self, port: int, ailing: Callable[[], str | None], registry: Registry) -> None:
+        """`ailing` gives what is wrong, or None. Raises OSError where the port is taken."""
+        self._server = ThreadingHTTPServer(("", port), _handler(ailing, registry))
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def close(self) -> None:
+        """Frees the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(ailing: Callable[[], str | None], registry: Registry) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 10
+
+        def do_GET(self) -> None:
+            if self.path == "/healthz":
+                reason = ailing()
+                self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
+            elif self.path == "/metrics":
+                self._answer(200, MEDIA_TYPE, registry.text())
+            else:
+                self._answer(404, "text/plain; charset=utf-8", b"/healthz and /metrics are here\n")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Probes come every few seconds, and say nothing new."""
+
+        def _answer(self, status: int, media_type: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", media_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
 
 
 def _ready(answers: Answers, until: float) -> dict[str, Done | BaseException]:
