@@ -224,5 +224,5 @@ def test_layouts_are_known_by_their_keys(tmp_path: Path, state: State, words: st
 
 def test_unknown_layouts_are_refused_with_their_keys(tmp_path: Path) -> None:
     """The first keys of the file help to see what it is."""
-    with pytest.raises(CheckpointError, match=r"no layout that is known here: a\.weight, a\.bias;"):
+    with pytest.raises(CheckpointError, match=r"no known layout: a\.weight, a\.bias;"):
         _ = read(put(tmp_path, STATE)).kind

@@ -86,9 +86,11 @@ class Engine:
             if port.kind == "pixels":
                 row = (*row[1:], row[0])  # colours come last where pictures are bytes
             dtype = np.uint8 if port.kind in ("pixels", "text") else np.float32
-            fits = len(array.shape) == 1 + len(row) and all(map(_fits, array.shape, (rows, *row)))
+            wanted = ["any" if length is None else length for length in (rows, *row)]
+            fits = len(array.shape) == len(wanted) and all(
+                length in ("any", found) for found, length in zip(array.shape, wanted, strict=True)
+            )
             if array.dtype != dtype or not fits:
-                wanted = ["any" if length is None else length for length in (rows, *row)]
                 found = f"{array.dtype} {list(array.shape)}"
                 raise ValueError(f"{label} takes {port.kind} as {np.dtype(dtype)} {wanted}, and got {found}")
             multiple = manifest.picture.multiple
@@ -127,7 +129,3 @@ def run_in_parts(
                 for kind, array in part.items()
             }
         yield {kind: array[:rows] for kind, array in run(part).items()}
-
-
-def _fits(found: int, wanted: int | None) -> bool:
-    return wanted is None or found == wanted

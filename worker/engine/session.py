@@ -1,7 +1,7 @@
-"""One ONNX graph in onnxruntime, on the device that was asked for; a GPU that silently became a CPU is an error here.
+"""One ONNX graph in onnxruntime, on the requested device; a GPU that silently became a CPU is an error here.
 
-The graph's bytes are hashed once more as they are loaded, so what runs is what the manifest names, even while the
-folder is being replaced. onnxruntime itself refuses weights outside the bundle's folder and operators it does not know.
+The graph's bytes are hashed again as they are loaded, so that the manifest's graph runs even while the folder is being
+replaced. onnxruntime itself refuses weights outside the bundle's folder and operators it does not know.
 """
 
 import logging
@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ Floats = NDArray[np.float32]
 
 
 class ProviderMissing(EngineError):
-    """The device that was asked for does not work here."""
+    """The requested device does not work here."""
 
 
 class Session:
@@ -85,20 +86,15 @@ class Session:
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The cores that this process may use: its affinity, and a container's CPU quota rounded up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, _quota(quota, otherwise=allowed)))
+    with suppress(OSError, ValueError):  # no control groups here, or none of version 2, or no quota ("max")
+        most, period = (int(word) for word in quota.read_text().split())
+        allowed = min(allowed, -(-most // period))
+    return max(1, allowed)
 
 
 def has_gpu(device: str) -> bool:
     """Whether sessions for `device` will try a GPU here; one that then does not work shows only in a session."""
     return device != "cpu" and CUDA in onnxruntime.get_available_providers()
-
-
-def _quota(file: Path, *, otherwise: int) -> int:
-    try:
-        quota, period = file.read_text().split()
-        return otherwise if quota == "max" else -(-int(quota) // int(period))
-    except (OSError, ValueError):  # no control groups here, or none of version 2
-        return otherwise
 
 
 def _open(content: bytes, folder: Path, label: str, *, device: str, threads: int) -> onnxruntime.InferenceSession:
@@ -167,12 +163,11 @@ def _check_ports(
         shape = shapes[value.name]
         if value.type != "tensor(float)":
             raise EngineError(f"{label}: {side} {value.name!r} is {value.type}, but must be tensor(float)")
-        if len(value.shape) != len(shape) or not all(map(_fits, value.shape, shape)):
+        # A dynamic axis of the graph fits any number; a free one of the manifest must be dynamic.
+        if len(value.shape) != len(shape) or any(
+            isinstance(found, int) and found != wanted for found, wanted in zip(value.shape, shape, strict=True)
+        ):
             wanted = ["dynamic" if axis is None else axis for axis in shape]
             raise EngineError(
                 f"{label}: {side} {value.name!r} has shape {value.shape}, but the manifest asks for {wanted}"
             )
-
-
-def _fits(found: int | str | None, expected: int | None) -> bool:
-    return not isinstance(found, int) or found == expected
