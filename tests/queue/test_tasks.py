@@ -206,7 +206,7 @@ def test_what_is_no_request_fails_alone(desk: Desk, caplog: pytest.LogCaptureFix
         assert isinstance(reply, EngineError)
         assert str(reply).startswith(words)
     assert level(desk.reply("good")) == 252
-    assert [record.levelname for record in caplog.records if "a request failed" in record.message] == ["ERROR"] * 2
+    assert [record.levelname for record in caplog.records if "an order failed" in record.message] == ["ERROR"] * 2
 
 
 def test_a_worker_that_stops_answers_what_waits(desk: Desk) -> None:

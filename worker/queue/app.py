@@ -1,7 +1,7 @@
 """The Celery application that service and workers share: queues, transport, and whose turn it is.
 
-It keeps no results: pixels come back through keys of our own, and what became of a job stands in storage. A message
-that is lost costs nobody anything for long: a request ends at its deadline, and the ticket of a chunk lapses.
+It keeps no results: outputs come back through keys of our own, and the state of a job is in storage. A lost message
+does no lasting harm: an order ends at its deadline, and the ticket of a chunk lapses.
 """
 
 import logging
@@ -26,7 +26,7 @@ INTERACTIVE = "interactive"
 BULK = "bulk"
 WEBHOOKS = "webhooks"
 QUEUES = (INTERACTIVE, BULK, WEBHOOKS)
-"""In the order in which they are asked."""
+"""In the order in which a worker asks them."""
 
 INFER = "recast.infer"
 CHUNK = "recast.chunk"
@@ -35,7 +35,7 @@ TASKS = {INFER: INTERACTIVE, CHUNK: BULK, WEBHOOK: WEBHOOKS}
 """Each task's queue."""
 
 IN_A_ROW = 8
-"""Messages that the first queue may give in a row; then the others are asked first, once."""
+"""Messages that the first queue may give in a row; then a worker asks the others first, once."""
 
 BROKEN: tuple[type[Exception], ...] = tuple(
     error
@@ -83,8 +83,8 @@ class Transport(kombu_redis.Transport):
 class Places:
     """How many messages of each queue a worker handles at a time, when it last asked for more, and if it could.
 
-    Interactive ones may also take the places that others leave: which queues are asked is said when the asking begins,
-    so one that is left out for a moment is late, and of these messages none may be.
+    Interactive messages may also take the free places of others: a queue that is left out when the asking begins is
+    late, and an interactive message may not be.
     """
 
     most: Mapping[str, int]

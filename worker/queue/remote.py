@@ -1,8 +1,8 @@
-"""Translator over Redis and Celery: what comes while messages are on their way waits, and leaves together in the next.
+"""Translator over Redis and Celery: orders that arrive while messages are on their way leave together in the next one.
 
-Nobody waits in a thread: threads only post and fetch, a subscription tells which replies lie ready, and each request
-has a future that is registered before it is posted. What may be lost with a worker is posted once more, and no oftener:
-it might be what kills workers.
+No thread waits for an answer: threads only post and fetch, a subscription tells which replies are ready, and each order
+has a future that is registered before it is posted. An order that may be lost with a worker is posted once more, but
+not twice: it might be what kills workers.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ from worker.tracing import SILENT, Tracer
 from worker.translator import Arrays, Done, Order, Translator
 
 ON_WAY = 4
-"""Messages of one kind on their way at a time, for each worker; what comes beyond waits for company."""
+"""Messages of one kind on their way at a time, for each worker; further orders wait for the next message."""
 
 HOLD_S = 2.0
-"""Seconds after which a message no longer counts as on its way: one that was lost must not hold the others up."""
+"""Seconds after which a message no longer counts as on its way: a lost one must not hold up the others."""
 
 NO_WORKER_RETRY_S = 10.0
 """What Retry-After says while no worker answers, seconds."""
@@ -71,7 +71,7 @@ class Remote(Translator):
         self._closed = False
 
     async def start(self) -> None:
-        """Begins to listen; returns at once, also where the broker does not answer: then `ready` says so."""
+        """Begins to listen; returns at once even if the broker does not answer: then `ready` says so."""
         self._begin(self._listen())
 
     async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
@@ -79,7 +79,29 @@ class Remote(Translator):
         began = time.monotonic()
         origin = known().get("request_id")
         order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.here())
-        done = await self._ask(order, _reply_bytes(bundle, order))
+        if deadline <= began:
+            raise _late(order)
+        await self._fit(order.bundle)
+        # Refused at once if those that wait here already can't all be posted.
+        waiting = sum(len(line.waiting) for line in self._lines.values())
+        if waiting and waiting + self._under_way >= self._settings.max_in_flight:
+            raise self._overloaded(waiting + self._under_way)
+        kind = order.bundle, order.kind
+        if kind not in self._lines:
+            self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
+        line = self._lines.setdefault(kind, Line())
+        asked = Asked(pack_order(order), _reply_bytes(bundle, order), deadline, line)
+        self._asked[asked.id] = asked
+        try:
+            async with asyncio.timeout(deadline - began):
+                line.waiting.append(asked)
+                line.open += 1
+                self._stir(line)
+                done = await asked.answer
+        except TimeoutError as error:
+            raise _late(order) from error
+        finally:
+            self._settle(asked)
         # All that was not computing was waiting, the way there and back included.
         return Done(done.outputs, max(0.0, time.monotonic() - began - done.infer_s), done.infer_s)
 
@@ -108,32 +130,13 @@ class Remote(Translator):
 
     @property
     def depth(self) -> int:
-        """Requests that were not answered yet, waiting here and on their way."""
+        """Orders that were not answered yet, waiting here and on their way."""
         return len(self._asked)
 
     @property
     def workers(self) -> int:
         """How many workers were heard of within the last seconds."""
         return len(self._crew.beats)
-
-    async def _ask(self, order: Order, reply_bytes: int) -> Done:
-        left = order.deadline - time.monotonic()
-        if left <= 0:
-            raise _late(order)
-        await self._fit(order.bundle)
-        self._admit()
-        asked = Asked(pack_order(order), reply_bytes, order.deadline, self._line(order))
-        self._asked[asked.id] = asked
-        try:
-            async with asyncio.timeout(left):
-                asked.line.waiting.append(asked)
-                asked.line.open += 1
-                self._stir(asked.line)
-                return await asked.answer
-        except TimeoutError as error:
-            raise _late(order) from error
-        finally:
-            self._settle(asked)
 
     async def _fit(self, bundle: str) -> None:
         """Raises NotReady unless a worker answers that has the bundle."""
@@ -145,12 +148,6 @@ class Remote(Translator):
         why = "; ".join(sorted(reasons)) or f"no worker has {bundle}: their stores lack it, or it has not arrived yet"
         raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
 
-    def _admit(self) -> None:
-        """Raises Overloaded if those that wait here already can't all be posted at once."""
-        waiting = sum(len(line.waiting) for line in self._lines.values())
-        if waiting and waiting + self._under_way >= self._settings.max_in_flight:
-            raise self._overloaded(waiting + self._under_way)
-
     def _overloaded(self, under_way: int) -> Overloaded:
         rate = sum(beat.rate or 0.0 for beat in self._crew.beats)
         return Overloaded(
@@ -158,14 +155,8 @@ class Remote(Translator):
             retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
         )
 
-    def _line(self, order: Order) -> Line:
-        kind = order.bundle, order.kind
-        if kind not in self._lines:
-            self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
-        return self._lines.setdefault(kind, Line())
-
     def _stir(self, line: Line) -> None:
-        """Posts what waits, soon: what comes in the same turn of the event loop leaves together."""
+        """Posts the waiting orders soon: those of the same turn of the event loop leave together."""
         if not line.stirred:
             line.stirred = True
             asyncio.get_running_loop().call_soon(self._post, line)
@@ -191,7 +182,7 @@ class Remote(Translator):
         try:
             left = await self._threaded(partial(self._leave, parcels, at_once))
         except FAILURES as error:
-            _log.warning("%d requests could not be posted: %s", len(together), error)
+            _log.warning("%d orders could not be posted: %s", len(together), error)
             for asked in together:
                 asked.end(broker.trouble(error))
             self._withdraw([asked.id for asked in together])
@@ -200,7 +191,7 @@ class Remote(Translator):
                 asked.end(self._overloaded(self._under_way))
 
     def _leave(self, parcels: list[Parcel], at_once: bool) -> int:
-        """Posts as many as may be under way; how many those are. In a thread."""
+        """Posts as many as may be under way, and returns how many; for a thread."""
         left, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
         if left:
             ids = [parcel.id for parcel in parcels[:left]]
@@ -208,7 +199,7 @@ class Remote(Translator):
         return left
 
     def _settle(self, asked: Asked) -> None:
-        """Forgets a request that is answered, late or cancelled."""
+        """Forgets an order that is answered, late or cancelled."""
         del self._asked[asked.id]
         asked.line.open -= 1
         if asked.message is None:
@@ -232,7 +223,7 @@ class Remote(Translator):
             self._stir(message.line)
 
     def _withdraw(self, ids: list[str]) -> None:
-        """Takes requests back, those of the same turn of the event loop together."""
+        """Withdraws orders, those of the same turn of the event loop together."""
         if not self._gone:
             self._begin(self._flush())
         self._gone += ids
@@ -247,35 +238,35 @@ class Remote(Translator):
         while True:
             try:
                 async with aclosing(broker.listen(self._client, broker.replies(self._name), broker.WORKERS)) as heard:
-                    async for said in heard:
-                        await self._hear(said)
+                    async for message in heard:
+                        await self._hear(message)
             except FAILURES as error:
                 trouble = str(broker.trouble(error))
                 if self._trouble != trouble:
-                    _log.warning("the broker does not answer, and is tried again and again: %s", error)
+                    _log.warning("the broker does not answer; trying again every half second: %s", error)
                 self._trouble = trouble
             await asyncio.sleep(_RETRY_S)
 
-    async def _hear(self, said: tuple[str, bytes] | None) -> None:
-        if said is None:
+    async def _hear(self, message: tuple[str, bytes] | None) -> None:
+        """Handles what came on a channel; None: listening has begun, and earlier messages may have been missed."""
+        if message is None:
             await beats.hear(self._client, self._crew)
-            self._begin(self._catch_up())
+            # Fetches what was answered meanwhile, and posts the rest again: Redis may have lost it, or be another one.
+            self._begin(self._post_again([asked for asked in self._asked.values() if asked.message]))
             self._trouble = None
-        elif said[0] == broker.WORKERS:
-            self._crew.hear(said[1])
+            return
+        channel, data = message
+        if channel == broker.WORKERS:
+            self._crew.hear(data)
             if self._crew.lost_another():
                 self._begin(self._try_again())
             for line in self._lines.values():
                 self._stir(line)
-        else:
-            self._take_in(said[1])
-
-    def _take_in(self, data: bytes) -> None:
-        """Ends requests whose replies were told at once, and fetches the others."""
+            return
         try:
             told = broker.told(data)
         except ValueError as error:
-            _log.warning("somebody who is no worker of ours wrote to a service: %s", error)
+            _log.warning("%s holds what no worker writes: %s", channel, error)
             return
         for request_id, reply in told.items():
             if reply is not None:
@@ -287,12 +278,8 @@ class Remote(Translator):
         if asked := self._asked.get(request_id):
             asked.end(reply)
 
-    async def _catch_up(self) -> None:
-        """Fetches what was answered meanwhile, and posts the rest anew: Redis may have lost it, or be another one."""
-        await self._post_again([asked for asked in self._asked.values() if asked.message])
-
     async def _try_again(self) -> None:
-        """Posts anew what a worker may have had in hand when it was killed; another one may have it, at no harm."""
+        """Posts again what a worker may have had in hand when it was killed; if another one has it, no harm is done."""
         old = time.monotonic() - LOST_S + BEAT_S
         lost = [
             asked
@@ -313,7 +300,7 @@ class Remote(Translator):
                 self._stir(asked.line)
 
     async def _fetch(self, ids: list[str]) -> None:
-        """Answers requests whose replies lie ready."""
+        """Answers orders whose replies are ready."""
         while wanted := [request_id for request_id in ids if request_id in self._asked]:
             try:
                 replies = await self._threaded(partial(self._read, wanted))
@@ -342,7 +329,7 @@ def _read(data: bytes) -> Done | Exception:
         return read_reply(data)
     except ParcelError as error:
         _log.warning("a reply can't be read: %s", error)
-        return EngineError("a worker's reply can't be read; is it of the same version?")
+        return EngineError(f"a worker's reply can't be read: {error}")
 
 
 def _late(order: Order) -> TimedOut:

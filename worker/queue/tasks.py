@@ -45,7 +45,7 @@ def add_tasks(
     chunk: Callable[[str, int], None],
     webhook: Callable[[str], None],
 ) -> None:
-    """Gives a worker's application its tasks; each runs in a thread of the pool until the message is dealt with."""
+    """Adds a worker's tasks to its application; each runs in a thread of the pool until its message is done."""
 
     def infer_task(ids: list[str], service: str, at_once: bool) -> None:
         infer(ids, service, at_once)
@@ -62,15 +62,15 @@ def add_tasks(
 
 
 class Inference:
-    """Takes requests out of Redis, has them computed, and leaves the replies as they come; for threads."""
+    """Takes orders out of Redis, has them computed, and leaves the replies as they come; for threads."""
 
     def __init__(self, letterbox: Letterbox, library: Library, translator: Embedded) -> None:
         self._letterbox, self._library, self._translator = letterbox, library, translator
         self._waiting: dict[str, Future[Done]] = {}
-        self._origins: dict[str, str | None] = {}  # the HTTP requests that are behind
+        self._origins: dict[str, str | None] = {}  # the HTTP request of each order
 
     def answer(self, ids: list[str], service: str, at_once: bool) -> None:
-        """Answers the requests of one message to a service; `at_once` as in Letterbox.answer."""
+        """Answers the orders of one message to a service; `at_once` as in Letterbox.answer."""
         parcels = self._letterbox.take(ids)
         until = time.monotonic() + max((parcel.left_ms for parcel in parcels), default=0) / 1000
         answers: Answers = SimpleQueue()
@@ -82,17 +82,17 @@ class Inference:
             self._leave(service, ready, until, at_once)
 
     async def follow_drops(self, client: Redis) -> None:
-        """Drops what services no longer wait for, until it is cancelled; what it misses ends at its deadline."""
+        """Drops withdrawn orders, until it is cancelled; those that it misses end at their deadlines."""
         while True:
             with suppress(*broker.FAILURES):
                 async with aclosing(broker.listen(client, broker.DROPPED)) as heard:
-                    async for said in heard:
-                        for request_id in said[1].decode(errors="replace").split(",") if said else ():
+                    async for message in heard:
+                        for request_id in message[1].decode(errors="replace").split(",") if message else ():
                             self._drop(request_id)
             await asyncio.sleep(_RETRY_S)
 
     def drop_all(self) -> None:
-        """Has everything that waits for its turn answered as NotReady."""
+        """Answers every order that waits for its turn with NotReady."""
         for request_id in list(self._waiting):
             self._drop(request_id)
 
@@ -111,26 +111,23 @@ class Inference:
             self._origins[parcel.id] = order.request_id
             orders[order.bundle].append((parcel.id, order))
         for ref, pairs in orders.items():
-            self._queue(ref, pairs, answers)
-
-    def _queue(self, ref: str, pairs: list[tuple[str, Order]], answers: Answers) -> None:
-        try:
-            bundle = self._library.find(ref)
-            if bundle is None:
-                raise NotReady(f"{ref} has not reached all workers yet")
-            futures = self._translator.submit(bundle, [order for _, order in pairs])
-        except Exception as error:
-            for request_id, _ in pairs:
-                answers.put((request_id, error))
-            return
-        for (request_id, _), future in zip(pairs, futures, strict=True):
-            self._waiting[request_id] = future
-            future.add_done_callback(partial(self._answered, request_id, bundle, answers))
+            try:
+                bundle = self._library.find(ref)
+                if bundle is None:
+                    raise NotReady(f"{ref} has not reached all workers yet")
+                futures = self._translator.submit(bundle, [order for _, order in pairs])
+            except Exception as error:
+                for request_id, _ in pairs:
+                    answers.put((request_id, error))
+                continue
+            for (request_id, _), future in zip(pairs, futures, strict=True):
+                self._waiting[request_id] = future
+                future.add_done_callback(partial(self._answered, request_id, bundle, answers))
 
     def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
         self._waiting.pop(request_id, None)
         if future.cancelled():
-            answers.put((request_id, NotReady("the worker was stopped, or the request withdrawn")))
+            answers.put((request_id, NotReady("the worker was stopped, or the order withdrawn")))
         elif isinstance(error := future.exception(), (Expired, Closed)):
             answers.put((request_id, explained(error, bundle)))
         else:
@@ -220,7 +217,7 @@ def _handler(ailing: Callable[[], str | None], registry: Registry) -> type[BaseH
 
 
 def _ready(answers: Answers, until: float) -> dict[str, Done | BaseException]:
-    """What is answered by now, at least one; raises Empty if nothing comes in time."""
+    """The answers that are there by now, at least one; raises Empty if none comes in time."""
     ready = dict([answers.get(timeout=max(0.0, until - time.monotonic()))])
     try:
         while True:
@@ -234,5 +231,5 @@ def _packed(answer: Done | BaseException, origin: str | None) -> bytes:
         return pack_reply(answer)
     if not isinstance(answer, RecastError):
         trace = None if isinstance(answer, EngineError | ParcelError) else answer
-        _log.error("a request failed: %s", answer, exc_info=trace, extra={"request_id": origin})
+        _log.error("an order failed: %s", answer, exc_info=trace, extra={"request_id": origin})
     return pack_reply(answer)
