@@ -69,7 +69,7 @@ class Channel(kombu_redis.Channel):
         except BROKEN:
             raise
         except Exception as error:
-            _log.error("a queue held something that is no message of ours, which was dropped: %r", error)
+            _log.error("a message that is not ours was left out of a queue: %r", error)
             return True
 
 
