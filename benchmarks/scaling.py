@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from models.data.loader import batches
-from models.drawn import avatars
+from models.drawn import people
 from models.training.loop import Trainer
 from models.training.start import start
 
@@ -34,7 +34,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        avatars.write(folder / "data", max(100, given.batch), given.size, 0, lambda done, total: None)
+        people.write("avatars", folder / "data", max(100, given.batch), given.size, 0, lambda done, total: None)
         found: dict[int, list[dict[str, float]]] = {1: [], given.processes: []}
         for _ in range(given.rounds):
             for processes, rounds in found.items():

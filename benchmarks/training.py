@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.data.loader import batches
-from models.drawn import avatars
+from models.drawn import people
 from models.recipes.recipe import Batch
 from models.training.loop import Trainer
 from models.training.start import begin, prepare
@@ -125,7 +125,7 @@ def main() -> None:
     print(f"{_machine()}; {given.size} px, width {given.width}, batch {given.batch}, {given.rounds} rounds")
     cycles: dict[str, list[Cycle]] = {name: [] for name in SIDES if name in {next(iter(SIDES)), *given.sides}}
     with tempfile.TemporaryDirectory() as name:
-        avatars.write(Path(name) / "data", max(100, 2 * given.batch), given.size, 0, lambda done, total: None)
+        people.write("avatars", Path(name) / "data", max(100, 2 * given.batch), given.size, 0, lambda done, total: None)
         for _ in range(given.rounds):
             for side, mine in cycles.items():
                 mine.append(_launched(side, name))

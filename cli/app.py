@@ -21,7 +21,8 @@ from cli import imports as import_commands
 from cli import serve as serve_commands
 from cli import submit as submit_commands
 from cli import terminal
-from cli.options import Broker, Storage, Stores, given, open_store
+from cli.options import Broker, Storage, Stores, given, open_store, takes_wish
+from worker.wish import Wish
 
 if TYPE_CHECKING:
     from models.training.loop import Progress as TrainingProgress
@@ -59,30 +60,20 @@ class Check(StrEnum):
 
 
 @app.command()
+@takes_wish
 def translate(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
-    domains: Annotated[str, typer.Option(help="What to ask for: blond,-smiling,hat:0.5 or * for a contact sheet.")],
-    model: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default="chosen")] = None,
+    wish: Wish,
     store: Stores = None,
-    strength: Annotated[float, typer.Option(help="Multiplies every strength, 0 to 2.")] = 1.0,
-    region: Annotated[str, typer.Option(help="auto, whole or face.")] = "auto",
-    size: Annotated[str, typer.Option(help="original or model.")] = "original",
-    format_: Annotated[
-        str | None, typer.Option("--format", help="jpeg, png, webp, avif.", show_default="as the input")
-    ] = None,
-    quality: Annotated[int, typer.Option(help="1 to 100, lossy formats.")] = 90,
     out: Annotated[Path, typer.Option(help="A file for one picture, else a folder.")] = Path("translated"),
 ) -> None:
     """Translate files or folders here and now, without a server."""
-    from worker.files import errands, output_format, translate_files
-    from worker.pipeline import Request
+    from worker.files import errands, translate_files
 
-    form = output_format(format_)
-    request = Request((domains,), model, strength, cast(Any, region), cast(Any, size), form, quality)
     todo = errands(inputs, out)
     with open_store(store) as opened, terminal.progress() as report:
         advance = partial(report, "translating", total=len(todo))
-        failures = asyncio.run(translate_files(todo, request, opened, advance))
+        failures = asyncio.run(translate_files(todo, wish, opened, advance))
     for failure in failures:
         terminal.complain(f"{failure.source}: {failure.reason}")
     terminal.out.print(
@@ -225,10 +216,10 @@ def data(
     ] = None,
 ) -> None:
     """Write a data set that the project makes by itself, in the layout in which such sets are published."""
-    from models.drawn import made
+    from models.drawn import sets
 
     with terminal.progress() as report:
-        made.write(name.value, out, count, size, seed, layout, font, partial(report, "drawing"))
+        sets.write(name.value, out, count, size, seed, layout, font, partial(report, "drawing"))
     terminal.say(f"{name.value} of {size} px are in {out}")
 
 

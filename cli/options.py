@@ -1,10 +1,17 @@
 """Options that several commands share, and what is made of them."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from worker.errors import InvalidParameter
+from worker.wish import Wish, explain
 
 if TYPE_CHECKING:
     from models.bundle.store import Store
@@ -30,6 +37,56 @@ Broker = Annotated[
 def given(options: Mapping[str, str | float | None]) -> Any:
     """What the command line names: all else is left to the settings."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def takes_wish(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each field of Wish in place of its parameter `wish`.
+
+    Where that parameter has the default None, no option is required, and without `--domains` there is no wish.
+    The command raises InvalidParameter for what no Wish can be made of.
+    """
+    signature = inspect.signature(command)
+    replaced = signature.parameters["wish"]
+    optional = replaced.default is None
+    options = [_option(name, field, optional) for name, field in Wish.model_fields.items()]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        asked = {name: value for name in Wish.model_fields if (value := given.pop(name)) not in (None, [])}
+        try:
+            wish = None if optional and "domains" not in asked else Wish.model_validate(asked)
+        except ValidationError as error:
+            raise InvalidParameter(explain(error.errors()[0])) from None
+        command(**given, wish=wish)
+
+    own = list(signature.parameters.values())
+    place = own.index(replaced)
+    every = (*own[:place], *options, *own[place + 1 :])
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in every]
+    # Typer reads both: the signature for names and defaults, the annotations for types.
+    described: Any = run
+    described.__signature__ = signature.replace(parameters=parameters)
+    described.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def _option(name: str, field: FieldInfo, optional: bool) -> inspect.Parameter:
+    annotation = field.annotation
+    literals = (part for part in (annotation, *get_args(annotation)) if get_origin(part) is Literal)
+    choices = [choice for literal in literals for choice in get_args(literal)]
+    kind: Any = str | None
+    if get_origin(annotation) is tuple:
+        kind = list[str]
+    elif annotation in (bool, int, float):
+        kind = annotation
+    # Typer reports a wrong choice in a box of several lines. Here choices are only shown, and the model checks them.
+    option = typer.Option(f"--{name}", help=field.description, metavar="|".join(choices) or None)
+    default: Any = inspect.Parameter.empty
+    if not field.is_required():
+        default = field.default
+    elif optional:
+        default, kind = None, kind | None
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def open_store(folders: list[Path] | None) -> "Store":

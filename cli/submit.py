@@ -1,15 +1,18 @@
-"""`recast submit`: pictures as a job on a running service; needs nothing here of the service, a worker or a model."""
+"""`recast submit`: pictures as a job on a running service; it loads no service, worker or model."""
 
 import shlex
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import terminal
+from cli.options import takes_wish
+from worker.wish import Wish
 
 if TYPE_CHECKING:
     from service.client import ClientError, Fetched, Job
@@ -17,76 +20,53 @@ if TYPE_CHECKING:
 _FIRST_CONTACT_S = 5.0
 _PATIENCE_S = 300.0
 
-Inputs = Annotated[list[Path] | None, typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")]
-Domains = Annotated[str | None, typer.Option(help="What to ask for: blond,-smiling,hat:0.5 or * for a contact sheet.")]
-Url = Annotated[str, typer.Option(help="The service.")]
-Out = Annotated[Path, typer.Option(help="The folder for the results.")]
-Model = Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default="chosen")]
-Strength = Annotated[float, typer.Option(help="Multiplies every strength, 0 to 2.")]
-Region = Annotated[Literal["auto", "whole", "face"], typer.Option(help="What of each picture is translated.")]
-Size = Annotated[Literal["original", "model"], typer.Option(help="The pictures' own size, or the network's.")]
-Format = Annotated[
-    Literal["jpeg", "png", "webp", "avif"] | None,
-    typer.Option("--format", help="Format of the results.", show_default="as the pictures"),
-]
-Quality = Annotated[int, typer.Option(help="1 to 100, lossy formats.")]
-Webhook = Annotated[str | None, typer.Option(help="An https address that is told when the job is over.")]
-Key = Annotated[str | None, typer.Option(envvar="RECAST_KEY", help="A key of the service, where it has any.")]
-Detach = Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it to itself.")]
-JobId = Annotated[str | None, typer.Option("--job", help="Go on with this job instead of sending pictures.")]
 
-
+@takes_wish
 def submit(
-    inputs: Inputs = None,
-    domains: Domains = None,
-    url: Url = "http://127.0.0.1:8000",
-    out: Out = Path("translated"),
-    model: Model = None,
-    strength: Strength = 1.0,
-    region: Region = "auto",
-    size: Size = "original",
-    format_: Format = None,
-    quality: Quality = 90,
-    webhook: Webhook = None,
-    key: Key = None,
-    detach: Detach = False,
-    job: JobId = None,
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="IN...", help="Pictures, or folders of them.")] = None,
+    wish: Wish | None = None,
+    url: Annotated[str, typer.Option(help="The service.")] = "http://127.0.0.1:8000",
+    out: Annotated[Path, typer.Option(help="The folder for the results.")] = Path("translated"),
+    webhook: Annotated[str | None, typer.Option(help="An https address that is called when the job is over.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="RECAST_KEY", help="A key of the service, where it has any.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Print the job's id and leave it to itself.")] = False,
+    job: Annotated[str | None, typer.Option("--job", help="Go on with this job instead of sending pictures.")] = None,
 ) -> None:
     """Translate files or folders on a running service, and fetch the results; folders keep their shape."""
-    from service.client import Client
+    from service.client import Client, InputError, gather
 
-    with terminal.progress() as report, _in_one_line(_Errand(report, url, out, job)) as errand:
-        pictures = _pictures(inputs, domains, job)
+    with terminal.progress() as report, _in_one_line(_Submission(report, url, key, out, job)) as run:
+        if job is not None and (inputs or wish is not None):
+            raise InputError("--job goes on with what was sent before: leave IN and --domains out")
+        if job is None and wish is None:
+            raise InputError("--domains says what to ask for, as in --domains blond,smiling")
+        pictures = {} if wish is None else gather(inputs or ())
         with Client(url, key, patience=_FIRST_CONTACT_S) as client:
             client.domains()  # a wrong address or key shows before anything is sent
-        with Client(url, key, patience=_PATIENCE_S, on_trouble=errand.trouble) as client:
-            if pictures:
-                errand.accepted(
-                    client.submit(
-                        pictures,
-                        domains or "",
-                        model=model,
-                        strength=strength,
-                        region=region,
-                        size=size,
-                        format=format_,
-                        quality=quality,
-                        webhook=webhook,
-                        on_progress=partial(errand.sent, len(pictures)),
-                    )
+        with Client(url, key, patience=_PATIENCE_S, on_trouble=run.trouble) as client:
+            if wish is not None:
+                sent = partial(run.sent, len(pictures))
+                started = client.submit(
+                    pictures, wish, webhook=webhook, idempotency_key=run.idempotency_key, on_progress=sent
                 )
-            fetched = None if detach else client.results(errand.known_job, out, errand.fetched)
+                run.accepted(started)
+            fetched = None if detach else client.results(run.known_job, out, run.fetched)
     if fetched is None:
-        terminal.say(errand.known_job)
-    elif not _told(fetched):
+        terminal.say(run.known_job)
+    elif not _summed_up(fetched):
         raise typer.Exit(1)
 
 
-class _Errand:
-    """What is under way, and what is shown of it."""
+class _Submission:
+    """One run of the command: what was sent and accepted so far, and what is shown of it."""
 
-    def __init__(self, report: terminal.Report, url: str, out: Path, job: str | None) -> None:
+    def __init__(self, report: terminal.Report, url: str, key: str | None, out: Path, job: str | None) -> None:
+        self.idempotency_key = uuid.uuid4().hex
         self._report = report
+        self._url, self._key = url, key
+        self._all_sent = False
         self._back = ["recast", "submit", "--url", url, "--out", str(out), "--job"]
         self._job = job
         self._in_trouble = False
@@ -99,7 +79,9 @@ class _Errand:
         return self._job
 
     def sent(self, of: int, pictures: int, size: int) -> None:
-        """So much of the pictures is on its way."""
+        """So many pictures and bytes are on their way."""
+        # From the last picture on, the service may accept the job; sending it again doesn't take that back.
+        self._all_sent = self._all_sent or pictures == of
         self._in_trouble = False
         self._report("sending", pictures, of, f"{size / 1e6:.1f} MB")
 
@@ -109,7 +91,7 @@ class _Errand:
         terminal.complain(f"job {job.id}: {job.pictures} pictures are accepted")
 
     def fetched(self, job: "Job", here: int) -> None:
-        """The job is so far, and so many results are here."""
+        """The job has come so far, and so many results are here."""
         self._in_trouble = False
         self._show("translating", job.done + job.failed, job.pictures, _note(job))
         self._show("fetching", here + job.failed, job.pictures)
@@ -121,44 +103,43 @@ class _Errand:
         self._last[what] = done, total
 
     def trouble(self, error: "ClientError", pause: float) -> None:
-        """The service can't be had at the moment."""
+        """The service can't be reached at the moment."""
         if not self._in_trouble:
             terminal.complain(f"recast: {error}; trying again for {_PATIENCE_S / 60:.0f} minutes")
         self._in_trouble = True
 
     def way_back(self) -> str:
-        """What to do if this ends now."""
-        if self._job is None:
+        """What to do if the command ends now; where the answer to the submission is missing, it asks the service."""
+        from service.client import Client, ClientError
+
+        if self._job is None and self._all_sent:
+            with suppress(ClientError), Client(self._url, self._key, patience=_FIRST_CONTACT_S) as client:
+                found = client.find(self.idempotency_key)
+                self._job = found.id if found else None
+        if self._job is not None:
+            return f"the job goes on, and this comes back to it: {shlex.join([*self._back, self._job])}"
+        if not self._all_sent:
             return "nothing was accepted"
-        return f"the job goes on, and this comes back to it: {shlex.join([*self._back, self._job])}"
+        ask = ["curl", f"{self._url.rstrip('/')}/jobs?idempotency_key={self.idempotency_key}"]
+        return f"the job may have been accepted, and this shows it if so: {shlex.join(ask)}"
 
 
 @contextmanager
-def _in_one_line(errand: _Errand) -> Iterator[_Errand]:
+def _in_one_line(run: _Submission) -> Iterator[_Submission]:
     """Ends the command with a line where the block fails or is interrupted."""
     from service.client import InputError, Problem, Unreachable
 
     try:
-        yield errand
+        yield run
     except (InputError, Problem) as error:
         terminal.complain(f"recast: {error}")
         raise typer.Exit(2) from None
     except (Unreachable, OSError) as error:
-        terminal.complain(f"recast: {error}; {errand.way_back()}")
+        terminal.complain(f"recast: {error}; {run.way_back()}")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        terminal.complain(f"recast: stopped; {errand.way_back()}")
+        terminal.complain(f"recast: stopped; {run.way_back()}")
         raise typer.Exit(130) from None
-
-
-def _pictures(inputs: list[Path] | None, domains: str | None, job: str | None) -> dict[str, Path]:
-    from service.client import InputError, gather
-
-    if job is not None and (inputs or domains is not None):
-        raise InputError("--job goes on with what was sent before: leave IN and --domains out")
-    if job is None and domains is None:
-        raise InputError("--domains says what to ask for, as in --domains blond,smiling")
-    return gather(inputs or ()) if job is None else {}
 
 
 def _note(job: "Job") -> str:
@@ -174,8 +155,8 @@ def _note(job: "Job") -> str:
     return ", ".join(said)
 
 
-def _told(fetched: "Fetched") -> bool:
-    """Says what has become of the pictures; whether all is well."""
+def _summed_up(fetched: "Fetched") -> bool:
+    """Prints every failure and the result; whether all pictures are translated."""
     job = fetched.job
     for failure in fetched.failures:
         terminal.complain(f"{failure.name}: {failure.reason}")

@@ -1,4 +1,4 @@
-"""Puts the service together from the parts it is handed; nothing is global, and whoever built the parts closes them."""
+"""Puts the service together from the parts it is handed; nothing is global, and wiring closes the parts."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from starlette.staticfiles import StaticFiles
 
 from models.bundle.store import Store
 from service import problems, security
+from service.dependencies import Jobs
 from service.envelope import BodyLimit, Envelope, Head
-from service.parts import Jobs
+from service.observer import Observer
 from service.routes import jobs as job_routes
 from service.routes import models, operations, page, translate
 from service.settings import ServiceSettings
 from service.uploads import MULTIPART_OVERHEAD
-from service.watch import Watch
 from worker.exposition import Registry
 from worker.pipeline import Pipeline
 from worker.translator import Translator
@@ -26,9 +26,9 @@ DESCRIPTION = """A picture and the names of target domains go in, the translated
 Every error is `application/problem+json` (RFC 9457) with a stable `code`, and the `request_id` that the log has."""
 _TAGS = [
     {"name": "translate", "description": "Pictures in, pictures out."},
-    {"name": "jobs", "description": "Many pictures at once, while nobody waits."},
+    {"name": "jobs", "description": "Many pictures at once, in the background."},
     {"name": "models", "description": "What can be asked for."},
-    {"name": "operations", "description": "For whoever runs it."},
+    {"name": "operations", "description": "For operators."},
 ]
 
 
@@ -50,10 +50,10 @@ def create_app(
     store: Store,
     translator: Translator,
     jobs: Jobs,
-    watch: Watch | None = None,
+    observer: Observer | None = None,
 ) -> FastAPI:
-    """The ASGI application over these parts; it neither starts nor closes any of them. `watch`, if not its own."""
-    watch = watch or Watch(Registry())
+    """The ASGI application over these parts, which it neither starts nor closes; it may have an observer of its own."""
+    observer = observer or Observer(Registry())
     app = Service(
         title="Recast",
         summary="Image-to-image translation with GANs.",
@@ -62,9 +62,9 @@ def create_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=_TAGS,
         openapi_url="/openapi.json" if settings.docs else None,
-        docs_url=None,
+        docs_url=None,  # the framework's pages load scripts from elsewhere; ours are in page/
         redoc_url=None,
-        redirect_slashes=False,
+        redirect_slashes=False,  # a redirected upload would be sent twice
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.settings = settings
@@ -72,26 +72,23 @@ def create_app(
     app.state.store = store
     app.state.translator = translator
     app.state.jobs = jobs
-    app.state.registry = watch.registry
+    app.state.registry = observer.registry
     app.state.guard = security.Guard(settings)
     problems.install(app)
-    _add_routes(app, settings)
-    # The last one added is the outermost.
-    limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
-    app.add_middleware(BodyLimit, paths=limits)
-    app.add_middleware(Head)
-    app.add_middleware(Envelope, watch=watch)
-    return app
-
-
-def _add_routes(app: FastAPI, settings: ServiceSettings) -> None:
     always = problems.responses("internal-error")
     app.include_router(page.router)
     app.mount("/page", StaticFiles(directory=page.FOLDER))
     if settings.docs:
         app.include_router(page.docs)
+    # With keys, OpenAPI says that they are needed; without, it must not.
     door = security.with_key if settings.keys else security.anybody
-    codes = [*(["unauthorized"] if settings.keys else []), *(["rate-limited"] if settings.rate else [])]
+    codes = ["unauthorized"] * bool(settings.keys) + ["rate-limited"] * bool(settings.rate)
     for router in (translate.router, job_routes.router, models.router):
         app.include_router(router, dependencies=[Depends(door)], responses=always | problems.responses(*codes))
     app.include_router(operations.router, responses=always)
+    # The last one added is the outermost.
+    limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
+    app.add_middleware(BodyLimit, paths=limits)
+    app.add_middleware(Head)
+    app.add_middleware(Envelope, observer=observer)
+    return app

@@ -1,16 +1,42 @@
 """What the routes are handed: the parts that `create_app` was given, and the moment when a request's time is up."""
 
+import asyncio
 import time
-from typing import Annotated
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
 from models.bundle.store import Store
-from service.parts import Jobs
 from service.settings import ServiceSettings
+from worker.errors import TimedOut
 from worker.exposition import Registry
+from worker.jobs.board import Board
+from worker.jobs.intake import Intake
+from worker.jobs.roots import Roots
+from worker.jobs.runner import Runner
+from worker.jobs.webhooks import Courier
 from worker.pipeline import Pipeline
+from worker.settings import JobSettings
+from worker.storage import Storage
 from worker.translator import Translator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The parts that jobs are made of, each knowing only those before it; wiring starts and closes them."""
+
+    settings: JobSettings
+    storage: Storage
+    roots: Roots
+    intake: Intake
+    board: Board
+    runner: Runner
+    courier: Courier
 
 
 async def settings(request: Request) -> ServiceSettings:
@@ -32,7 +58,7 @@ async def store(request: Request) -> Store:
 
 
 async def translator(request: Request) -> Translator:
-    """The door to inference; asked here only whether it is ready."""
+    """Inference; the routes only ask whether it is ready."""
     found: Translator = request.app.state.translator
     return found
 
@@ -61,3 +87,43 @@ TranslatorPart = Annotated[Translator, Depends(translator)]
 JobsPart = Annotated[Jobs, Depends(jobs)]
 RegistryPart = Annotated[Registry, Depends(registry)]
 Deadline = Annotated[float, Depends(deadline)]
+
+
+async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: float) -> T:
+    """The result of `work`, if it comes before `deadline` (`time.monotonic()`) and the client is there to take it.
+
+    The request's body must have been read: what comes after it can only be the hang-up.
+
+    Raises:
+        TimedOut: the deadline passed.
+        ClientDisconnect: the client hung up.
+    """
+    working = asyncio.ensure_future(work)
+
+    async def hang_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+
+    gone = asyncio.ensure_future(hang_up())
+    try:
+        await asyncio.wait((working, gone), timeout=left(deadline), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientDisconnect if gone.done() else late()
+    finally:
+        working.cancel()
+        gone.cancel()
+        # Cancelled tasks are awaited, else they would outlive the request and log errors that nobody retrieves.
+        await asyncio.gather(working, gone, return_exceptions=True)
+
+
+def left(deadline: float) -> float:
+    """Seconds until a deadline of `time.monotonic()`, at least 0."""
+    return max(0.0, deadline - time.monotonic())
+
+
+def late() -> TimedOut:
+    """The error of a deadline that passed."""
+    return TimedOut(
+        "the deadline passed before the picture was ready, and the work is dropped; ask again when there is less to do"
+    )

@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import answer, unexpected
-from service.watch import Watch
+from service.observer import Observer
+from service.problems import respond, unexpected
 from worker.errors import RecastError, TimedOut, TooLarge
 
 PAGE_POLICY = (
@@ -33,7 +33,7 @@ SMALL_BODY = 1 << 20
 READ_ON = 16 << 20
 """Bytes of a body that is refused before it was read, beyond which the connection is closed instead of reading it.
 
-Not every client hears an answer that comes while it still sends, so what is shorter is read, and dropped.
+Not every client reads an answer that comes while it still sends, so a shorter rest is read and dropped.
 """
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
@@ -41,16 +41,17 @@ _log = logging.getLogger(__name__)
 
 
 class Envelope:
-    """Names every request, adds the security headers, and turns what nobody else caught into a problem."""
+    """Gives every request an id, adds the security headers, and turns uncaught errors into problems."""
 
-    def __init__(self, app: ASGIApp, watch: Watch) -> None:
-        self.app, self.watch = app, watch
+    def __init__(self, app: ASGIApp, observer: Observer) -> None:
+        self.app, self.observer = app, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request; other scopes pass through untouched."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        offered = Headers(scope=scope).get("x-request-id", "")
+        request_id = offered if _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
         inner: Scope = {**scope, "state": {**scope.get("state", {}), "request_id": request_id}}
         whole = False
 
@@ -64,29 +65,29 @@ class Envelope:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 headers = MutableHeaders(scope=message)
-                _complete(headers, request_id)
+                _add_headers(headers, request_id)
                 if message["status"] >= 400 and not whole and _content_length(scope) > READ_ON:
                     headers["Connection"] = "close"
             await send(message)
 
-        with self.watch.request(inner) as exchange:
+        with self.observer.request(inner) as exchange:
             try:
                 await self.app(inner, watched, send_with_headers)
             except ClientDisconnect:
                 _log.info("request %s: the client hung up", request_id)
             except Exception as error:
-                response = _last_resort(error, request_id)
+                response = _problem(error, request_id)
                 if exchange.status is not None:
                     # The status line is out: only a broken connection can still tell the client.
                     raise
                 if isinstance(error, (TooLarge, TimedOut)) and not whole:
-                    # Too long or too slow: nobody reads the rest.
+                    # Too long or too slow: the rest is not read.
                     response.headers["Connection"] = "close"
                 await response(inner, receive, send_with_headers)
 
 
 class Head:
-    """Answers HEAD with the head of what GET answers, and ends there: a body would be made for nobody, without end."""
+    """Answers HEAD with the head of what GET answers, and ends there: some bodies, such as events, have no end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -106,11 +107,11 @@ class Head:
             with suppress(_HeadSent):
                 await self.app(inner, receive, send_head)
         finally:
-            scope.update({name: inner[name] for name in ("route", "root_path") if name in inner})  # for whoever counts
+            scope.update({name: inner[name] for name in ("route", "root_path") if name in inner})
 
 
 class _HeadSent(Exception):
-    """Ends the making of an answer of which nobody wants the rest."""
+    """Stops an answer whose head is sent."""
 
 
 class BodyLimit:
@@ -137,7 +138,7 @@ class BodyLimit:
 
         async def counted() -> Message:
             nonlocal received
-            # Only now, when somebody asks for the body: a request without a key is told of the key first.
+            # Only when the body is read: a request without a key must get its 401 first.
             _check(declared, limit)
             message = await receive()
             received += len(message.get("body", b""))
@@ -148,11 +149,7 @@ class BodyLimit:
         await self.app(scope, counted, send)
 
 
-def _request_id(offered: str | None) -> str:
-    return offered if offered and _REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
-
-
-def _complete(headers: MutableHeaders, request_id: str) -> None:
+def _add_headers(headers: MutableHeaders, request_id: str) -> None:
     headers["X-Request-Id"] = request_id
     page = headers.get("content-type", "").startswith("text/html")
     headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else ANSWER_POLICY)
@@ -160,9 +157,9 @@ def _complete(headers: MutableHeaders, request_id: str) -> None:
         headers.setdefault(name, value)
 
 
-def _last_resort(error: Exception, request_id: str) -> Response:
+def _problem(error: Exception, request_id: str) -> Response:
     if isinstance(error, RecastError):
-        return answer(error, request_id)
+        return respond(error, request_id)
     _log.error("request %s failed", request_id, exc_info=error)
     return unexpected(request_id)
 

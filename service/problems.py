@@ -2,9 +2,10 @@
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
+from itertools import groupby
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
@@ -14,9 +15,56 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from worker.errors import InvalidParameter, RecastError, UnknownDomain, UnknownModelError
+from worker.errors import (
+    IdempotencyConflict,
+    InvalidDomains,
+    InvalidParameter,
+    NoFace,
+    NotReady,
+    Overloaded,
+    RecastError,
+    TimedOut,
+    TooLarge,
+    UnknownDomain,
+    UnknownJob,
+    UnknownModelError,
+    UnknownResult,
+    UnreadableImage,
+    UnsupportedMedia,
+)
+from worker.wish import explain
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class Unauthorized(RecastError):
+    """Keys are configured and none fits."""
+
+    code = "unauthorized"
+
+
+class RateLimited(RecastError):
+    """The client asked more often than configured; `retry_after` says in how many seconds it may ask again."""
+
+    code = "rate-limited"
+
+
+class NotFound(RecastError):
+    """Nothing lies under this path."""
+
+    code = "not-found"
+
+
+class MethodNotAllowed(RecastError):
+    """The path takes another method."""
+
+    code = "method-not-allowed"
+
+
+class InternalError(RecastError):
+    """An error without a code of its own."""
+
+    code = "internal-error"
 
 
 @dataclass(frozen=True)
@@ -29,27 +77,29 @@ class Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("unreadable-image", 400, "The picture can't be read"),
-    Kind("unauthorized", 401, "A key is needed"),
-    Kind("not-found", 404, "Nothing is here"),
-    Kind("unknown-model", 404, "No such model"),
-    Kind("unknown-job", 404, "No such job"),
-    Kind("unknown-result", 404, "No such result"),
-    Kind("method-not-allowed", 405, "This path takes another method"),
-    Kind("idempotency-conflict", 409, "The key was used for another request"),
-    Kind("too-large", 413, "More than is taken here"),
-    Kind("unsupported-media-type", 415, "Not a picture format that is read here"),
-    Kind("unknown-domain", 422, "No model knows this domain"),
-    Kind("invalid-domains", 422, "The domains can't be applied together"),
-    Kind("no-face", 422, "No face was found"),
-    Kind("invalid-parameter", 422, "A parameter is not as it should be"),
-    Kind("rate-limited", 429, "Too many requests"),
-    Kind("internal-error", 500, "Something went wrong here"),
-    Kind("overloaded", 503, "Too much to do at the moment"),
-    Kind("not-ready", 503, "Not ready to translate"),
-    Kind("timed-out", 504, "It took too long"),
+    Kind(UnreadableImage.code, 400, "The picture can't be read"),
+    Kind(Unauthorized.code, 401, "A key is needed"),
+    Kind(NotFound.code, 404, "Nothing is here"),
+    Kind(UnknownModelError.code, 404, "No such model"),
+    Kind(UnknownJob.code, 404, "No such job"),
+    Kind(UnknownResult.code, 404, "No such result"),
+    Kind(MethodNotAllowed.code, 405, "This path takes another method"),
+    Kind(IdempotencyConflict.code, 409, "The key was used for another request"),
+    Kind(TooLarge.code, 413, "More than is taken here"),
+    Kind(UnsupportedMedia.code, 415, "Not a picture format that is read here"),
+    Kind(UnknownDomain.code, 422, "No model knows this domain"),
+    Kind(InvalidDomains.code, 422, "The domains can't be applied together"),
+    Kind(NoFace.code, 422, "No face was found"),
+    Kind(InvalidParameter.code, 422, "A parameter is not as it should be"),
+    Kind(RateLimited.code, 429, "Too many requests"),
+    Kind(InternalError.code, 500, "Something went wrong here"),
+    Kind(Overloaded.code, 503, "Too much to do at the moment"),
+    Kind(NotReady.code, 503, "Not ready to translate"),
+    Kind(TimedOut.code, 504, "It took too long"),
 )
-_TITLES = {kind.code: kind.title for kind in KINDS}
+"""The one place where errors have statuses; an error is found by its code, which its subclasses share."""
+
+_BY_CODE = {kind.code: kind for kind in KINDS}
 
 
 class Problem(BaseModel):
@@ -73,28 +123,7 @@ class Problem(BaseModel):
     """The same as the header X-Request-Id."""
 
 
-class Unauthorized(RecastError):
-    """Keys are configured and none fits."""
-
-    code = "unauthorized"
-    status = 401
-
-
-class RateLimited(RecastError):
-    """The client asked more often than configured; `retry_after` says in how many seconds it may ask again."""
-
-    code = "rate-limited"
-    status = 429
-
-
-class NotFound(RecastError):
-    """Nothing lies under this path."""
-
-    code = "not-found"
-    status = 404
-
-
-def answer(error: RecastError, request_id: str, *, extra: Mapping[str, object] | None = None) -> JSONResponse:
+def respond(error: RecastError, request_id: str, *, extra: Mapping[str, object] | None = None) -> JSONResponse:
     """The response for one of our own errors; `extra` are further members of the problem."""
     headers = {}
     if error.retry_after is not None:
@@ -105,13 +134,13 @@ def answer(error: RecastError, request_id: str, *, extra: Mapping[str, object] |
         extra = {"known": list(error.known), "nearest": error.nearest, **(extra or {})}
     if isinstance(error, UnknownModelError):
         extra = {"known": list(error.known), **(extra or {})}
-    return _response(error.code, error.status, str(error), request_id, extra=extra, headers=headers)
+    return _response(error.code, _BY_CODE[error.code].status, str(error), request_id, extra=extra, headers=headers)
 
 
 def unexpected(request_id: str) -> JSONResponse:
-    """The blank answer to an error that nobody foresaw; the log has the rest under the same id."""
+    """The blank answer to an unforeseen error; the log has the rest under the same id."""
     detail = "the request could not be served; the log of the service has the reason under this request id"
-    return _response("internal-error", 500, detail, request_id)
+    return respond(InternalError(detail), request_id)
 
 
 def install(app: FastAPI) -> None:
@@ -133,45 +162,32 @@ def describe(schema: dict[str, Any]) -> None:
 
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
     """What OpenAPI says of the problems that a call may answer with; KeyError for a code that is not in the table."""
-    kinds = [kind for kind in KINDS if kind.code in codes]
-    if missing := set(codes) - {kind.code for kind in kinds}:
+    if missing := set(codes) - set(_BY_CODE):
         raise KeyError(f"no such problem code: {', '.join(sorted(missing))}")
-    statuses = {kind.status for kind in kinds}
-    return {status: _described([kind for kind in kinds if kind.status == status]) for status in sorted(statuses)}
-
-
-def _described(kinds: Sequence[Kind]) -> dict[str, Any]:
-    examples = {
-        kind.code: {
-            "summary": kind.title,
-            "value": {
-                "type": f"/docs#{kind.code}",
-                "title": kind.title,
-                "status": kind.status,
-                "detail": kind.title + ".",
-                "code": kind.code,
-                "request_id": "0b9c7e",
-            },
-        }
-        for kind in kinds
-    }
-    return {
-        "description": "; ".join(f"`{kind.code}`: {kind.title}" for kind in kinds),
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
-    }
+    described: dict[int | str, dict[str, Any]] = {}
+    for status, kinds in groupby((kind for kind in KINDS if kind.code in codes), key=lambda kind: kind.status):
+        examples, lines = {}, []
+        for kind in kinds:
+            members = _members(kind.code, kind.status, f"{kind.title}.", "0b9c7e")
+            examples[kind.code] = {"summary": kind.title, "value": members}
+            lines.append(f"`{kind.code}`: {kind.title}")
+        schema = {"$ref": "#/components/schemas/Problem"}
+        content = {MEDIA_TYPE: {"schema": schema, "examples": examples}}
+        described[status] = {"description": "; ".join(lines), "content": content}
+    return described
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     request_id: str = request.state.request_id
     if isinstance(error.__cause__, RecastError):
-        # The framework wraps whatever goes wrong while it reads a body; ours says more.
-        return answer(error.__cause__, request_id)
+        # The framework wraps what goes wrong while it reads a body; our own error says more.
+        return respond(error.__cause__, request_id)
     if error.status_code == 404:
-        return answer(NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists every call"), request_id)
+        return respond(NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists every call"), request_id)
     if error.status_code == 405:
         detail = f"{request.url.path[:200]} does not take {request.method}"
-        return _response("method-not-allowed", 405, detail, request_id, headers=error.headers)
+        return _response(MethodNotAllowed.code, 405, detail, request_id, headers=error.headers)
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     return _response(code, error.status_code, str(error.detail), request_id, headers=error.headers)
 
@@ -191,25 +207,35 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     elif first["type"] == "missing":
         message = f"the parameter {name!r} is required"
     else:
-        value = str(first["input"])[:100]
-        message = f"the parameter {name!r} is {value!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
-        extra |= {"value": value, "allowed": known.get(name)}
-    return answer(InvalidParameter(message), request_id=request.state.request_id, extra=extra)
+        message = explain(first)
+        extra |= {"value": str(first["input"])[:100], "allowed": known.get(name)}
+    return respond(InvalidParameter(message), request_id=request.state.request_id, extra=extra)
 
 
 def _parameters(request: Request) -> dict[str, object]:
     """What the published description allows for each parameter of the call: the values, or the bounds."""
     path = request.scope["route"].path_format
     operation = request.app.openapi()["paths"][path][request.method.lower()]
-    return {parameter["name"]: _allowed(parameter["schema"]) for parameter in operation.get("parameters", ())}
+    allowed: dict[str, object] = {}
+    for parameter in operation.get("parameters", ()):
+        schema = parameter["schema"]
+        bounds = {key: schema[key] for key in ("type", "minimum", "maximum") if key in schema}
+        # An optional parameter is described as any of its type and null.
+        enums = (option["enum"] for option in schema.get("anyOf", [schema]) if "enum" in option)
+        allowed[parameter["name"]] = next(enums, bounds)
+    return allowed
 
 
-def _allowed(schema: Mapping[str, Any]) -> object:
-    options = schema.get("anyOf", [schema])
-    for option in options:
-        if "enum" in option:
-            return option["enum"]
-    return {key: schema[key] for key in ("type", "minimum", "maximum") if key in schema}
+def _members(code: str, status: int, detail: str, request_id: str) -> dict[str, object]:
+    kind = _BY_CODE.get(code)
+    return {
+        "type": f"/docs#{code}",
+        "title": kind.title if kind else HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
 
 
 def _response(
@@ -221,19 +247,11 @@ def _response(
     extra: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    body = {
-        "type": f"/docs#{code}",
-        "title": _TITLES.get(code, HTTPStatus(status).phrase),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "request_id": request_id,
-        **(extra or {}),
-    }
-    return _Answer(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    body = _members(code, status, detail, request_id) | dict(extra or {})
+    return _ProblemResponse(body, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-class _Answer(JSONResponse):
+class _ProblemResponse(JSONResponse):
     """Leaves its code in the request's state, where it is counted."""
 
     def __init__(

@@ -1,45 +1,32 @@
-"""What goes in and out as parameters and JSON; the OpenAPI description is made from these classes."""
+"""What goes in and out as parameters and JSON, beside `worker.wish`; OpenAPI is made from these classes."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.bundle.manifest import Picture
+from worker.jobs.board import Status
 from worker.jobs.layout import State
+from worker.wish import Wish
 
 JOB_ID = "^[0-9a-z]{26}$"
 """What a job's id looks like."""
 
-
-class TranslateQuery(BaseModel):
-    """The query of POST /translate; a parameter that is not here is refused, since it is likely a misspelt one."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    domains: Annotated[list[str], Field(min_length=1, examples=[["blond,smiling"]])]
-    """Comma-separated `[-]name[:strength]`, or `*` for a contact sheet; may be repeated."""
-    model: Annotated[str, Field(min_length=1)] | None = None
-    """A bundle's `name` or `name@version`; by default the first that knows all the domains."""
-    strength: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] = 1.0
-    """Multiplies every term's strength."""
-    region: Literal["auto", "whole", "face"] = "auto"
-    """What is translated: the whole picture, each face in it by itself, or what the bundle asks for."""
-    size: Literal["original", "model"] = "original"
-    """The upload's own width and height, or the network's."""
-    format: Literal["jpeg", "png", "webp", "avif"] | None = None
-    """The answer's format; by default what `Accept` asks for, else that of the upload, else `png`."""
-    quality: Annotated[int, Field(ge=1, le=100)] = 90
-    """For lossy formats."""
+KEY = "^[!-~]{1,255}$"
+"""What an Idempotency-Key looks like."""
 
 
-class JobQuery(TranslateQuery):
-    """The query of POST /jobs: that of POST /translate, for every picture."""
+class JobQuery(Wish):
+    """The query of POST /jobs: that of POST /translate, for every picture, and a webhook."""
 
-    format: Literal["jpeg", "png", "webp", "avif"] | None = None
-    """The format of the results; by default each picture's own, where it can be written, else `png`."""
     webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    """An https address that is told, signed as in Standard Webhooks, when the job is over."""
+    """An https address that is called, signed as in Standard Webhooks, when the job is over."""
+
+    @property
+    def wish(self) -> Wish:
+        """What is asked of every picture."""
+        return Wish(**self.model_dump(exclude={"webhook"}))
 
 
 class JobsQuery(BaseModel):
@@ -51,6 +38,8 @@ class JobsQuery(BaseModel):
     """Jobs in one answer, at most."""
     before: Annotated[str, Field(pattern=JOB_ID)] | None = None
     """The `next` of the answer before: only the jobs that come after this one."""
+    idempotency_key: Annotated[str, Field(pattern=KEY)] | None = None
+    """Only the job that this Idempotency-Key has started, if any; for a client that lost the answer to POST /jobs."""
 
 
 class JobPicturesQuery(BaseModel):
@@ -211,7 +200,7 @@ class JobSummary(Out):
     done: int
     """Of these, translated."""
     failed: int
-    """Of these, not to be translated."""
+    """Of these, failed."""
     position: int | None
     """Jobs that come before it, while it is queued."""
     rate: float | None
@@ -224,6 +213,29 @@ class JobSummary(Out):
     """The bundle as `name@version`; none where several take part."""
     links: JobLinks
     """Where to go from here."""
+
+    @classmethod
+    def of(cls, status: Status, root: str = "") -> "JobSummary":
+        """A job at one moment; `root` is the path that the service is mounted at, as in ASGI's root_path.
+
+        The same for a person who asks over HTTP, follows the events, or has a webhook called.
+        """
+        job, path = status.job, f"{root}/jobs/{status.job.id}"
+        return JobSummary(
+            id=job.id,
+            state=status.state,
+            created=datetime.fromtimestamp(job.created, UTC),
+            ended=None if status.ended_at is None else datetime.fromtimestamp(status.ended_at, UTC),
+            pictures=job.pictures,
+            done=status.done,
+            failed=status.failed,
+            position=status.position,
+            rate=status.rate,
+            seconds_left=status.seconds_left,
+            domains=job.wish.domains,
+            model=job.wish.model,
+            links=JobLinks(self=path, events=f"{path}/events", results=f"{path}/results"),
+        )
 
 
 class JobInfo(JobSummary):

@@ -1,4 +1,4 @@
-"""Who may ask, and how often; the page, health and the description tell nothing, so they are open to everybody."""
+"""Who may ask, and how often; the page, health and the description hold no secrets, so they are open to everybody."""
 
 import hmac
 import ipaddress
@@ -31,7 +31,7 @@ class Keys:
         return bool(self._keys)
 
     def find(self, offered: str | None) -> int | None:
-        """The place of the key that a header offers; compares with every key, so that time tells nothing."""
+        """The place of the key that a header offers; compares with every key, so that the time reveals nothing."""
         if offered is None:
             return None
         # Headers arrive as latin-1, whatever the client meant: back to the bytes that it sent.
@@ -75,10 +75,11 @@ class Guard:
             RateLimited: too many of them.
         """
         place = self._keys.find(key)
-        stranger = self._keys.needed and place is None
-        if self._rate and (stranger or request.method != "GET"):
+        refused = self._keys.needed and place is None
+        # What only reads is free, but guessing keys is not.
+        if self._rate and (refused or request.method != "GET"):
             self._rate.count(_network(request) if place is None else f"key {place}")
-        if stranger:
+        if refused:
             hint = "none was sent" if key is None else "the one that was sent does not fit"
             raise Unauthorized(f"a key is needed and {hint}; send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
 

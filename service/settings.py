@@ -1,4 +1,4 @@
-"""What the service can be told from outside; each field is an environment variable RECAST_NAME, or a line of `.env`."""
+"""The settings of the service; each field is an environment variable RECAST_NAME, or a line of `.env`."""
 
 from typing import Annotated
 

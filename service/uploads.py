@@ -1,6 +1,6 @@
-"""One picture out of a request's body, or a job's many; what the client says of name and type is not believed.
+"""Reads one picture, or a job's many, from a request's body; the client's word on name and type is not trusted.
 
-A picture alone is read whole. Of a job's pictures one at a time is in memory, and its ZIP lies on the disk.
+A single picture is read whole. Of a job, one picture at a time is in memory, and its ZIP lies on the disk.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import BinaryIO
 from fastapi import Request
 from pydantic import ValidationError
 
-from service.deadline import late, left
+from service.dependencies import late, left
 from service.envelope import SMALL_BODY
-from service.forms import Form, Part
+from service.multipart import Multipart, Part
 from service.schemas import JobFolders
 from worker.errors import InvalidParameter, TimedOut, TooLarge, UnreadableImage, UnsupportedMedia
 from worker.jobs.intake import Upload
@@ -75,9 +75,18 @@ async def picture(request: Request, *, deadline: float) -> bytes:
         UnreadableImage: the body is empty, or no multipart.
         ClientDisconnect: the client hung up.
     """
+    media_type = _media_type(request)
     try:
         async with asyncio.timeout(left(deadline)):
-            data = await _read(request)
+            if media_type == "multipart/form-data":
+                data = await _from_form(request)
+            elif media_type == "application/octet-stream" or media_type.startswith("image/"):
+                data = await request.body()
+            else:
+                raise UnsupportedMedia(
+                    f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the field "
+                    f"{FIELD!r}, or the bytes as image/* or application/octet-stream"
+                )
     except TimeoutError:
         raise late() from None
     if not data:
@@ -112,6 +121,7 @@ async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
         return JobFolders.model_validate_json(bytes(data))
     except ValidationError as error:
         first = error.errors()[0]
+        # Text that is no JSON has no place of its own.
         where = ".".join(map(str, first["loc"]))[:100] or "the JSON"
         raise InvalidParameter(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
@@ -130,10 +140,12 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
         ClientDisconnect: the client hung up.
     """
     fields: set[str] = set()
+    # The list of a ZIP's files is at its end, so it can't be read before it is whole.
     with TemporaryFile() as archive:
-        async for part in Form(request.headers["content-type"], _steady(request, idle_s)):
+        async for part in Multipart(request.headers["content-type"], _steady(request, idle_s)):
             name = _checked(part, fields)
             if part.field == IMAGES:
+                # One byte more than allowed shows that the picture is too long, and keeps the rest out of memory.
                 await upload.add(name, await part.read(max_bytes + 1))
             else:
                 await _spool(part, archive)
@@ -142,21 +154,9 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
             await upload.add_archive(archive)
 
 
-async def _read(request: Request) -> bytes:
-    media_type = _media_type(request)
-    if media_type == "multipart/form-data":
-        return await _from_form(request)
-    if media_type == "application/octet-stream" or media_type.startswith("image/"):
-        return await request.body()
-    raise UnsupportedMedia(
-        f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the field {FIELD!r}, "
-        "or the bytes as image/* or application/octet-stream"
-    )
-
-
 async def _from_form(request: Request) -> bytes:
     found: list[bytes] = []
-    async for part in Form(request.headers["content-type"], request.stream()):
+    async for part in Multipart(request.headers["content-type"], request.stream()):
         if part.field != FIELD:
             raise InvalidParameter(
                 f"the form field {part.field[:100]!r} is not known: the picture is {FIELD!r}, "
@@ -216,7 +216,7 @@ async def _spool(part: Part, file: BinaryIO) -> None:
         async for piece in part:
             pieces.append(piece)
             size += len(piece)
-            if size >= _SPOOLED:
+            if size >= _SPOOLED:  # a change of threads for each piece would take longer than writing it
                 await asyncio.to_thread(file.writelines, pieces)
                 pieces, size = [], 0
         await asyncio.to_thread(file.writelines, pieces)

@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from service.schemas import JobSummary
 from wiring.serving import Place, beside
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
-from worker.jobs.rounds import rounds
-from worker.jobs.runner import Runner
+from worker.jobs.runner import Local, Runner
 from worker.jobs.webhooks import Courier
 from worker.translator import Translator
 
@@ -38,12 +37,12 @@ async def alone(place: Place) -> AsyncIterator[tuple[Translator, Runner]]:
         observe=place.metrics.chunk,
         tracer=place.tracer,
     )
-    courier = Courier(place.storage, place.jobs, observe=place.metrics.webhook)
+    courier = Courier(place.storage, place.jobs, describe=JobSummary.of, observe=place.metrics.webhook)
     place.metrics.watch_library(library, place.store.snapshot)
     place.metrics.watch_depth(lambda: translator.depth)
     runner = Local(Board(place.storage), chunks, ended=partial(_tell, courier), at_once=CHUNKS_AT_ONCE)
     try:
-        async with beside(rounds(courier)):
+        async with beside(courier.rounds()):
             await runner.start()
             yield translator, runner
     finally:

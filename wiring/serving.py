@@ -11,9 +11,10 @@ from fastapi import FastAPI
 
 from models.bundle.store import Store
 from service.app import create_app
-from service.parts import Jobs
+from service.dependencies import Jobs
+from service.observer import Observer
+from service.schemas import JobSummary
 from service.settings import ServiceSettings
-from service.watch import Watch
 from worker.exposition import Registry
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
@@ -79,14 +80,14 @@ async def serve(
         translator, runner = await stack.enter_async_context(run(place))
         pipeline = place.pipeline(translator)
         stack.callback(pipeline.close)
-        courier = Courier(storage, jobs)
+        courier = Courier(storage, jobs, describe=JobSummary.of)
         stack.callback(courier.close)
         board = Board(storage)
         parts = Jobs(jobs, storage, roots, Intake(storage, roots, jobs, settings.limits()), board, runner, courier)
         await stack.enter_async_context(beside(Janitor(storage, jobs).run()))
         await stack.enter_async_context(beside(metrics.watch_jobs(board)))
-        watch = Watch(metrics.registry, tracer)
-        await _listen(settings, create_app(settings, pipeline, store, translator, parts, watch))
+        observer = Observer(metrics.registry, tracer)
+        await _listen(settings, create_app(settings, pipeline, store, translator, parts, observer))
 
 
 @asynccontextmanager

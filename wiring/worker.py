@@ -26,6 +26,7 @@ from celery.worker.consumer import Consumer
 from redis.asyncio import Redis
 
 from models.bundle.store import Store
+from service.schemas import JobSummary
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.engine.session import ProviderMissing, has_gpu
@@ -33,8 +34,8 @@ from worker.exposition import Registry
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.dispatch import Dispatch
+from worker.jobs.queued import Shift
 from worker.jobs.roots import Roots
-from worker.jobs.shift import Shift
 from worker.jobs.webhooks import Courier
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
@@ -130,7 +131,7 @@ def _parts(
     stack.callback(letterbox.close)
     pipeline = Pipeline(store, embedded.bulk, limits, threads=engine.threads, observe=metrics.picture, tracer=tracer)
     stack.callback(pipeline.close)
-    courier = Courier(storage, jobs, observe=metrics.webhook)
+    courier = Courier(storage, jobs, describe=JobSummary.of, observe=metrics.webhook)
     stack.callback(courier.close)
     chunks = Chunks(storage, roots, pipeline, at_once=PICTURES_AT_ONCE, observe=metrics.chunk, tracer=tracer)
     shift = Shift(name, client, post, Dispatch(Board(storage), client, post), chunks, courier)

@@ -1,4 +1,7 @@
-"""Domain expressions to label vectors (`blond,-smiling:0.5`); what a name means depends on the bundle picked."""
+"""Domain expressions (`blond,-smiling:0.5`): a wish becomes a plan, and the plan's steps label vectors.
+
+What a name means depends on the bundle that is picked.
+"""
 
 import difflib
 import re
@@ -13,47 +16,16 @@ from models.bundle.archive import Bundle
 from models.bundle.labels import columns_of, own_labels
 from models.bundle.manifest import Domain, Manifest, canonical
 from models.bundle.store import Snapshot
-
-STRONGEST = 2.0
-"""The largest strength of a term, the request's own strength multiplied in."""
+from worker.errors import InvalidDomains, UnknownDomain, UnknownModelError
+from worker.wish import STRONGEST, Wish
 
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
-_LONGEST_NAME = 64
-
-
-class DomainError(ValueError):
-    """A domain expression that cannot be carried out; `known` and `nearest` are set where a name is unknown."""
-
-    def __init__(
-        self,
-        code: Literal["unknown-domain", "invalid-domains"],
-        message: str,
-        *,
-        known: tuple[str, ...] = (),
-        nearest: str | None = None,
-    ) -> None:
-        """`message` is one sentence that may be shown to anybody."""
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.known = known
-        self.nearest = nearest
-
-
-class UnknownModel(ValueError):
-    """A model that the store does not hold, or that does not translate; `known` lists those that do."""
-
-    def __init__(self, model: str, known: tuple[str, ...]) -> None:
-        """`model` as the request gave it."""
-        super().__init__(
-            f"there is no model {_short(model)!r} that translates; there are: {', '.join(known) or 'none'}"
-        )
-        self.known = known
+_LONGEST_NAME = 64  # characters of a name that an error repeats
 
 
 @dataclass(frozen=True)
 class Term:
-    """One wish: `[-]name[:strength]`; `str()` gives it back in that form."""
+    """One domain that is asked for: `[-]name[:strength]`; `str()` gives it back in that form."""
 
     name: str
     negated: bool = False
@@ -85,32 +57,46 @@ class Plan:
 
 
 def parse(expressions: Sequence[str]) -> tuple[Term, ...] | Literal["*"]:
-    """The terms of repeated parameters and comma lists alike. Raises DomainError `invalid-domains` and nothing else."""
+    """The terms of repeated parameters and comma lists alike. Raises InvalidDomains and nothing else."""
     texts = [text.strip() for expression in expressions for text in expression.split(",")]
     if texts == ["*"]:
         return "*"
     if not any(texts):
-        raise _invalid("no domain is asked for; name at least one, such as domains=blond")
+        raise InvalidDomains("no domain is asked for; name at least one, such as domains=blond")
     terms = tuple(_term(text) for text in texts)
     _refuse_repeats(term.name for term in terms)
     return terms
 
 
-def plan(expressions: Sequence[str], snapshot: Snapshot, *, model: str | None = None, strength: float = 1.0) -> Plan:
-    """Which bundles carry out the expressions, in which order; `strength` (0..2) multiplies every term's.
+def plan(wish: Wish, snapshot: Snapshot) -> Plan:
+    """Which bundles carry out the wish, in which order.
 
-    Without `model`, the first-ranked bundle that knows all names; else several, in the order written.
-    Raises DomainError and UnknownModel.
+    Without `wish.model`, the first-ranked bundle that knows all names; else several, in the order written.
+    Raises InvalidDomains, UnknownDomain and UnknownModelError.
     """
-    _in_range(strength, "the request")
-    bundles = _candidates(snapshot, model)
-    terms = parse(expressions)
+    bundles = tuple(bundle for bundle in snapshot.bundles if bundle.manifest.task == "translate")
+    if wish.model is not None:
+        named = snapshot.get(wish.model)
+        if named not in bundles:
+            known = tuple(dict.fromkeys(bundle.name for bundle in bundles))
+            there = ", ".join(known) or "none"
+            message = f"there is no model {_short(wish.model)!r} that translates; there are: {there}"
+            raise UnknownModelError(message, known=known)
+        bundles = (named,)
+    terms = parse(wish.domains)
     if terms == "*":
-        return _sheet(bundles)
-    scaled = [Term(term.name, term.negated, _in_range(term.strength * strength, repr(str(term)))) for term in terms]
-    wishes = _assign(scaled, bundles)
-    _check_bundles(wishes)
-    return Plan(_steps(wishes))
+        if not bundles:
+            raise InvalidDomains("there is no model that translates, so no contact sheet can be made")
+        return Plan((Step(bundles[0], bundles[0].manifest.domains[0].graph, ()),), sheet=True)
+    scaled = [Term(term.name, term.negated, _in_range(term.strength * wish.strength, str(term))) for term in terms]
+    choices = _assign(scaled, bundles)
+    _check_bundles(choices)
+    return Plan(_steps(choices))
+
+
+def by_face(wish: Wish, bundle: Bundle) -> bool:
+    """Whether the bundle's part in the wish is done face by face."""
+    return (bundle.manifest.region if wish.region == "auto" else wish.region) == "face"
 
 
 def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
@@ -123,26 +109,36 @@ def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.f
     manifest = step.bundle.manifest
     vector = own_labels(manifest, probabilities)
     strongest = max((term.strength for term in step.terms), default=0.0)
-    resolved = [(_domain(manifest, term.name), term) for term in step.terms if term.strength > 0]
-    for columns, wanted in _by_unit(manifest, resolved):
-        target, strength = _target(columns, wanted, vector[columns], probabilities[columns])
+    # A unit is what changes together: the columns of a group, or the one column of an attribute.
+    units: dict[tuple[int, ...], dict[int, Term]] = {}
+    for term in step.terms:
+        domain = _domain(manifest, term.name)
+        if term.strength > 0 and domain.column is not None:
+            members = tuple(columns_of(manifest.groups[domain.group] if domain.group else (domain,)))
+            units.setdefault(members, {})[members.index(domain.column)] = term
+    for members, wanted in units.items():
+        columns = list(members)
+        target, strength = _target(wanted, vector[columns], probabilities[columns])
+        # The picture as a whole is moved by `strongest`, so a weaker term moves its labels by its share of that.
         vector[columns] += np.float32(strength / strongest) * (target - vector[columns])
-    return _with_mask(manifest, step, vector), strongest
+    if manifest.mask_columns:
+        vector[~covered(step)] = 0
+        asked = _masks(step)
+        mask = np.array([name in asked for name in manifest.mask_columns], np.float32)
+        vector = np.concatenate([vector, mask])
+    return vector, strongest
 
 
 def covered(step: Step) -> NDArray[np.bool_]:
-    """Which label columns [c] a step says anything of: of joint sets, those of the sets that it asks for."""
+    """Which label columns [c] a step sets: of sets that were trained jointly, those of the sets that it asks for."""
     manifest = step.bundle.manifest
     names = (manifest.find(name) for name in manifest.label_order)
     asked = _masks(step)
     return np.array([domain is not None and domain.mask in asked for domain in names], bool)
 
 
-Wish = tuple[Bundle, Domain, Term]
-
-
-def _invalid(message: str) -> DomainError:
-    return DomainError("invalid-domains", message)
+_Choice = tuple[Bundle, Domain, Term]
+"""Which bundle carries a term out, and as which of its domains."""
 
 
 def _short(text: str) -> str:
@@ -154,17 +150,17 @@ def _term(text: str) -> Term:
     written, colon, number = text.removeprefix("-").partition(":")
     name = canonical(written)
     if not name or "*" in name or (negated and written.strip().startswith("-")):
-        raise _invalid(f"{_short(text)!r} is not of the form [-]name[:strength]; '*' stands alone")
+        raise InvalidDomains(f"{_short(text)!r} is not of the form [-]name[:strength]; '*' stands alone")
     if not colon:
         return Term(name, negated)
     if not _NUMBER.fullmatch(number.strip()):
-        raise _invalid(f"the strength of {_short(text)!r} must be a number from 0 to {STRONGEST:g}")
-    return Term(name, negated, _in_range(float(number), repr(text)))
+        raise InvalidDomains(f"the strength of {_short(text)!r} must be a number from 0 to {STRONGEST:g}")
+    return Term(name, negated, _in_range(float(number), text))
 
 
-def _in_range(strength: float, what: str) -> float:
+def _in_range(strength: float, text: str) -> float:
     if not 0 <= strength <= STRONGEST:
-        raise _invalid(f"{_short(what)} has a strength of {strength:g}; it must lie from 0 to {STRONGEST:g}")
+        raise InvalidDomains(f"{_short(text)!r} has a strength of {strength:g}; it must lie from 0 to {STRONGEST:g}")
     return strength
 
 
@@ -172,83 +168,64 @@ def _refuse_repeats(names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise _invalid(f"{_short(name)!r} is asked for twice; name each domain once")
+            raise InvalidDomains(f"{_short(name)!r} is asked for twice; name each domain once")
         seen.add(name)
 
 
-def _candidates(snapshot: Snapshot, model: str | None) -> tuple[Bundle, ...]:
-    translating = tuple(bundle for bundle in snapshot.bundles if bundle.manifest.task == "translate")
-    if model is None:
-        return translating
-    bundle = snapshot.get(model)
-    if bundle not in translating:
-        raise UnknownModel(model, tuple(dict.fromkeys(bundle.name for bundle in translating)))
-    return (bundle,)
-
-
-def _sheet(bundles: Sequence[Bundle]) -> Plan:
-    if not bundles:
-        raise _invalid("there is no model that translates, so no contact sheet can be made")
-    return Plan((Step(bundles[0], bundles[0].manifest.domains[0].graph, ()),), sheet=True)
-
-
-def _assign(terms: Sequence[Term], bundles: Sequence[Bundle]) -> list[Wish]:
+def _assign(terms: Sequence[Term], bundles: Sequence[Bundle]) -> list[_Choice]:
     knowing = [[bundle for bundle in bundles if bundle.manifest.find(term.name)] for term in terms]
     for term, able in zip(terms, knowing, strict=True):
         if not able:
-            raise _unknown(term.name, bundles)
+            domains = [domain for bundle in bundles for domain in bundle.manifest.domains]
+            spellings = {spelling: domain.name for domain in domains for spelling in domain.spellings}
+            # Cut off, since the comparison takes quadratic time and the name may be as long as a URL.
+            close = difflib.get_close_matches(term.name[:_LONGEST_NAME], spellings, n=1)
+            nearest = spellings[close[0]] if close else None
+            known = tuple(dict.fromkeys(domain.name for domain in domains))
+            hint = f"; did you mean {nearest!r}?" if nearest else "."
+            message = f"there is no domain {_short(term.name)!r}{hint} Known: {', '.join(known) or 'none'}"
+            raise UnknownDomain(message, known=known, nearest=nearest)
     alone = next((bundle for bundle in knowing[0] if all(bundle in able for able in knowing)), None)
-    wishes: list[Wish] = []
+    choices: list[_Choice] = []
     for term, able in zip(terms, knowing, strict=True):
-        former = wishes[-1][0] if wishes else None
+        former = choices[-1][0] if choices else None
+        # Staying with the last bundle may save a pass: every pass takes time and some sharpness.
         bundle = alone or (former if former in able else None) or able[0]
         domain = _domain(bundle.manifest, term.name)
-        wishes.append((bundle, domain, Term(domain.name, term.negated, term.strength)))
-    return wishes
-
-
-def _unknown(name: str, bundles: Sequence[Bundle]) -> DomainError:
-    domains = [domain for bundle in bundles for domain in bundle.manifest.domains]
-    spellings = {spelling: domain.name for domain in domains for spelling in domain.spellings}
-    close = difflib.get_close_matches(name[:_LONGEST_NAME], spellings, n=1)
-    nearest = spellings[close[0]] if close else None
-    known = tuple(dict.fromkeys(domain.name for domain in domains))
-    hint = f"; did you mean {nearest!r}?" if nearest else "."
-    message = f"there is no domain {_short(name)!r}{hint} Known: {', '.join(known) or 'none'}"
-    return DomainError("unknown-domain", message, known=known, nearest=nearest)
+        choices.append((bundle, domain, Term(domain.name, term.negated, term.strength)))
+    return choices
 
 
 def _domain(manifest: Manifest, name: str) -> Domain:
     domain = manifest.find(name)
     if domain is None:
-        raise _invalid(f"{manifest.ref} has no domain {_short(name)!r}")
+        raise InvalidDomains(f"{manifest.ref} has no domain {_short(name)!r}")
     return domain
 
 
-def _check_bundles(wishes: Sequence[Wish]) -> None:
-    for bundle in dict.fromkeys(bundle for bundle, _, _ in wishes):
-        own = [(domain, term) for other, domain, term in wishes if other == bundle]
+def _check_bundles(choices: Sequence[_Choice]) -> None:
+    for bundle in dict.fromkeys(bundle for bundle, _, _ in choices):
+        own = [(domain, term) for other, domain, term in choices if other == bundle]
         _refuse_repeats(domain.name for domain, _ in own)
         for domain, term in own:
             if term.negated and domain.column is None:
-                raise _invalid(f"{bundle.ref} cannot take {domain.name!r} away; ask for it without '-'")
+                raise InvalidDomains(f"{bundle.ref} cannot take {domain.name!r} away; ask for it without '-'")
         for group, members in bundle.manifest.groups.items():
-            _check_group(group, members, [(domain, term) for domain, term in own if domain.group == group])
+            wanted = [(domain, term) for domain, term in own if domain.group == group]
+            positive = [domain.name for domain, term in wanted if not term.negated]
+            if len(positive) > 1:
+                raise InvalidDomains(
+                    f"{positive[0]!r} and {positive[1]!r} exclude each other (group {group!r}); choose one"
+                )
+            if not positive and len(wanted) == len(members):
+                raise InvalidDomains(f"all of group {group!r} are taken away; leave at least one of them")
 
 
-def _check_group(group: str, members: Sequence[Domain], wanted: Sequence[tuple[Domain, Term]]) -> None:
-    positive = [domain.name for domain, term in wanted if not term.negated]
-    if len(positive) > 1:
-        raise _invalid(f"{positive[0]!r} and {positive[1]!r} exclude each other (group {group!r}); choose one")
-    if not positive and len(wanted) == len(members):
-        raise _invalid(f"all of group {group!r} are taken away; leave at least one of them")
-
-
-def _steps(wishes: Sequence[Wish]) -> tuple[Step, ...]:
+def _steps(choices: Sequence[_Choice]) -> tuple[Step, ...]:
     steps: list[Step] = []
     kinds: list[tuple[Bundle, str, str | None]] = []
-    begin = 0  # of the steps of the graph that ran last; they differ in their mask, and each takes all its terms
-    for bundle, domain, term in wishes:
+    begin = 0  # the first step of the graph that ran last; its steps differ in their mask, and each takes all its terms
+    for bundle, domain, term in choices:
         kind = (bundle, domain.graph, domain.mask)
         if kinds and kinds[-1][:2] != kind[:2]:
             begin = len(steps)
@@ -261,20 +238,10 @@ def _steps(wishes: Sequence[Wish]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _by_unit(manifest: Manifest, resolved: Sequence[tuple[Domain, Term]]) -> list[tuple[list[int], dict[int, Term]]]:
-    # A unit is what changes together: the columns of a group, or the one column of an attribute.
-    units: dict[tuple[int, ...], dict[int, Term]] = {}
-    for domain, term in resolved:
-        if domain.column is not None:
-            members = manifest.groups[domain.group] if domain.group else (domain,)
-            columns = columns_of(members)
-            units.setdefault(tuple(columns), {})[columns.index(domain.column)] = term
-    return [(list(columns), wanted) for columns, wanted in units.items()]
-
-
 def _target(
-    columns: list[int], wanted: dict[int, Term], own: NDArray[np.float32], likely: NDArray[np.float32]
+    wanted: dict[int, Term], own: NDArray[np.float32], likely: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], float]:
+    """The labels of a unit at full strength, and that strength; `wanted` has terms by their place in the unit."""
     target = own.copy()
     for place, term in wanted.items():
         if not term.negated:
@@ -282,18 +249,11 @@ def _target(
             target[place] = 1
             return target, term.strength
     target[list(wanted)] = 0
-    if len(columns) > 1 and not target.any():
-        left = [place for place in range(len(columns)) if place not in wanted]
+    if len(target) > 1 and not target.any():
+        # Of a group one must hold, so the likeliest of those that were not taken away does.
+        left = [place for place in range(len(target)) if place not in wanted]
         target[max(left, key=lambda place: float(likely[place]))] = 1
     return target, max(term.strength for term in wanted.values())
-
-
-def _with_mask(manifest: Manifest, step: Step, vector: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not manifest.mask_columns:
-        return vector
-    vector[~covered(step)] = 0
-    asked = _masks(step)
-    return np.concatenate([vector, np.array([name in asked for name in manifest.mask_columns], np.float32)])
 
 
 def _masks(step: Step) -> set[str | None]:

@@ -1,21 +1,22 @@
-"""What can go wrong for whoever sends a picture; each text goes out to strangers as it is: no path, no host in it.
+"""What can go wrong for a person who sends a picture; each text is shown as it is, so no path and no host is in it.
 
-RecastError ─┬─ UnreadableImage    400  unreadable-image        truncated, corrupt, or not what it says it is
-             ├─ UnknownModelError  404  unknown-model           no bundle of that name
-             ├─ UnknownJob         404  unknown-job             no job of that id, or no longer
-             ├─ UnknownResult      404  unknown-result          the job has no such output, or not yet
-             ├─ IdempotencyConflict 409 idempotency-conflict    the same key came with another request
-             ├─ TooLarge           413  too-large               more bytes, pixels or frames than configured
-             ├─ UnsupportedMedia   415  unsupported-media-type  not a picture format that is read here
-             ├─ UnknownDomain      422  unknown-domain          no bundle knows the name
-             ├─ InvalidDomains     422  invalid-domains         the expression contradicts itself or is no expression
-             ├─ NoFace             422  no-face                 a face was asked for and none was found
-             ├─ InvalidParameter   422  invalid-parameter       any other parameter
-             ├─ Overloaded         503  overloaded              the queue is full; retry_after says when to come back
-             ├─ NotReady           503  not-ready               no bundle can translate yet
-             └─ TimedOut           504  timed-out               the deadline passed; the work is dropped
+RecastError ─┬─ UnreadableImage      unreadable-image        truncated, corrupt, or not what it says it is
+             ├─ UnknownModelError    unknown-model           no bundle has that name
+             ├─ UnknownJob           unknown-job             no job has that id, or no longer
+             ├─ UnknownResult        unknown-result          the job has no such output, or not yet
+             ├─ IdempotencyConflict  idempotency-conflict    the same key came with another request
+             ├─ TooLarge             too-large               more bytes, pixels or frames than configured
+             ├─ UnsupportedMedia     unsupported-media-type  not a picture format that is read here
+             ├─ UnknownDomain        unknown-domain          no bundle knows the name
+             ├─ InvalidDomains       invalid-domains         the expression contradicts itself or is no expression
+             ├─ NoFace               no-face                 a face was asked for and none was found
+             ├─ InvalidParameter     invalid-parameter       any other parameter
+             ├─ Overloaded           overloaded              the queue is full; retry_after says when to come back
+             ├─ NotReady             not-ready               no bundle can translate yet
+             └─ TimedOut             timed-out               the deadline passed; the work is dropped
 
-EngineError is none of them: a model failed, which is nobody's fault who sends a picture.
+EngineError is not one of them: a model failed, which is not the fault of the person who sends a picture. What these
+errors are over HTTP, service.problems knows.
 """
 
 from typing import ClassVar
@@ -25,7 +26,6 @@ class RecastError(Exception):
     """Any of the errors above; `str(error)` is a sentence that is safe to show, `retry_after` is in seconds."""
 
     code: ClassVar[str]
-    status: ClassVar[int]
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -36,14 +36,12 @@ class UnreadableImage(RecastError):
     """Truncated, corrupt, or not what it says it is."""
 
     code = "unreadable-image"
-    status = 400
 
 
 class UnknownModelError(RecastError):
     """No bundle has that name; `known` are those that do exist."""
 
     code = "unknown-model"
-    status = 404
 
     def __init__(self, message: str, *, known: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -54,42 +52,36 @@ class UnknownJob(RecastError):
     """No job has that id, or it is gone by now."""
 
     code = "unknown-job"
-    status = 404
 
 
 class UnknownResult(RecastError):
     """The job has no output of that name, or not yet."""
 
     code = "unknown-result"
-    status = 404
 
 
 class IdempotencyConflict(RecastError):
     """The same Idempotency-Key came with another request."""
 
     code = "idempotency-conflict"
-    status = 409
 
 
 class TooLarge(RecastError):
     """More bytes, pixels, frames or files than configured."""
 
     code = "too-large"
-    status = 413
 
 
 class UnsupportedMedia(RecastError):
     """Not a picture format that is read here."""
 
     code = "unsupported-media-type"
-    status = 415
 
 
 class UnknownDomain(RecastError):
     """No bundle knows the name; `known` are all names, `nearest` is the closest spelling among them."""
 
     code = "unknown-domain"
-    status = 422
 
     def __init__(self, message: str, *, known: tuple[str, ...] = (), nearest: str | None = None) -> None:
         super().__init__(message)
@@ -101,42 +93,36 @@ class InvalidDomains(RecastError):
     """The expression contradicts itself or is no expression."""
 
     code = "invalid-domains"
-    status = 422
 
 
 class NoFace(RecastError):
     """A face was asked for and none was found."""
 
     code = "no-face"
-    status = 422
 
 
 class InvalidParameter(RecastError):
     """Any other parameter that is out of its range or not possible here."""
 
     code = "invalid-parameter"
-    status = 422
 
 
 class Overloaded(RecastError):
     """The queue is full; `retry_after` is computed from its depth and the measured rate."""
 
     code = "overloaded"
-    status = 503
 
 
 class NotReady(RecastError):
     """No bundle can translate yet; the text says why."""
 
     code = "not-ready"
-    status = 503
 
 
 class TimedOut(RecastError):
     """The deadline passed; the work is dropped."""
 
     code = "timed-out"
-    status = 504
 
 
 class EngineError(Exception):

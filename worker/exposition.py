@@ -1,4 +1,7 @@
-"""One process's figures as Prometheus reads them: a registry, handed to those who count, and the text that it makes."""
+"""The Prometheus registry of a process, and its text.
+
+A module of its own because a service uses it, too, and must not import the engine, which worker.metrics does.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -8,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-"""What `Registry.text` is."""
+"""The media type of `Registry.text`."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """The buckets of every duration."""
@@ -25,13 +28,13 @@ class Registry(CollectorRegistry):
         ProcessCollector(registry=self)
 
     def collect(self) -> Iterable[Metric]:
-        """Every metric, without the moments at which its series began: one more series for each, which nobody reads."""
+        """Every metric, without the `_created` series: one for each other series, with no use."""
         for metric in super().collect():
             metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
             yield metric
 
     def show(self, name: str, text: str, labels: Sequence[str], values: Callable[[], Values]) -> None:
-        """Adds a gauge whose values are asked for whenever the text is made, in the thread that makes it."""
+        """Adds a gauge whose values are read whenever the text is made, in the thread that makes it."""
         self.register(_Reading(name, text, labels, values))
 
     def text(self) -> bytes:
@@ -44,7 +47,7 @@ class _Reading(Collector):
         self._name, self._text, self._labels, self._values = name, text, labels, values
 
     def describe(self) -> Iterable[Metric]:
-        """The gauge without values: nothing is asked for when it is added."""
+        """The gauge without values: nothing is read when it is added."""
         yield GaugeMetricFamily(self._name, self._text, labels=self._labels)
 
     def collect(self) -> Iterable[Metric]:

@@ -4,16 +4,17 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from models.bundle.store import Store
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.errors import EngineError, InvalidParameter, RecastError
-from worker.imaging.formats import FORMATS, Format, by_extension, by_name
-from worker.pipeline import Pipeline, Request
+from worker.imaging.formats import by_extension
+from worker.pipeline import Pipeline
 from worker.settings import EngineSettings, Limits
+from worker.wish import Wish
 
 _AT_ONCE = 8
 _PATIENCE_S = 600.0
@@ -54,17 +55,8 @@ def errands(inputs: Sequence[Path], out: Path) -> list[Errand]:
     return found
 
 
-def output_format(name: str | None) -> Format | None:
-    """The format of that name; None for none, which means the input's own. InvalidParameter when it isn't written."""
-    found = by_name(name) if name else None
-    if name and (found is None or not found.writes):
-        known = ", ".join(format.name for format in FORMATS if format.writes)
-        raise InvalidParameter(f"format {name!r} is not written here; choose one of {known}")
-    return found
-
-
 async def translate_files(
-    errands: Sequence[Errand], request: Request, store: Store, advance: Callable[[int], None]
+    errands: Sequence[Errand], wish: Wish, store: Store, advance: Callable[[int], None]
 ) -> list[Failure]:
     """Carries the errands out, some at a time, each output written atomically; `advance` is told how many are done.
 
@@ -81,7 +73,7 @@ async def translate_files(
         nonlocal done
         for errand in waiting:
             try:
-                await _carry_out(errand, request, pipeline)
+                await _carry_out(errand, wish, pipeline)
             except (RecastError, EngineError, OSError) as error:
                 if isinstance(error, RecastError) and error.code in _ALIKE:
                     raise
@@ -116,19 +108,15 @@ def _within(path: Path, out: Path) -> list[Errand]:
     return [Errand(file, out / file.relative_to(path).with_suffix("")) for file in files]
 
 
-async def _carry_out(errand: Errand, request: Request, pipeline: Pipeline) -> None:
+async def _carry_out(errand: Errand, wish: Wish, pipeline: Pipeline) -> None:
     content = await asyncio.to_thread(errand.source.read_bytes)
     wanted = by_extension(errand.target.suffix)
-    answer = await pipeline.translate(content, _asking(request, wanted), deadline=time.monotonic() + _PATIENCE_S)
+    if wanted and wish.format is None:
+        # The file's suffix says the format; the pipeline refuses one that is not written.
+        wish = wish.model_copy(update={"format": wanted.name})
+    answer = await pipeline.translate(content, wish, deadline=time.monotonic() + _PATIENCE_S)
     target = errand.target if wanted else errand.target.with_name(errand.target.name + answer.format.extensions[0])
     await asyncio.to_thread(_write, target, answer.data)
-
-
-def _asking(request: Request, wanted: Format | None) -> Request:
-    """The output file's suffix says the format where no format was asked for."""
-    if wanted is None or request.format is not None:
-        return request
-    return replace(request, format=wanted)
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How log lines look, and which request or job they are about: the task that works on one says so, once."""
+"""Log lines as text or JSON, with the request or job that they are about: its task sets the id once."""
 
 import json
 import logging
@@ -9,26 +9,26 @@ from datetime import UTC, datetime
 from typing import Literal
 
 OURS = ("models", "worker", "service", "wiring", "uvicorn")
-"""Loggers whose INFO is worth a line; of all others warnings are."""
+"""Loggers that log from INFO on; all others log from WARNING on."""
 
 IDS = ("request_id", "job_id")
 
 _about: ContextVar[Mapping[str, str]] = ContextVar("about")
 
 
-def bear(*, request_id: str | None = None, job_id: str | None = None) -> None:
-    """From here on the lines of this task bear these ids, too, and those of the tasks that it starts."""
+def set_ids(*, request_id: str | None = None, job_id: str | None = None) -> None:
+    """Adds these ids to the log lines of this task, from here on, and of the tasks that it starts."""
     named = {"request_id": request_id, "job_id": job_id}
     _about.set({**known(), **{name: value for name, value in named.items() if value}})
 
 
 def known() -> Mapping[str, str]:
-    """The ids of what is being worked on here: `request_id`, `job_id`."""
+    """The ids that this task has set: `request_id`, `job_id`."""
     return _about.get({})
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, and where known request_id, job_id, exception."""
+    """One JSON object a line: time (UTC), level, logger, message; request_id, job_id, exception if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
@@ -51,19 +51,19 @@ class TextLines(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line, without what is said of an exception."""
+        """The line, without the traceback."""
         ids = " ".join(f"{name}={value}" for name, value in _ids(record).items())
         return f"{super().formatMessage(record)}{f' [{ids}]' if ids else ''}"
 
 
 def _ids(record: logging.LogRecord) -> Mapping[str, str]:
-    """What the task bears, and what was given to this line alone as `extra`."""
+    """The task's ids, and those that were given to this line alone as `extra`."""
     own = {name: value for name in IDS if (value := getattr(record, name, None))}
     return {**known(), **own}
 
 
 def configure(form: Literal["text", "json"]) -> None:
-    """Has everything logged on standard error in this form, in place of what was configured before."""
+    """Logs everything to standard error in this form, instead of what was configured before."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,6 +1,6 @@
-"""What is counted and timed of pictures, batches and jobs, wherever they are done; docs/operations.md lists it.
+"""Metrics of pictures, batches and jobs, in any process; docs/operations.md lists them.
 
-Labels are few and known beforehand: stages, reasons, codes, and the bundles of the store; never what a user sent.
+Label values are few and known beforehand: stages, reasons, codes, and the store's bundles; never what a user sent.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from worker.jobs.board import Board
 from worker.jobs.layout import Delivery, Finished
 
 LOOK_S = 15.0
-"""Seconds between two looks into storage for the number of open jobs."""
+"""Seconds between two counts of the open jobs in storage."""
 
 _log = logging.getLogger(__name__)
 
 
 class Loaded(Protocol):
-    """What a Library says of itself."""
+    """The part of a Library that is shown."""
 
     @property
     def served(self) -> tuple[str, ...]:
-        """`name@version` of each bundle that can be translated with."""
+        """`name@version` of each bundle that can be used."""
 
     @property
     def refused(self) -> dict[str, str]:
@@ -40,29 +40,32 @@ class Loaded(Protocol):
 
 
 class Metrics:
-    """Hand its methods to those who take an `observe`; all but `watch_` are safe to call from any thread."""
+    """Its methods are passed as `observe`; all except `watch_...` may be called from any thread."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._stages = Histogram(
             "recast_stage_seconds",
-            "What each stage of a translated picture took, all calls of the device together.",
+            "Duration of each stage of a translated picture, all calls of the device together.",
             ["stage"],
             buckets=SECONDS,
             registry=registry,
         )
         self._batches = Counter(
-            "recast_batches", "Batches that were run, by why they left.", ["reason"], registry=registry
+            "recast_batches",
+            "Batches that were run, by the reason why they were closed.",
+            ["reason"],
+            registry=registry,
         )
         self._pictures = Histogram(
-            "recast_batch_pictures", "Pictures of a batch.", buckets=[2**n for n in range(9)], registry=registry
+            "recast_batch_pictures", "Pictures in a batch.", buckets=[2**n for n in range(9)], registry=registry
         )
         self._run = Histogram(
-            "recast_batch_seconds", "What a batch took on the device.", buckets=SECONDS, registry=registry
+            "recast_batch_seconds", "Duration of a batch on the device.", buckets=SECONDS, registry=registry
         )
         self._waited = Histogram(
             "recast_batch_wait_seconds",
-            "How long the oldest picture of a batch had waited.",
+            "Time that the oldest picture of a batch had waited.",
             buckets=SECONDS,
             registry=registry,
         )
@@ -70,12 +73,12 @@ class Metrics:
         self._chunks = Counter("recast_chunks", "Chunks of jobs that were finished here.", registry=registry)
         self._outcomes = Counter(
             "recast_job_pictures",
-            "Pictures of jobs that were finished here: done, or the code of what is wrong.",
+            "Pictures of jobs that were finished here: done, or the code of the error.",
             ["outcome"],
             registry=registry,
         )
         self._webhooks = Counter(
-            "recast_webhooks", "Attempts to deliver a webhook, by how they ended.", ["result"], registry=registry
+            "recast_webhooks", "Attempts to deliver a webhook, by their result.", ["result"], registry=registry
         )
         for reason in get_args(Reason):
             self._batches.labels(reason)
@@ -103,12 +106,12 @@ class Metrics:
             self._outcomes.labels(outcome.code or "done").inc()
 
     def webhook(self, delivery: Delivery) -> None:
-        """An attempt to deliver a webhook is over."""
+        """An attempt to deliver a webhook has ended."""
         delivered, dead = delivery.delivered_at is not None, delivery.dead_at is not None
         self._webhooks.labels("delivered" if delivered else "dead" if dead else "failed").inc()
 
     def watch_depth(self, depth: Callable[[], int]) -> None:
-        """Shows how many pictures are under way; the function is called whenever somebody looks."""
+        """Shows how many pictures are under way; the function is called at each scrape."""
         self._show(
             "recast_depth_pictures",
             "Pictures waiting and running; in a service with a broker, calls of its workers.",
@@ -116,7 +119,7 @@ class Metrics:
         )
 
     def watch_workers(self, workers: Callable[[], int]) -> None:
-        """Shows how many workers live."""
+        """Shows how many workers are alive."""
         self._show(
             "recast_workers",
             "Workers that a service with a broker has heard of within the last 10 seconds.",
@@ -134,7 +137,7 @@ class Metrics:
         self._watch_bundles(lambda: _states(library.served, [*library.refused, *_refused(snapshot())]))
 
     def watch_store(self, snapshot: Callable[[], Snapshot]) -> None:
-        """Shows which bundles a service knows whose workers serve them."""
+        """Shows which bundles a service knows; its workers serve them."""
         self._watch_bundles(lambda: _states([bundle.ref for bundle in snapshot().bundles], _refused(snapshot())))
 
     async def watch_jobs(self, board: Board) -> None:
@@ -142,7 +145,7 @@ class Metrics:
         count = math.nan
         self._show(
             "recast_jobs_open",
-            "Jobs in storage that are not over, the same in every service; NaN: storage does not answer.",
+            "Jobs in storage that have not ended, the same in every service; NaN: storage does not answer.",
             lambda: {(): count},
         )
         while True:

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent by OTLP over HTTP; needs the extra `otel`, so nothing imports it that does without.
+"""Traces by OpenTelemetry, sent by OTLP over HTTP; needs the extra `otel`, so it is imported only if traces are wanted.
 
 OpenTelemetry reads its own variables: OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER, OTEL_RESOURCE_ATTRIBUTES.
 """
@@ -19,18 +19,18 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from worker.tracing import Attributes, Kind, Span, Tracer
 
 CLOSE_S = 5.0
-"""Seconds that the last spans have to be sent in."""
+"""Seconds within which the last spans must be sent."""
 
 _KINDS = {"internal": SpanKind.INTERNAL, "server": SpanKind.SERVER, "client": SpanKind.CLIENT}
 _PARENT = "traceparent"
 
 
 class OpenTelemetry(Tracer):
-    """Records spans and sends them in the background; nothing waits for them, and those that can't be sent are lost."""
+    """Records spans and sends them in the background; nothing waits for them, and spans that can't be sent are lost."""
 
     def __init__(self, endpoint: str, service: str) -> None:
-        """`endpoint`: where OTLP is taken over HTTP, path and all; `service`: whose spans they are."""
-        # OTEL_SERVICE_NAME, and what else the environment says of this process, wins over the name.
+        """`endpoint`: the URL for OTLP over HTTP, with its path; `service`: the name of this process."""
+        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the name.
         resource = Resource.create({SERVICE_NAME: service}).merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
@@ -41,14 +41,14 @@ class OpenTelemetry(Tracer):
     def span(
         self, name: str, attributes: Attributes | None = None, *, kind: Kind = "internal", within: str | None = None
     ) -> Iterator[Span]:
-        """As Tracer says; an exception that passes through it stands in the span."""
+        """See Tracer; an exception that passes through is recorded in the span."""
         above = self._carrier.extract({_PARENT: within}) if within else None
         begun = self._tracer.start_as_current_span(name, above, kind=_KINDS[kind], attributes=attributes)
         with begun as span:
             yield _Recorded(span)
 
     def computed(self, queue_s: float, infer_s: float, *, within: str) -> None:
-        """As Tracer says."""
+        """See Tracer."""
         above = self._carrier.extract({_PARENT: within})
         end = time.time_ns()
         begun = end - round(infer_s * 1e9)
@@ -56,13 +56,13 @@ class OpenTelemetry(Tracer):
         self._tracer.start_span("batch", above, start_time=begun).end(end)
 
     def here(self) -> str | None:
-        """As Tracer says."""
+        """See Tracer."""
         carried: dict[str, str] = {}
         self._carrier.inject(carried)
         return carried.get(_PARENT)
 
     def close(self) -> None:
-        """As Tracer says, within CLOSE_S."""
+        """See Tracer; takes at most CLOSE_S."""
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(CLOSE_S)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,59 +17,26 @@ from PIL import Image
 from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels, probabilities
 from models.bundle.pixels import Box, crop_box
-from models.bundle.store import Snapshot, Store
+from models.bundle.store import Store
 from worker import domains
-from worker.domains import DomainError, Plan, Step, Term, UnknownModel
-from worker.errors import InvalidDomains, InvalidParameter, NotReady, TimedOut, UnknownDomain, UnknownModelError
+from worker.domains import Plan, Step, Term, by_face
+from worker.errors import InvalidParameter, NotReady, TimedOut
 from worker.imaging import compose, faces
 from worker.imaging.decode import decode
-from worker.imaging.encode import QUALITY, encode
-from worker.imaging.formats import PNG, Format
+from worker.imaging.encode import encode
+from worker.imaging.formats import PNG, Format, by_name
 from worker.pool import Pool
 from worker.regions import Canvas, Pixels, seen
 from worker.settings import Limits
 from worker.tracing import SILENT, Tracer
 from worker.translator import Arrays, Translator
+from worker.wish import Wish
 
 T = TypeVar("T")
 Floats = NDArray[np.float32]
 
 SHEET_CELL = 512
 """The longest side of one picture of a contact sheet at size=original, in pixels."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for; raises InvalidParameter for values that can never be carried out."""
-
-    domains: tuple[str, ...]
-    model: str | None = None
-    strength: float = 1.0
-    region: Literal["auto", "whole", "face"] = "auto"
-    """`face`: each face by itself; `auto`: what each bundle asks for."""
-    size: Literal["original", "model"] = "original"
-    format: Format | None = None
-    """None: as the upload where that can be written, else PNG."""
-    quality: int = 90
-
-    def __post_init__(self) -> None:
-        """Checks what does not depend on the picture or the models."""
-        _one_of("region", self.region, ("auto", "whole", "face"))
-        _one_of("size", self.size, ("original", "model"))
-        if self.region == "face":
-            faces.require()
-        if self.quality not in QUALITY:
-            raise InvalidParameter(f"quality is {self.quality}; it must be from {QUALITY[0]} to {QUALITY[-1]}")
-        if self.format is not None and not self.format.writes:
-            raise InvalidParameter(f"format {self.format.name} is read but not written; choose another, such as png")
-
-    def by_face(self, bundle: Bundle) -> bool:
-        """Whether the bundle's part in this is done face by face."""
-        return (bundle.manifest.region if self.region == "auto" else self.region) == "face"
-
-    def written(self, read: Format) -> Format:
-        """The format of the output for an upload in the format `read`."""
-        return self.format or (read if read.writes else PNG)
 
 
 @dataclass(frozen=True)
@@ -105,17 +72,27 @@ class Pipeline:
     ) -> None:
         """`threads` for decoding, composing and encoding; 0: one for each core.
 
-        `observe` is told of each picture that was translated what its stages took, seconds by name as in the timings.
+        `observe` is called for each translated picture with the seconds of its stages, by name as in the timings.
         """
         self._store, self._translator, self.limits = store, translator, limits
         self._observe, self._tracer = observe, tracer
         self._pool = Pool(threads)
 
-    def plan(self, request: Request) -> Plan:
-        """Which bundles would do it now, in which order; raises what `translate` raises before it decodes."""
-        return _plan(request, self._store.snapshot())
+    def plan(self, wish: Wish) -> Plan:
+        """Which bundles would do it now, in which order; raises all that can be wrong with a wish by itself.
 
-    async def translate(self, data: bytes, request: Request, *, deadline: float) -> Answer:
+        NotReady, UnknownModelError, UnknownDomain, InvalidDomains; InvalidParameter for what can't be done here.
+        """
+        snapshot = self._store.snapshot()
+        if not snapshot.bundles:
+            raise NotReady("there is no model yet to translate with")
+        output_format(wish, PNG)
+        plan = domains.plan(wish, snapshot)
+        if any(by_face(wish, step.bundle) for step in plan.steps):
+            faces.require()  # here, so that a job is refused when it is sent and not picture by picture
+        return plan
+
+    async def translate(self, data: bytes, wish: Wish, *, deadline: float) -> Answer:
         """Translate one picture before `deadline`, a moment of time.monotonic(); raises RecastError of every kind.
 
         When the deadline passes or the call is cancelled, what waits is dropped; only a function in a thread ends.
@@ -124,7 +101,7 @@ class Pipeline:
             if deadline <= time.monotonic():
                 raise TimeoutError
             async with asyncio.timeout(deadline - time.monotonic()):
-                return await self._translate(data, request, deadline)
+                return await self._translate(data, wish, deadline)
         except TimeoutError as error:
             raise TimedOut("the picture was not done within the time allowed; the work is dropped") from error
 
@@ -132,25 +109,25 @@ class Pipeline:
         """Cancels what waits for a thread; the store and the translator stay open."""
         self._pool.close()
 
-    async def _translate(self, data: bytes, request: Request, deadline: float) -> Answer:
-        plan = self.plan(request)
-        work = _Work(self._translator, self._pool, self._tracer, request, deadline)
+    async def _translate(self, data: bytes, wish: Wish, deadline: float) -> Answer:
+        plan = self.plan(wish)
+        work = _Work(self._translator, self._pool, self._tracer, wish, deadline)
         decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self.limits)))
         canvas = Canvas(decoded.image, decoded.alpha)
-        if any(request.by_face(step.bundle) for step in plan.steps):
+        if any(by_face(wish, step.bundle) for step in plan.steps):
             canvas = await work.compose(canvas.searched)
         if plan.sheet:
             canvas = await work.sheet(canvas, plan.steps[0].bundle)
         else:
             for step in plan.steps:
                 canvas = await work.step(canvas, step)
-        format = request.written(decoded.format)
+        format = output_format(wish, decoded.format)
         encoding = partial(
             encode,
             canvas.image,
             canvas.alpha,
             format=format,
-            quality=request.quality,
+            quality=wish.quality,
             icc=decoded.icc,
             copyright=decoded.copyright,
         )
@@ -160,32 +137,29 @@ class Pipeline:
         return Answer(encoded, format.media_type, format, models, work.applied, work.milliseconds())
 
 
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InvalidParameter(f"{name} is {value!r}; choose {' or '.join(allowed)}")
+def output_format(wish: Wish, read: Format) -> Format:
+    """The format of the output for a picture in the format `read`: that one, where it can be written, unless asked.
 
-
-def _plan(request: Request, snapshot: Snapshot) -> Plan:
-    if not snapshot.bundles:
-        raise NotReady("there is no model yet to translate with")
-    try:
-        return domains.plan(request.domains, snapshot, model=request.model, strength=request.strength)
-    except UnknownModel as error:
-        raise UnknownModelError(str(error), known=error.known) from error
-    except DomainError as error:
-        if error.code == "unknown-domain":
-            raise UnknownDomain(error.message, known=error.known, nearest=error.nearest) from error
-        raise InvalidDomains(error.message) from error
+    Raises InvalidParameter where this installation doesn't write what is asked for.
+    """
+    if wish.format is None:
+        return read if read.writes else PNG
+    asked = by_name(wish.format)
+    if asked is None or not asked.writes:
+        raise InvalidParameter(
+            f"the format {wish.format!r} can't be written by this installation; leave it out, or ask for png"
+        )
+    return asked
 
 
 @dataclass
 class _Work:
-    """One request under way: what it needs, what was applied so far and the seconds it took."""
+    """One picture under way: what it needs, what was applied so far and the seconds it took."""
 
     translator: Translator
     pool: Pool
     tracer: Tracer
-    request: Request
+    wish: Wish
     deadline: float
     applied: dict[str, float] = field(default_factory=dict)
     seconds: dict[str, float] = field(
@@ -201,27 +175,47 @@ class _Work:
         labels = [domains.labels(step, each) for each in own]
         vectors, strength = np.stack([vector for vector, _ in labels]), labels[0][1]
         after = await self._run(step.bundle, step.graph, before, vectors)
-        self._note(step, own[0], vectors[0], strength)
+        if step.bundle.manifest.graphs[step.graph].labels:
+            start, covered = own_labels(step.bundle.manifest, own[0]), domains.covered(step)
+            moved = start + strength * (vectors[0][: len(start)] - start)
+            # A label that this pass doesn't set stays as an earlier pass left it, or as the picture has it.
+            still = _by_name(step.bundle, start, ~covered)
+            self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
+        else:
+            self.applied |= {term.name: term.strength for term in step.terms}
         return await self.compose(partial(canvas.changed, boxes, before, after, strength))
 
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
         """The picture beside what each domain of the bundle makes of it; transparency is left out."""
-        if self.request.by_face(bundle):
+        if by_face(self.wish, bundle):
             canvas = await self.compose(canvas.portrait)
         canvas, (box,), before = await self._focus(canvas, bundle)
-        cell = canvas.image
-        if self.request.size == "original":
-            cell = await self.compose(partial(_cell, cell))
-            box = crop_box(cell.size, bundle.manifest.picture.crop)
         steps = [
-            Step(bundle, domain.graph, (Term(domain.name, strength=self.request.strength),))
+            Step(bundle, domain.graph, (Term(domain.name, strength=self.wish.strength),))
             for domain in bundle.manifest.domains
         ]
         graphs = dict.fromkeys(step.graph for step in steps)
-        runs = [self._rows(before, [step for step in steps if step.graph == graph]) for graph in graphs]
-        made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
-        page = await self.compose(partial(_sheet, cell, box, before[0], made, self.request.strength))
-        return Canvas(page, None)
+        runs = [
+            asyncio.create_task(self._rows(before, [step for step in steps if step.graph == graph])) for graph in graphs
+        ]
+        try:
+            made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
+        finally:  # after an error the other runs would go on, for nobody
+            for run in runs:
+                run.cancel()
+            await asyncio.gather(*runs, return_exceptions=True)
+
+        def page() -> Image.Image:
+            cell, part = canvas.image, box
+            if self.wish.size == "original":
+                cell = cell.copy()
+                cell.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BICUBIC)
+                part = crop_box(cell.size, bundle.manifest.picture.crop)
+            strength = self.wish.strength
+            changed = [(name, compose.carry(cell, part, before[0], after, strength)) for name, after in made.items()]
+            return compose.sheet([("original", cell), *changed])
+
+        return Canvas(await self.compose(page), None)
 
     async def compose(self, function: Callable[[], T]) -> T:
         """The function's result, from a thread of the pool."""
@@ -243,8 +237,8 @@ class _Work:
     async def _focus(self, canvas: Canvas, bundle: Bundle) -> tuple[Canvas, tuple[Box, ...], Pixels]:
         """The canvas to work on, the boxes of it that the network sees, and the network's view of them [n,s,s,3]."""
         picture = bundle.manifest.picture
-        boxes = canvas.boxes(picture, by_face=self.request.by_face(bundle))
-        if self.request.size == "original":
+        boxes = canvas.boxes(picture, by_face=by_face(self.wish, bundle))
+        if self.wish.size == "original":
             return canvas, boxes, await self.compose(partial(seen, canvas.image, picture, boxes))
         before = await self.compose(partial(seen, canvas.image, picture, boxes[:1]))
         canvas = canvas.reduced(boxes[0], before[0])
@@ -279,28 +273,7 @@ class _Work:
             self.applied |= _by_name(bundle, own_labels(bundle.manifest, own), np.ones(len(own), bool))
         return {step.terms[0].name: pixels for step, pixels in zip(steps, rows, strict=True)}
 
-    def _note(self, step: Step, own: Floats, vector: Floats, strength: float) -> None:
-        if step.bundle.manifest.graphs[step.graph].labels:
-            start, covered = own_labels(step.bundle.manifest, own), domains.covered(step)
-            moved = start + strength * (vector[: len(start)] - start)
-            # What this pass says nothing of stays as a pass before it left it, or as the picture has it.
-            still = _by_name(step.bundle, start, ~covered)
-            self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
-        else:
-            self.applied |= {term.name: term.strength for term in step.terms}
-
 
 def _by_name(bundle: Bundle, vector: Floats, columns: NDArray[np.bool_]) -> dict[str, float]:
     rows = zip(bundle.manifest.label_order, vector, columns, strict=True)
     return {name: round(float(value), 4) for name, value, wanted in rows if wanted}
-
-
-def _cell(image: Image.Image) -> Image.Image:
-    cell = image.copy()
-    cell.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BICUBIC)
-    return cell
-
-
-def _sheet(cell: Image.Image, box: Box, before: Pixels, made: dict[str, Pixels], strength: float) -> Image.Image:
-    changed = [(name, compose.carry(cell, box, before, after, strength)) for name, after in made.items()]
-    return compose.sheet([("original", cell), *changed])

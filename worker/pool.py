@@ -1,4 +1,4 @@
-"""The threads that do a picture's CPU work; new pictures are refused when too many wait, those under way never are."""
+"""The threads that do a picture's CPU work. When too many wait, new pictures are refused, those under way never."""
 
 import asyncio
 import os
@@ -11,6 +11,9 @@ from typing import TypeVar
 from worker.errors import Overloaded
 
 T = TypeVar("T")
+
+_FIRST_GUESS_S = 0.1  # what one function takes, until some were measured
+_NEWEST = 0.1  # weight of the newest measurement in the running mean
 
 
 class Pool:
@@ -34,32 +37,29 @@ class Pool:
         return await self.run(function)
 
     async def run(self, function: Callable[[], T]) -> T:
-        """The function's result. Cancelling takes it out of the queue; once begun, it ends unheeded."""
+        """The function's result. Cancelling takes it out of the queue; once begun, it runs to its end in vain."""
+
+        def begin() -> T:
+            with self._lock:
+                self._waiting -= 1
+            started = time.monotonic()
+            try:
+                return function()
+            finally:
+                with self._lock:
+                    self._seconds += _NEWEST * (time.monotonic() - started - self._seconds)
+
+        def ended(future: "Future[T]") -> None:
+            if future.cancelled():  # then it never began
+                with self._lock:
+                    self._waiting -= 1
+
         with self._lock:
             self._waiting += 1
-        future = self._executor.submit(self._begin, function)
-        future.add_done_callback(self._forget_cancelled)
+        future = self._executor.submit(begin)
+        future.add_done_callback(ended)
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Cancels what waits, and returns when what has begun is done."""
         self._executor.shutdown(cancel_futures=True)
-
-    def _begin(self, function: Callable[[], T]) -> T:
-        with self._lock:
-            self._waiting -= 1
-        started = time.monotonic()
-        try:
-            return function()
-        finally:
-            with self._lock:
-                self._seconds += _NEWEST * (time.monotonic() - started - self._seconds)
-
-    def _forget_cancelled(self, future: "Future[T]") -> None:
-        if future.cancelled():
-            with self._lock:
-                self._waiting -= 1
-
-
-_FIRST_GUESS_S = 0.1  # what one function takes, until some were measured
-_NEWEST = 0.1  # weight of the newest measurement in the running mean

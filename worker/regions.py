@@ -1,6 +1,6 @@
 """The parts of a picture that a network works on: all of it, or the square around each face, the largest first.
 
-A canvas that was searched keeps its faces: what a network makes of them need not be found again by the next one.
+A canvas that was searched keeps its faces, so that the next network works on the same squares.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Canvas:
     image: Image.Image
     alpha: Image.Image | None
     faces: tuple[Box, ...] = ()
-    """The squares around its faces; empty as long as nobody searched."""
+    """The squares around its faces; empty before the search."""
 
     def searched(self) -> "Canvas":
         """With its faces. Raises NoFace where there is none, InvalidParameter where faces can't be looked for."""
@@ -66,5 +66,5 @@ def seen(image: Image.Image, picture: Picture, boxes: Sequence[Box]) -> Pixels:
 
 
 def _alone(image: Image.Image, alpha: Image.Image | None) -> Canvas:
-    # The part was chosen: what comes after takes all of it, and finds no face in it again.
+    # The part was chosen: what comes after takes all of it as the one face, and does not search again.
     return Canvas(image, alpha, ((0, 0, *image.size),))

@@ -1,6 +1,6 @@
-"""Where jobs keep what must not be lost: a folder on this disk, or a bucket of S3, Google Cloud or Azure.
+"""Storage for what must not be lost: a folder on this disk, or a bucket of S3, Google Cloud or Azure.
 
-Whoever has put an object has put all of it: a reader sees a whole object or none, also if the putter is killed.
+A put is atomic: a reader sees a whole object or none, also if the writing process is killed.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 RETRY_S = 10.0
 """What Retry-After says when the storage does not answer, seconds."""
 
-# A bucket that can't be reached is given up within seconds. A whole answer may take long: a client that takes its time
-# over a large result is no fault of the bucket. Whoever names an endpoint with http:// wants it without TLS.
+# A bucket that can't be reached is given up within seconds. But a whole answer may take long: a client that reads a
+# large result slowly is no fault of the bucket. An endpoint that is set with http:// is meant to be used without TLS.
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "read_timeout": "15s", "timeout": "1h", "allow_http": True}
 _RETRIES: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
-# No such object can be: its path leads through a file, or is longer than any.
+# No object can have this path: it leads through a file, or is too long.
 _IMPOSSIBLE = re.compile(r"os error (20|36|63)\)|KeyTooLong")
 _PAGE = 1000  # objects
 _PIECE = 1024 * 1024  # bytes
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class StorageError(NotReady):
-    """The storage can't be reached, or has no room left; the log has the reason, strangers are only told of it."""
+    """The storage can't be reached, or is full; the log has the reason, the message for strangers has not."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,13 @@ class Stored:
 
 
 class Storage:
-    """Objects by path, as `jobs/ID/job.json`; every method raises StorageError where the storage fails."""
+    """Objects by path, as `jobs/ID/job.json`; every method raises StorageError if the storage fails."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     async def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Puts a whole object, over any that is there; with `new` it is left alone, and False is returned."""
+        """Stores a whole object, replacing one that exists; with `new` that one stays, and False is returned."""
         try:
             await obstore.put_async(self._store, path, data, mode="create" if new else "overwrite")
         except AlreadyExistsError:
@@ -86,9 +86,9 @@ class Storage:
         return await self._find(path, head=True) is not None
 
     async def list(self, folder: str) -> AsyncIterator[Stored]:
-        """Every object below a folder (`""`: all of them), in no order that can be relied on.
+        """Every object below a folder (`""`: all of them), in no particular order.
 
-        InvalidParameter where others put one whose name can't be read here, such as `a//b`.
+        InvalidParameter if another program stored one whose name can't be read here, such as `a//b`.
         """
         try:
             async for page in obstore.list(self._store, folder or None, chunk_size=_PAGE):
@@ -112,11 +112,11 @@ class Storage:
         return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
 
     async def delete(self, path: str) -> None:
-        """Removes an object; one that is not there is no error."""
+        """Removes an object, if it exists."""
         await self._delete([path])
 
     async def clear(self, folder: str) -> None:
-        """Removes every object below a folder, and what a put that was killed left there."""
+        """Removes every object below a folder, and what killed puts left there."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
             await asyncio.to_thread(_remove, self._store.prefix, folder)
             return
@@ -131,7 +131,7 @@ class Storage:
     async def _find(self, path: str, *, head: bool = False) -> "obstore.GetResult | None":
         try:
             return await obstore.get_async(self._store, path, options={"head": head})
-        except (FileNotFoundError, ValueError):  # ValueError: `..` and the like, which no object is called
+        except (FileNotFoundError, ValueError):  # ValueError: a name that no object can have, such as `..`
             return None
         except (BaseError, OSError) as error:
             if _IMPOSSIBLE.search(str(error)):
@@ -150,7 +150,7 @@ class Storage:
 def open_storage(where: str) -> Storage:
     """The storage at a folder's path, or at a URL as `s3://bucket/folder`; credentials come from the environment.
 
-    A folder is made where there is none. Raises StorageError for a URL that nothing here can read.
+    Makes the folder if it does not exist. Raises StorageError for a URL that can't be used here.
     """
     try:
         if "://" not in where:
@@ -169,7 +169,7 @@ async def _pieces(found: "obstore.GetResult") -> AsyncIterator[bytes]:
 
 
 def _remove(top: Path, folder: str) -> None:
-    """Removes a folder, and those above it that are empty then, but for the topmost, where others come and go."""
+    """Removes a folder, then the empty ones above it; not the topmost of its path, where other jobs come and go."""
     if folder in ("", ".") or ".." in Path(folder).parts:
         raise ValueError(f"{folder!r} is no folder in the storage")
     gone = top / folder

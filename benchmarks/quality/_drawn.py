@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.drawn import writing
-from models.drawn.avatars import Person, draw, person
 from models.drawn.canvas import WHITE, Colour, mix
-from models.drawn.tones import tones
+from models.drawn.person import Person, person, tones
+from models.drawn.portrait import draw
 from models.drawn.writing import Notify
 
 Pixels = NDArray[np.uint8]
@@ -44,15 +44,15 @@ _FACE_TOP = 0.25
 
 def write_pairs(out: Path, avatars: Path, seed: int, count: int, size: int, notify: Notify) -> None:
     """Maps in trainA/ and testA/, and the same people in trainB/ and testB/, from avatars of that seed and count."""
-    with writing.whole(out) as folder:
+    with writing.atomic_folder(out) as folder:
         for name in ("trainA", "trainB", "testA", "testB"):
             (folder / name).mkdir()
-        writing.in_parallel(partial(_write_pair, folder, avatars, seed, size, count), count, count, notify)
+        writing.run_parallel(partial(_write_pair, folder, avatars, seed, size, count), count, count, notify)
 
 
 def write_unpaired(out: Path, pairs: Path) -> None:
     """The maps of one half of the people that are trained on and the avatars of the other; the tests are the same."""
-    with writing.whole(out) as folder:
+    with writing.atomic_folder(out) as folder:
         for half, side in enumerate("AB"):
             shutil.copytree(pairs / f"test{side}", folder / f"test{side}")
             (folder / f"train{side}").mkdir()
@@ -62,11 +62,11 @@ def write_unpaired(out: Path, pairs: Path) -> None:
 
 def write_faces(out: Path, expressions: tuple[str, ...], seed: int, count: int, size: int, notify: Notify) -> None:
     """Faces in train/NAME and test/NAME for each expression, a tenth of them in the test part."""
-    with writing.whole(out) as folder:
+    with writing.atomic_folder(out) as folder:
         for part in ("train", "test"):
             for name in expressions:
                 (folder / part / name).mkdir(parents=True)
-        writing.in_parallel(partial(_write_face, folder, expressions, seed, size, count), count, count, notify)
+        writing.run_parallel(partial(_write_face, folder, expressions, seed, size, count), count, count, notify)
 
 
 def label_map(one: Person, size: int) -> Pixels:
@@ -111,7 +111,7 @@ def face(one: Person, size: int) -> Pixels:
 def expressive(expressions: tuple[str, ...], seed: int, index: int) -> Person:
     """The person of that number, with the expression whose turn it is."""
     one = person(f"faces/{seed}", index)
-    return one.changed(one.attributes.with_domain(expressions[index % len(expressions)]))
+    return one.with_attributes(one.attributes.with_domain(expressions[index % len(expressions)]))
 
 
 def _nearest(pixels: Pixels, colours: NDArray[np.number]) -> NDArray[np.intp]:
@@ -121,8 +121,8 @@ def _nearest(pixels: Pixels, colours: NDArray[np.number]) -> NDArray[np.intp]:
 
 
 def _write_pair(folder: Path, avatars: Path, seed: int, size: int, count: int, index: int) -> int:
-    part = writing.part(index, count)
-    name = writing.numbered(index)
+    part = writing.part_of(index, count)
+    name = writing.file_name(index)
     if part != 1:  # avatars for validation are in neither part
         place = "test" if part else "train"
         Image.fromarray(label_map(person(seed, index), size)).save(folder / f"{place}A" / name, compress_level=1)
@@ -132,7 +132,7 @@ def _write_pair(folder: Path, avatars: Path, seed: int, size: int, count: int, i
 
 def _write_face(folder: Path, expressions: tuple[str, ...], seed: int, size: int, count: int, index: int) -> int:
     one = expressive(expressions, seed, index)
-    part = "test" if writing.part(index, count) == 2 else "train"
-    path = folder / part / one.attributes.expression / writing.numbered(index)
+    part = "test" if writing.part_of(index, count) == 2 else "train"
+    path = folder / part / one.attributes.expression / writing.file_name(index)
     Image.fromarray(face(one, size)).save(path, compress_level=1)
     return 1

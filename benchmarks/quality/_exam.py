@@ -18,10 +18,9 @@ from benchmarks.quality._work import Settings, disorder, judge_of, markdown, tra
 from cli.terminal import Report
 from models.bundle.manifest import Picture
 from models.data import pairs
-from models.drawn import avatars
-from models.evaluation.distances import fid
+from models.drawn import people
 from models.evaluation.judge import LabelJudge
-from models.evaluation.metrics import Pixels, l1
+from models.evaluation.metrics import Pixels, fid, l1
 from models.evaluation.subject import Subject
 
 Shares = tuple[float, float, float]
@@ -77,7 +76,7 @@ def prepare(settings: Settings, report: Report) -> Exam:
     settings.claim()
     data, count, size, seed = settings.work / "data", settings.count, settings.size, settings.seed
     if not (data / "avatars").exists():
-        avatars.write(data / "avatars", count, size, seed, partial(report, "avatars"))
+        people.write("avatars", data / "avatars", count, size, seed, partial(report, "avatars"))
     if not (data / "pairs").exists():
         write_pairs(data / "pairs", data / "avatars", seed, count, size, partial(report, "maps"))
     judge, test = judge_of(settings, data / "avatars", report)

@@ -110,7 +110,8 @@ def _prepare(settings: Settings, report: Report) -> Exam:
     judge, test = judge_of(settings, data, report)
     people = [expressive(EXPRESSIONS, seed, int(path.stem) - 1) for path in test.paths]
     drawn = [
-        np.stack([face(one.changed(one.attributes.with_domain(name)), size) for one in people]) for name in EXPRESSIONS
+        np.stack([face(one.with_attributes(one.attributes.with_domain(name)), size) for one in people])
+        for name in EXPRESSIONS
     ]
     return Exam(test.labels.argmax(axis=1), tuple(drawn), judge)
 

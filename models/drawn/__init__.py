@@ -1,1 +1,1 @@
-"""Data sets that the project draws by itself: avatars, expressions, emoji and line drawings."""
+"""Data sets that the project draws itself: avatars, expressions, emoji and line drawings."""

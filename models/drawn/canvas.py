@@ -1,7 +1,8 @@
-"""Anti-aliased drawing with signed distances; each operation is exactly rounded, so all machines draw the same bytes.
+"""Anti-aliased drawing with signed distance fields; every machine draws the same bytes.
 
-Pixel arrays see + - * / sqrt, minimum, maximum, comparisons and rint alone. A sine, a power or a sum over an array may
-differ in the last bit from one processor to the next, so none may be added here. Picture units run from 0 to 100.
+Only operations that IEEE 754 rounds exactly touch pixel arrays: + - * / sqrt, minimum, maximum, comparisons and rint.
+A sine, a power or a sum over an array may differ in the last bit between processors, so never add one here. Picture
+units run from 0 to 100.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.floating]  # float32 always; only type checkers take its product with a float for float64
+Field = NDArray[np.floating]  # always float32; the wider type is for mypy, which takes float32 * float for float64
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 Colour = tuple[float, float, float]
@@ -25,7 +26,7 @@ WHITE: Colour = (255.0, 255.0, 255.0)
 
 @dataclass(frozen=True)
 class Frame:
-    """A system of coordinates: origin in picture units, stretch, and turn as the tangent of half the angle."""
+    """Coordinates: origin in picture units, scale of each axis, and rotation as the tangent of half the angle."""
 
     origin: Point = (0.0, 0.0)
     wide: float = 1.0
@@ -34,18 +35,19 @@ class Frame:
 
     @property
     def rotation(self) -> Point:
-        """Cosine and sine of the turn, as rational functions of the half-angle's tangent."""
+        """Cosine and sine of the rotation."""
+        # Rational functions of the half-angle's tangent: math.cos and math.sin are not exactly rounded.
         square = self.turn * self.turn
         return (1.0 - square) / (1.0 + square), 2.0 * self.turn / (1.0 + square)
 
     def outward(self, x: float, y: float) -> Point:
-        """A point of this frame in picture units."""
+        """Converts a point of this frame to picture units."""
         cosine, sine = self.rotation
         across, down = x * self.wide, y * self.tall
         return self.origin[0] + cosine * across - sine * down, self.origin[1] + sine * across + cosine * down
 
     def inward(self, u: Field, v: Field) -> tuple[Field, Field]:
-        """Picture units in this frame, arrays of the same shape."""
+        """Converts picture units to this frame; arrays keep their shape."""
         cosine, sine = self.rotation
         across, down = u - self.origin[0], v - self.origin[1]
         return (across * cosine + down * sine) / self.wide, (down * cosine - across * sine) / self.tall
@@ -53,34 +55,34 @@ class Frame:
 
 @dataclass(frozen=True)
 class Shape:
-    """A region: a box that holds it, and its signed distance (negative inside) in the units of its frame."""
+    """A region: its bounding box and its signed distance (negative inside), both in the units of its frame."""
 
     box: Box
     distance: Callable[[Field, Field], Field]
 
     def __or__(self, other: Shape) -> Shape:
-        """What lies in either."""
+        """The union."""
         a, b = self.box, other.box
         box = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
         return Shape(box, lambda x, y: np.minimum(self.distance(x, y), other.distance(x, y)))
 
     def __and__(self, other: Shape) -> Shape:
-        """What lies in both."""
+        """The intersection."""
         a, b = self.box, other.box
         box = (max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3]))
         return Shape(box, lambda x, y: np.maximum(self.distance(x, y), other.distance(x, y)))
 
     def __sub__(self, other: Shape) -> Shape:
-        """What lies in this one only."""
+        """The difference: this region without the other."""
         return Shape(self.box, lambda x, y: np.maximum(self.distance(x, y), -other.distance(x, y)))
 
-    def grown(self, by: float) -> Shape:
-        """The region with its edge moved outward by so many units."""
+    def grow(self, by: float) -> Shape:
+        """The region with its edge moved outward by `by` units."""
         left, top, right, bottom = self.box
         return Shape((left - by, top - by, right + by, bottom + by), lambda x, y: self.distance(x, y) - by)
 
-    def moved(self, dx: float, dy: float) -> Shape:
-        """The region at another place."""
+    def move(self, dx: float, dy: float) -> Shape:
+        """The region, shifted."""
         left, top, right, bottom = self.box
         box = (left + dx, top + dy, right + dx, bottom + dy)
         return Shape(box, lambda x, y: self.distance(x - dx, y - dy))
@@ -88,7 +90,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Colour that changes smoothly from `first` at `start` to `last` at `end`, and is even beyond them."""
+    """A colour that changes smoothly from `first` at `start` to `last` at `end`, and stays constant beyond them."""
 
     start: Point
     end: Point
@@ -105,7 +107,7 @@ class Gradient:
 
 
 class Canvas:
-    """A square picture under the brush: float32 [size, size, 3] in 0..255, seen through a frame."""
+    """A square picture to paint on, float32 [size, size, 3] in 0..255, in the coordinates of a frame."""
 
     def __init__(self, size: int, frame: Frame | None = None, pixels: Field | None = None) -> None:
         """A black square of `size` pixels a side, or a view of the given pixels."""
@@ -118,11 +120,11 @@ class Canvas:
         self._x, self._y = self._frame.inward(u, v)
 
     def within(self, frame: Frame) -> Canvas:
-        """The same picture seen through another frame; both share their pixels."""
+        """The same picture in the coordinates of another frame; both share their pixels."""
         return Canvas(self.size, frame, self.pixels)
 
     def coverage(self, shape: Shape, soft: float = 0.0) -> Field:
-        """How much of each pixel the shape covers, [size, size] in 0..1; its edge is `soft` units wide."""
+        """The share of each pixel that the shape covers, [size, size] in 0..1; its edge is `soft` units wide."""
         covered = np.zeros((self.size, self.size), np.float32)
         rows, columns = self._window(shape.box, soft)
         if rows.start < rows.stop and columns.start < columns.stop:
@@ -137,24 +139,23 @@ class Canvas:
         soft: float = 0.0,
         inside: Field | None = None,
     ) -> None:
-        """Lay colour over the shape, as far as `inside` (a coverage) lets it through."""
+        """Paints the shape; `inside` is a coverage [size, size] that masks the paint."""
         rows, columns = self._window(shape.box, soft)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return
         alpha = self._covered(shape, soft, rows, columns) * opacity
         if inside is not None:
             alpha = alpha * inside[rows, columns]
+        if isinstance(paint, Gradient):
+            colours = paint.at(self._x[rows, columns], self._y[rows, columns])
+        else:
+            colours = np.array(paint, np.float32)
         under = self.pixels[rows, columns]
-        self.pixels[rows, columns] = under + (self._colours(paint, rows, columns) - under) * alpha[..., None]
+        self.pixels[rows, columns] = under + (colours - under) * alpha[..., None]
 
-    def finished(self) -> NDArray[np.uint8]:
+    def to_pixels(self) -> NDArray[np.uint8]:
         """The picture as uint8 [size, size, 3], rounded half to even."""
         return np.rint(np.minimum(np.maximum(self.pixels, 0.0), 255.0)).astype(np.uint8)
-
-    def _colours(self, paint: Colour | Gradient, rows: slice, columns: slice) -> Field:
-        if isinstance(paint, Gradient):
-            return paint.at(self._x[rows, columns], self._y[rows, columns])
-        return np.array(paint, np.float32)
 
     def _covered(self, shape: Shape, soft: float, rows: slice, columns: slice) -> Field:
         width = max(soft, self._pixel)
@@ -163,14 +164,15 @@ class Canvas:
         return _smooth_step(share) if soft > self._pixel else share
 
     def _window(self, box: Box, soft: float) -> tuple[slice, slice]:
+        """The rows and columns that the box may touch: a small shape need not be computed for the whole picture."""
         margin = 0.5 * max(soft, self._pixel)
         left, top, right, bottom = box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin
         corners = [self._frame.outward(x, y) for x in (left, right) for y in (top, bottom)]
-        columns, rows = ([corner[axis] * self.size / 100.0 for corner in corners] for axis in (0, 1))
-        return self._range(rows), self._range(columns)
-
-    def _range(self, values: Sequence[float]) -> slice:
-        return slice(max(0, math.floor(min(values))), min(self.size, math.ceil(max(values))))
+        across, down = ([corner[axis] * self.size / 100.0 for corner in corners] for axis in (0, 1))
+        rows, columns = (
+            slice(max(0, math.floor(min(values))), min(self.size, math.ceil(max(values)))) for values in (down, across)
+        )
+        return rows, columns
 
 
 def everywhere() -> Shape:
@@ -179,13 +181,23 @@ def everywhere() -> Shape:
 
 
 def below(edge: Callable[[Field], Field]) -> Shape:
-    """What lies below the line y = edge(x); right for edges that are not steep."""
+    """The region below the line y = edge(x). Its distance is vertical, so the edge must not be steep."""
     return Shape(EVERYWHERE, lambda x, y: edge(x) - y)
 
 
 def ellipse(x: float, y: float, across: float, down: float) -> Shape:
     """An ellipse by its centre and radii."""
-    return Shape((x - across, y - down, x + across, y + down), lambda u, v: _to_ellipse(u - x, v - y, across, down))
+
+    def distance(u: Field, v: Field) -> Field:
+        # An ellipse has no closed distance: the implicit function over its gradient is right to first order at the
+        # edge, and only the edge is looked at.
+        u, v = (u - x) / across, (v - y) / down
+        reach = np.sqrt(u * u + v * v)
+        p, q = u / across, v / down
+        result: Field = reach * (reach - 1.0) / np.maximum(np.sqrt(p * p + q * q), 1e-6)
+        return result
+
+    return Shape((x - across, y - down, x + across, y + down), distance)
 
 
 def polygon(corners: Sequence[Point]) -> Shape:
@@ -199,8 +211,8 @@ def blob(points: Sequence[Point], steps: int = 3) -> Shape:
     return polygon(smooth(points, steps))
 
 
-def mirrored(points: Sequence[Point], steps: int = 3) -> Shape:
-    """A smooth region symmetric about x = 0, by its right half from top to bottom; it starts and ends at x = 0."""
+def symmetric(points: Sequence[Point], steps: int = 3) -> Shape:
+    """A smooth region symmetric about x = 0, from the points of its right half; the first and the last lie at x = 0."""
     whole = [*points, *((-x, y) for x, y in reversed(points[1:-1]))]
     half = smooth(whole, steps)[: (len(points) - 1) * steps + 1]
     edges = list(pairwise(half))
@@ -212,16 +224,33 @@ def mirrored(points: Sequence[Point], steps: int = 3) -> Shape:
 def stroke(points: Sequence[Point], widths: tuple[float, float, float]) -> Shape:
     """A line through the points with half widths given at its start, middle and end; its ends are round."""
     reach, last = max(widths), len(points) - 1
-    halves = [_between(widths, index / last) for index in range(len(points))]
+    start, middle, end = widths
+    shares = [index / last for index in range(len(points))]
+    halves = [
+        start + (middle - start) * 2.0 * share if share < 0.5 else middle + (end - middle) * (2.0 * share - 1.0)
+        for share in shares
+    ]
     left, top, right, bottom = _bounds(points)
-    box = (left - reach, top - reach, right + reach, bottom + reach)
-    return Shape(box, lambda x, y: _to_stroke(x, y, points, halves))
+
+    def distance(x: Field, y: Field) -> Field:
+        nearest = np.full_like(x, 1e6)
+        for index in range(last):
+            px, py, share = _to_segment(x, y, points[index], points[index + 1])
+            half = halves[index] + share * (halves[index + 1] - halves[index])
+            nearest = np.minimum(nearest, np.sqrt(px * px + py * py) - half)
+        return nearest
+
+    return Shape((left - reach, top - reach, right + reach, bottom + reach), distance)
 
 
 def curve(start: Point, control: Point, end: Point, steps: int = 6) -> list[Point]:
-    """Points of a quadratic Bézier curve."""
-    shares = [index / steps for index in range(steps + 1)]
-    return [_bezier(start, control, end, share) for share in shares]
+    """`steps` + 1 points of a quadratic Bézier curve."""
+    found = []
+    for share in (index / steps for index in range(steps + 1)):
+        rest = 1.0 - share
+        a, b, c = rest * rest, 2.0 * rest * share, share * share
+        found.append((a * start[0] + b * control[0] + c * end[0], a * start[1] + b * control[1] + c * end[1]))
+    return found
 
 
 def smooth(points: Sequence[Point], steps: int) -> list[Point]:
@@ -230,12 +259,13 @@ def smooth(points: Sequence[Point], steps: int) -> list[Point]:
     found = []
     for index in range(count):
         around = [points[(index + offset) % count] for offset in (-1, 0, 1, 2)]
-        found += [_spline(around, step / steps) for step in range(steps)]
+        xs, ys = [x for x, _ in around], [y for _, y in around]
+        found += [(_spline(xs, step / steps), _spline(ys, step / steps)) for step in range(steps)]
     return found
 
 
 def mix(first: Colour, last: Colour, share: float) -> Colour:
-    """The colour that lies `share` of the way from the first to the last."""
+    """Linear interpolation: `share` 0 is the first colour, 1 the last."""
     return (
         first[0] + (last[0] - first[0]) * share,
         first[1] + (last[1] - first[1]) * share,
@@ -243,8 +273,8 @@ def mix(first: Colour, last: Colour, share: float) -> Colour:
     )
 
 
-def scaled(colour: Colour, by: float) -> Colour:
-    """The colour made darker (below 1) or lighter (above 1)."""
+def scale(colour: Colour, by: float) -> Colour:
+    """The colour, darker (`by` below 1) or lighter (above 1)."""
     return colour[0] * by, colour[1] * by, colour[2] * by
 
 
@@ -252,42 +282,25 @@ def _smooth_step(share: Field) -> Field:
     return share * share * (3.0 - 2.0 * share)
 
 
-def _to_ellipse(x: Field, y: Field, across: float, down: float) -> Field:
-    u, v = x / across, y / down
-    reach = np.sqrt(u * u + v * v)
-    p, q = u / across, v / down
-    slope = np.sqrt(p * p + q * q)
-    distance: Field = reach * (reach - 1.0) / np.maximum(slope, 1e-6)
-    return distance
-
-
 def _to_outline(x: Field, y: Field, edges: Sequence[tuple[Point, Point]]) -> Field:
     """Signed distance to a chain of edges; a point is inside when a ray to the right crosses an odd number of them."""
     nearest = np.full_like(x, 1e12)
     inside = np.zeros(x.shape, np.bool_)
     for (ax, ay), (bx, by) in edges:
-        ex, ey = bx - ax, by - ay
-        px, py = x - ax, y - ay
-        share = np.minimum(np.maximum((px * ex + py * ey) / max(ex * ex + ey * ey, 1e-9), 0.0), 1.0)
-        dx, dy = px - share * ex, py - share * ey
+        dx, dy, _ = _to_segment(x, y, (ax, ay), (bx, by))
         nearest = np.minimum(nearest, dx * dx + dy * dy)
-        if ey != 0.0:
-            inside ^= ((y >= ay) != (y >= by)) & (px < py * (ex / ey))
+        if by != ay:
+            inside ^= ((y >= ay) != (y >= by)) & (x - ax < (y - ay) * ((bx - ax) / (by - ay)))
     distance = np.sqrt(nearest)
     return np.where(inside, -distance, distance)
 
 
-def _to_stroke(x: Field, y: Field, points: Sequence[Point], halves: Sequence[float]) -> Field:
-    nearest = np.full_like(x, 1e6)
-    for index in range(len(points) - 1):
-        (ax, ay), (bx, by) = points[index], points[index + 1]
-        ex, ey = bx - ax, by - ay
-        px, py = x - ax, y - ay
-        share = np.minimum(np.maximum((px * ex + py * ey) / max(ex * ex + ey * ey, 1e-9), 0.0), 1.0)
-        dx, dy = px - share * ex, py - share * ey
-        half = halves[index] + share * (halves[index + 1] - halves[index])
-        nearest = np.minimum(nearest, np.sqrt(dx * dx + dy * dy) - half)
-    return nearest
+def _to_segment(x: Field, y: Field, a: Point, b: Point) -> tuple[Field, Field, Field]:
+    """Vectors from the segment's nearest point, and that point's share of the way from a to b."""
+    ex, ey = b[0] - a[0], b[1] - a[1]
+    px, py = x - a[0], y - a[1]
+    share = np.minimum(np.maximum((px * ex + py * ey) / max(ex * ex + ey * ey, 1e-9), 0.0), 1.0)
+    return px - share * ex, py - share * ey, share
 
 
 def _bounds(points: Sequence[Point]) -> Box:
@@ -295,22 +308,8 @@ def _bounds(points: Sequence[Point]) -> Box:
     return min(across), min(down), max(across), max(down)
 
 
-def _between(values: tuple[float, float, float], share: float) -> float:
-    start, middle, end = values
-    return start + (middle - start) * 2.0 * share if share < 0.5 else middle + (end - middle) * (2.0 * share - 1.0)
-
-
-def _bezier(start: Point, control: Point, end: Point, share: float) -> Point:
-    rest = 1.0 - share
-    a, b, c = rest * rest, 2.0 * rest * share, share * share
-    return a * start[0] + b * control[0] + c * end[0], a * start[1] + b * control[1] + c * end[1]
-
-
-def _spline(around: Sequence[Point], t: float) -> Point:
-    return _spline_part([x for x, _ in around], t), _spline_part([y for _, y in around], t)
-
-
-def _spline_part(p: Sequence[float], t: float) -> float:
+def _spline(p: Sequence[float], t: float) -> float:
+    """One coordinate of a Catmull-Rom piece between p[1] and p[2], t in 0..1."""
     linear = p[2] - p[0]
     square = 2.0 * p[0] - 5.0 * p[1] + 4.0 * p[2] - p[3]
     cube = 3.0 * p[1] - 3.0 * p[2] + p[3] - p[0]

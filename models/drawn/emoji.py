@@ -1,14 +1,24 @@
-"""Which emoji there are: people of a kind (cook, surfer, red hair), a gender and a skin; and everything else.
+"""The emoji of the font Noto Color Emoji: people of a kind (cook, surfer, red hair), a gender and a skin; and the rest.
 
-A kind of people is one that the font draws in all three genders and all five skins, so that any of its pictures has
-its exact counterfactual in the font. Hair is known of five kinds that differ in nothing but hair.
+A kind counts only if the font draws it in all three genders and all five skins, so that each picture has its exact
+counterfactuals in the font. Hair is known for five kinds that differ in hair alone.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
-from models.drawn.emoji_font import EmojiFont, Sequence
+from fontTools.ttLib import TTFont
+from PIL import Image
+
+from models.errors import DataError
+
+Sequence = tuple[int, ...]
+"""The code points of one emoji; the variation selector U+FE0F is left out everywhere."""
 
 SKINS = ("light", "medium-light", "medium", "medium-dark", "dark")
 GENDERS = ("person", "man", "woman")
@@ -29,9 +39,78 @@ _HAIR_KINDS: dict[Sequence, str] = {
     (0x1F9D1, _JOINER, 0x1F9B2): "bald",
     (0x1F471,): "blond",
 }
-_ALIKE = ((0x1F482,), (0x1F9B8,), (0x1F9B9,))  # guards, heroes and villains show gender, or skin, in a few pixels
-_FLAGS = (range(0x1F1E6, 0x1F200), range(0xE0000, 0x110000))  # and private names of what has others
-_LETTERS = 0x200  # digits and signs of print are below
+# Guards, heroes and villains are left out: their gender, or skin, shows in a few pixels only.
+_ALIKE = ((0x1F482,), (0x1F9B8,), (0x1F9B9,))
+# Flags, and private code points of emoji that have public ones as well.
+_FLAGS = (range(0x1F1E6, 0x1F200), range(0xE0000, 0x110000))
+_LETTERS = 0x200  # digits and punctuation are below
+
+_FILE = "NotoColorEmoji.ttf"
+_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+_LIGATURES = 4  # the type of a GSUB lookup
+
+
+def find_font(given: Path | None) -> Path:
+    """The font's file: the given one, else where systems install it; DataError when there is none."""
+    if given is not None:
+        if not given.is_file():
+            raise DataError(f"there is no font {given}")
+        return given
+    for folder in _FOLDERS:
+        found = sorted(Path(folder).expanduser().rglob(_FILE))
+        if found:
+            return found[0]
+    raise DataError(
+        f"there is no {_FILE} in {', '.join(_FOLDERS)}; install the font (Debian, Ubuntu: apt install "
+        "fonts-noto-color-emoji), or name its file with --font"
+    )
+
+
+@lru_cache(maxsize=1)
+def open_font(path: Path) -> EmojiFont:
+    """The font in a file, read once a process; DataError as `EmojiFont` has it."""
+    return EmojiFont(path)
+
+
+class EmojiFont:
+    """An open font: the sequences that it has pictures of, and the pictures.
+
+    No text is laid out: the pictures are the PNG files inside the font (tables CBLC and CBDT), the same bytes on every
+    machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the tables; DataError when the file is no font of pictures in the format CBDT."""
+        content = path.read_bytes()
+        self.digest = hashlib.sha256(content).hexdigest()
+        """SHA-256 of the file."""
+        try:
+            tables = TTFont(io.BytesIO(content), lazy=True)
+            characters: dict[int, str] = tables.getBestCmap()
+            glyphs = {(code_point,): glyph for code_point, glyph in characters.items()} | _ligatures(tables, characters)
+            # Emoji fonts have one strike, that is pictures of one size.
+            bitmaps = tables["CBDT"].strikeData[0]
+            self._png: dict[Sequence, bytes] = {
+                sequence: bitmaps[glyph].imageData for sequence, glyph in glyphs.items() if glyph in bitmaps
+            }
+        except Exception as error:  # fontTools raises nearly anything on broken bytes
+            raise DataError(
+                f"{path} is no font with pictures in the format CBDT ({error!r}); take {_FILE} of Debian's package "
+                "fonts-noto-color-emoji"
+            ) from error
+
+    def sequences(self) -> list[Sequence]:
+        """Every sequence with a picture, in the order of code points; several may share one picture."""
+        return sorted(self._png)
+
+    def png(self, sequence: Sequence) -> bytes:
+        """The picture of a sequence as a PNG file; KeyError when the font has none."""
+        return self._png[sequence]
+
+    def picture(self, sequence: Sequence) -> Image.Image:
+        """The picture, RGBA, 136 x 128 pixels in today's fonts; KeyError when the font has none."""
+        with Image.open(io.BytesIO(self.png(sequence))) as image:
+            return image.convert("RGBA")
 
 
 @dataclass(frozen=True)
@@ -44,13 +123,18 @@ class PersonEmoji:
 
     @property
     def hair(self) -> str | None:
-        """The hair, for the kinds that differ in it alone."""
+        """The hair, for the kinds that differ in hair alone."""
         return _HAIR_KINDS.get(self.kind)
 
     @property
     def sequence(self) -> Sequence:
-        """The code points as text has them, but for variation selectors."""
-        first, *rest = _gendered(self.kind, self.gender)
+        """The code points as in text, without variation selectors."""
+        trio = next((trio for trio in _TRIOS if trio[0] == self.kind[0]), None)
+        if trio is not None:
+            first, *rest = trio[GENDERS.index(self.gender)], *self.kind[1:]
+        else:
+            sign = {"person": (), "man": (_JOINER, _MAN), "woman": (_JOINER, _WOMAN)}[self.gender]
+            first, *rest = *self.kind, *sign
         return (first, _TONES[SKINS.index(self.skin)], *rest)
 
     def labels(self, columns: tuple[str, ...]) -> tuple[int, ...]:
@@ -58,7 +142,7 @@ class PersonEmoji:
         return tuple(int(column in (self.skin, self.gender, self.hair)) for column in columns)
 
     def with_domain(self, domain: str, present: bool = True) -> PersonEmoji:
-        """The emoji with one of SKINS, GENDERS or HAIR switched on; ValueError where that can't be."""
+        """The emoji with one of SKINS, GENDERS or HAIR switched on; ValueError where the font has no such emoji."""
         if not present:
             raise ValueError(f"an emoji cannot be just not {domain}; ask for another of its group")
         if domain in SKINS:
@@ -70,62 +154,63 @@ class PersonEmoji:
         raise ValueError(f"unknown domain {domain!r} of {code(self.sequence)}; emoji people have skin, gender and hair")
 
     def counterfactuals(self) -> tuple[PersonEmoji, ...]:
-        """All that domains can make of the emoji, itself among them; the same for each of them."""
+        """Everything that domains can make of the emoji, itself included; the same set for each member."""
         kinds = _HAIR_KINDS if self.hair else (self.kind,)
         return tuple(each for kind in kinds for each in _grid(kind))
 
 
 def people(font: EmojiFont) -> list[PersonEmoji]:
-    """Everybody whom the font draws in all genders and skins: 73 kinds, 1095 emoji in the version of 2023."""
+    """The people that the font draws in all genders and skins: 73 kinds, 1095 emoji in the version of 2023."""
     there = set(font.sequences())
     grids = (_grid(kind) for kind in sorted(there) if kind not in _ALIKE and _RIGHTWARDS not in kind)
     return [one for grid in grids if all(each.sequence in there for each in grid) for one in grid]
 
 
 def things(font: EmojiFont) -> dict[Sequence, list[Sequence]]:
-    """All emoji but flags, letters and toned skins, each picture once, by what they show whatever the gender."""
+    """All emoji but flags, letters and skin tones, each picture once, grouped by what they show whatever the gender."""
     toned = {sequence[0] for sequence in font.sequences() if len(sequence) > 1 and sequence[1] in _TONES}
-    # The font has most sequences in the order of writing and, for text that runs to the left, in the reverse one.
+    # The font has most sequences twice: in writing order, and reversed for right-to-left text. Sorting makes the
+    # choice between them the same for every version of the font.
     written = sorted(font.sequences(), key=lambda sequence: (sequence[0] in toned, sequence), reverse=True)
     pictures: dict[bytes, Sequence] = {}
-    for sequence in filter(_is_thing, written):
-        pictures.setdefault(font.png(sequence), sequence)
+    for sequence in written:
+        mirrored = len(sequence) > 1 and _RIGHTWARDS in sequence  # the mirror image of another
+        if not mirrored and all(
+            point >= _LETTERS and not any(point in some for some in (_TONES, *_FLAGS)) for point in sequence
+        ):
+            pictures.setdefault(font.png(sequence), sequence)
+    persons = {each: trio[0] for trio in _TRIOS for each in trio}
     found: dict[Sequence, list[Sequence]] = {}
     for sequence in sorted(pictures.values()):
-        found.setdefault(_genderless(sequence), []).append(sequence)
+        shown = tuple(persons.get(point, point) for point in sequence)
+        if len(shown) > 2 and shown[-2] == _JOINER and shown[-1] in (_MAN, _WOMAN):
+            shown = shown[:-2]
+        found.setdefault(shown, []).append(sequence)
     return found
 
 
 def code(sequence: Sequence) -> str:
-    """The sequence as file names have it: 1f469-200d-1f680."""
+    """The sequence as in file names: 1f469-200d-1f680."""
     return "-".join(f"{code_point:x}" for code_point in sequence)
 
 
 def _grid(kind: Sequence) -> list[PersonEmoji]:
-    """All genders and skins of a kind; empty where the sequence names no kind."""
+    """All genders and skins of a kind; empty where the sequence is no kind."""
     if kind[0] not in {person for person, _, _ in _TRIOS} and len(kind) > 1:
         return []
     return [PersonEmoji(kind, gender, skin) for gender in GENDERS for skin in SKINS]
 
 
-def _gendered(kind: Sequence, gender: str) -> Sequence:
-    trio = next((trio for trio in _TRIOS if trio[0] == kind[0]), None)
-    if trio is not None:
-        return (trio[GENDERS.index(gender)], *kind[1:])
-    return {"person": kind, "man": (*kind, _JOINER, _MAN), "woman": (*kind, _JOINER, _WOMAN)}[gender]
-
-
-def _genderless(sequence: Sequence) -> Sequence:
-    persons = {each: trio[0] for trio in _TRIOS for each in trio}
-    ungendered = [persons.get(code_point, code_point) for code_point in sequence]
-    if len(ungendered) > 2 and ungendered[-2] == _JOINER and ungendered[-1] in (_MAN, _WOMAN):
-        ungendered = ungendered[:-2]
-    return tuple(ungendered)
-
-
-def _is_thing(sequence: Sequence) -> bool:
-    if len(sequence) > 1 and _RIGHTWARDS in sequence:  # the mirror image of another
-        return False
-    return not any(
-        code_point < _LETTERS or any(code_point in some for some in (_TONES, *_FLAGS)) for code_point in sequence
-    )
+def _ligatures(tables: TTFont, characters: dict[int, str]) -> dict[Sequence, str]:
+    """The sequences of several characters that become one glyph: the ligatures of table GSUB."""
+    # Where two characters have one glyph, the sequence is spelt with the lower one.
+    code_points = {glyph: code_point for code_point, glyph in sorted(characters.items(), reverse=True)}
+    found: dict[Sequence, str] = {}
+    for lookup in tables["GSUB"].table.LookupList.Lookup:
+        for subtable in lookup.SubTable if lookup.LookupType == _LIGATURES else ():
+            for first, ligatures in subtable.ligatures.items():
+                for ligature in ligatures:
+                    glyphs = [first, *ligature.Component]
+                    if all(glyph in code_points for glyph in glyphs):
+                        found.setdefault(tuple(code_points[glyph] for glyph in glyphs), ligature.LigGlyph)
+    return found

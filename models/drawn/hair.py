@@ -1,13 +1,15 @@
-"""Hair, beards and hats, in the frame of the face.
+"""Hair, beards and hats, in the frame of the face: x from its middle, y down from the eyes.
 
-A style is two regions: a back, painted behind head and neck, and a front, which is an outer contour less the window
-that the face looks through. Under a hat, all hair above its rim is left out, and what is below stays as it was.
+A hairstyle has two regions: a back, painted behind head and neck, and a front, which is an outer contour minus a window
+for the face. Under a hat only the hair below the rim shows. Styles differ there too (sideburns, fringes, length), so
+that a picture with a hat still tells which hair belongs under it.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,20 +25,91 @@ from models.drawn.canvas import (
     curve,
     ellipse,
     everywhere,
-    mirrored,
     mix,
     stroke,
+    symmetric,
 )
-from models.drawn.hairstyles import STYLES
-from models.drawn.person import Person
-from models.drawn.tones import Tones
+from models.drawn.person import Person, Tones
+
+
+@dataclass(frozen=True)
+class Style:
+    """A hairstyle, parted to the right."""
+
+    outer: tuple[Point, ...]  # closed contour of the front
+    window: tuple[Point, ...]  # closed contour of what the face looks through
+    back: tuple[Point, ...]  # the right half of a symmetric contour; empty for none
+    ends: float  # y of the strands' ends
+    bulge: float  # how far strands swing out, 1 straight down
+
+
+def _both(points: Sequence[Point]) -> tuple[Point, ...]:
+    return (*points, *((-x, y) for x, y in reversed(points[1:-1])))
+
+
+_CAP = ((0, -35), (10.5, -33), (19.4, -27), (22.8, -15), (22.4, -5), (21.4, 1.5), (16, 6), (0, 8))
+_FULL = ((0, -36), (12.5, -33.4), (22.8, -25), (27.2, -9), (27.4, 6), (25.6, 17), (20, 23.5), (14, 24), (0, 24))
+_LONG = ((0, -36), (12.5, -33.4), (22.8, -25), (27.4, -8), (28.4, 10), (30, 28), (31, 44), (26, 54), (14, 58), (0, 60))
+# fmt: off
+STYLES = {
+    "short": Style(
+        _both(_CAP),
+        ((-17, -12), (-14, -17), (-8, -16), (-3, -18.6), (3, -16.4), (8, -19.4), (14, -16.4), (17.8, -9.5),
+         (18.8, -2), (20, 6), (22, 13), (0, 30), (-22, 13), (-20, 6), (-18.8, -2)),
+        (), -4, 1.05,
+    ),
+    "side": Style(
+        ((0, -36.5), (12, -35), (20.5, -28), (23.4, -16), (22.8, -5), (22, 4), (20.2, 9), (15, 12), (0, 13),
+         (-15, 12), (-20.2, 9), (-22, 4), (-22.8, -5), (-24, -17), (-20.5, -29), (-11, -36)),
+        ((8.5, -22.5), (13.5, -18), (17.4, -10), (18.6, -2), (19, 5), (22, 13), (0, 30), (-22, 13), (-19, 5),
+         (-18.4, -2), (-17, -6.5), (-13, -11.4), (-6, -15.6), (3, -18.5)),
+        (), -6, 1.1,
+    ),
+    "quiff": Style(
+        ((-2, -41), (8, -41), (16, -36), (21, -27), (22.6, -15), (22.2, -9), (20.6, -5), (16, 0), (0, 4),
+         (-16, 0), (-20.6, -5), (-22.2, -9), (-22.8, -15), (-21.6, -27), (-14, -37)),
+        _both(((0, -23.4), (8, -23), (14.6, -19.5), (18, -11), (19.4, -3), (20.4, 5), (22, 12), (0, 30))),
+        (), -16, 0.9,
+    ),
+    "bob": Style(
+        _both(_FULL),
+        _both(((0, -12.6), (9, -12.4), (14.6, -11.6), (17, -5), (17.4, 4), (16.6, 14), (15.4, 22), (14, 30),
+         (0, 34))),
+        ((0, -30), (18, -26), (25, -8), (26, 8), (25, 19), (20, 24.5), (0, 25.5)), 20, 1.2,
+    ),
+    "long": Style(
+        _both(_LONG),
+        ((0, -25.5), (5, -21.5), (12, -15.5), (16.6, -7), (18, 4), (18, 16), (17, 26), (17.5, 38), (19, 58),
+         (0, 70), (-19, 58), (-17.5, 38), (-17, 26), (-18, 16), (-18, 4), (-16.6, -7), (-12, -15.5), (-5, -21.5)),
+        ((0, -30), (18, -26), (25, -8), (26, 12), (28, 34), (26, 50), (0, 52)), 50, 1.22,
+    ),
+    "wavy": Style(
+        ((0, -36.5), (13, -35), (23, -27), (26, -16), (28.8, -6), (27, 3), (30, 12), (27.6, 21), (29.6, 30),
+         (23, 36), (16, 37), (0, 40), (-16, 37), (-23, 36), (-29.6, 30), (-27.6, 21), (-30, 12), (-27, 3),
+         (-28.8, -6), (-26.4, -17), (-23, -28), (-12, -36)),
+        ((8.5, -25), (13, -18.5), (16.6, -10), (18.6, -2), (17.2, 8), (18.8, 16), (16.6, 26), (15, 42), (0, 52),
+         (-15, 42), (-16.6, 26), (-18.8, 16), (-17.2, 8), (-18.4, -2), (-16, -10), (-9, -15.4), (1, -19.4)),
+        ((0, -30), (18, -26), (25, -8), (26, 12), (26, 30), (20, 36), (0, 37)), 34, 1.25,
+    ),
+    "bun": Style(
+        _both(((0, -32.8), (12, -31.2), (19.4, -25), (22.6, -14), (22.3, -5), (21.2, 1), (16, 6), (0, 8))),
+        _both(((0, -22), (8, -21.2), (14.6, -16.6), (18.2, -9), (19.4, -3), (20.6, 4), (22, 12), (0, 30))),
+        (), -10, 1.0,
+    ),
+    "buzz": Style(
+        _both(((0, -30.4), (10.5, -29), (18.8, -21.6), (22, -10), (21.8, -2), (21, 3), (16, 7), (0, 8))),
+        _both(((0, -21.6), (9, -21), (14, -18.6), (17, -11.5), (18.8, -5), (19.6, 3), (21, 10), (0, 30))),
+        (), -8, 1.0,
+    ),
+}
+# fmt: on
 
 
 def below_hat(person: Person) -> Shape:
-    """Where hair may show: everywhere, or under a hat only what is below its rim."""
+    """Where hair may show: everywhere, or with a hat only below its rim."""
     if not person.attributes.hat:
         return everywhere()
-    return below(_rim)
+    return below(lambda x: -15.5 + 0.9 * np.maximum(np.abs(x) - 20.5, 0.0))
 
 
 def paint_back(canvas: Canvas, tones: Tones, person: Person) -> None:
@@ -48,18 +121,17 @@ def paint_back(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 
 def paint_front(canvas: Canvas, tones: Tones, person: Person) -> None:
-    """The hair around the face, with its strands and shine; its shadow falls on the forehead."""
+    """The hair around the face, with its strands and shine."""
     shape = front(person)
     covered = canvas.coverage(shape & below_hat(person), soft=0.9 if person.hairstyle == "buzz" else 0.0)
     light = float(person.light)
-    everything = everywhere()
     shading = Gradient(
         (light * 20, -30),
         (-light * 22, 16),
         mix(tones.hair, tones.hair_light, 0.16),
         mix(tones.hair, tones.hair_dark, 0.62),
     )
-    canvas.paint(everything, shading, 0.92 if person.hairstyle == "buzz" else 1.0, inside=covered)
+    canvas.paint(everywhere(), shading, 0.92 if person.hairstyle == "buzz" else 1.0, inside=covered)
     if person.hairstyle == "curly":
         _paint_curls(canvas, tones, person, covered)
     elif person.hairstyle != "buzz":
@@ -74,20 +146,23 @@ def paint_front(canvas: Canvas, tones: Tones, person: Person) -> None:
 def front(person: Person) -> Shape:
     """The hair in front of the head."""
     if person.hairstyle == "curly":
-        return _cloud(person)
+        return _curls(person)
     style = STYLES[person.hairstyle]
     shape = blob(_parted(style.outer, person)) - blob(_parted(style.window, person))
     if person.hairstyle == "bun":
-        return shape | ellipse(0, -36.8, 8.6, 7.0) | _tendril(-1) | _tendril(1)
+        tendrils = (curve((side * 20.4, -8), (side * 23.4, 4), (side * 20.4, 15), 8) for side in (-1, 1))
+        shape = shape | ellipse(0, -36.8, 8.6, 7.0)
+        for tendril in tendrils:
+            shape = shape | stroke(tendril, (1.4, 1.0, 0.15))
     return shape
 
 
 def silhouette(person: Person) -> Shape:
-    """All the hair, the beard's and the hat's reach, whatever the attributes are."""
+    """The hair, and where a hat would be, whatever the attributes are."""
     back = _back(person)
-    pompom = ellipse(0, -42, 6.4, 6.4)
-    shape = front(person) | hat().grown(1.0)
-    shape = shape | pompom if person.clothes == "hoodie" else shape
+    shape = front(person) | hat().grow(1.0)
+    if person.clothes == "hoodie":
+        shape = shape | ellipse(0, -42, 6.4, 6.4)  # the pompom
     return shape if back is None else shape | back
 
 
@@ -100,13 +175,13 @@ def paint_shadow(canvas: Canvas, tones: Tones, person: Person, covered: Field) -
     """The shade that hair casts on the skin below it."""
     if person.hairstyle == "buzz":
         return
-    shade = front(person).moved(-person.light * 0.8, 1.7) & below_hat(person)
+    shade = front(person).move(-person.light * 0.8, 1.7) & below_hat(person)
     canvas.paint(shade, tones.skin_deep, 0.34, soft=2.2, inside=covered)
 
 
 def paint_beard(canvas: Canvas, tones: Tones, person: Person, face: Shape) -> None:
     """A full beard along the jaw, with a moustache, in the colour of the hair."""
-    cheeks = mirrored(
+    cheeks = symmetric(
         [
             (0, 12.6),
             (4.5, 11.6),
@@ -120,7 +195,7 @@ def paint_beard(canvas: Canvas, tones: Tones, person: Person, face: Shape) -> No
             (0, 40),
         ]
     )
-    shape = face.grown(1.9) & cheeks
+    shape = face.grow(1.9) & cheeks
     covered = canvas.coverage(shape, soft=1.3)
     light = float(person.light)
     dark = mix(tones.hair, tones.hair_dark, 0.62)
@@ -153,7 +228,13 @@ def paint_hat(canvas: Canvas, tones: Tones, person: Person) -> None:
     """A knitted hat in a dark shade of the clothes; over a hoodie it has a pompom."""
     light = float(person.light)
     if person.clothes == "hoodie":
-        _paint_pompom(canvas, tones, person)
+        pale = mix(tones.hat, WHITE, 0.55)
+        chance = random.Random(f"{person.grain}/pompom")
+        canvas.paint(ellipse(0, -42, 5.4, 4.8), mix(tones.hat, WHITE, 0.30))
+        for _ in range(16):
+            x, y = 8.0 * chance.random() - 4.0, -42.0 + 6.6 * (chance.random() - 0.5)
+            wool = pale if x * person.light > -1.0 else mix(tones.hat, WHITE, 0.2)
+            canvas.paint(ellipse(x, y, 1.5, 1.4), wool, 0.6, soft=1.0)
     dome = _dome()
     covered = canvas.coverage(dome)
     bright, dark = mix(tones.hat, WHITE, 0.16), mix(tones.hat, (26, 16, 44), 0.42)
@@ -164,17 +245,13 @@ def paint_hat(canvas: Canvas, tones: Tones, person: Person) -> None:
     canvas.paint(ellipse(light * 10, -31, 6.5, 4.5), mix(tones.hat, WHITE, 0.5), 0.30, soft=7.0, inside=covered)
     cuff = _cuff()
     folded = canvas.coverage(cuff)
-    canvas.paint(cuff.moved(0, -1.3), dark, 0.55, soft=2.0, inside=covered)
+    canvas.paint(cuff.move(0, -1.3), dark, 0.55, soft=2.0, inside=covered)
     canvas.paint(
         cuff, Gradient((light * 22, -22), (-light * 24, -12), mix(tones.hat, WHITE, 0.30), mix(tones.hat, dark, 0.5))
     )
     for index in range(-7, 8):
         x = index * 3.5
         canvas.paint(stroke([(x * 0.99, -24.5), (x, -11)], (0.35, 0.35, 0.35)), dark, 0.42, soft=0.7, inside=folded)
-
-
-def _rim(x: Field) -> Field:
-    return -15.5 + 0.9 * np.maximum(np.abs(x) - 20.5, 0.0)
 
 
 def _cuff() -> Shape:
@@ -197,28 +274,24 @@ def _cuff() -> Shape:
 
 
 def _dome() -> Shape:
-    return mirrored([(0, -40.5), (10, -39), (19, -33.5), (24, -24), (25, -16), (14, -13), (0, -14)])
+    return symmetric([(0, -40.5), (10, -39), (19, -33.5), (24, -24), (25, -16), (14, -13), (0, -14)])
 
 
 def _back(person: Person) -> Shape | None:
     if person.hairstyle == "curly":
         return ellipse(0, -5, 27, 27)
     points = STYLES[person.hairstyle].back
-    return mirrored(points) if points else None
+    return symmetric(points) if points else None
 
 
 def _parted(points: Sequence[Point], person: Person) -> list[Point]:
     return [(x * person.parting, y) for x, y in points]
 
 
-def _tendril(side: int) -> Shape:
-    return stroke(curve((side * 20.4, -8), (side * 23.4, 4), (side * 20.4, 15), 8), (1.4, 1.0, 0.15))
-
-
-def _cloud(person: Person) -> Shape:
-    """Curls: a ring of discs around the head, over a cap."""
-    cap = mirrored([(0, -33), (13, -31), (22, -22), (24.5, -8), (23.5, 4), (16, 6), (0, 8)])
-    window = mirrored(
+def _curls(person: Person) -> Shape:
+    """A cap, and a ring of discs around the head."""
+    cap = symmetric([(0, -33), (13, -31), (22, -22), (24.5, -8), (23.5, 4), (16, 6), (0, 8)])
+    window = symmetric(
         [(0, -17.6), (5, -16), (9, -17.4), (13, -13.6), (17, -12), (17.2, -6), (19, -2), (19.8, 6), (22, 13), (0, 30)]
     )
     shape = cap - window
@@ -231,7 +304,7 @@ def _cloud(person: Person) -> Shape:
 
 
 def _paint_strands(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> None:
-    """Strands from the parting outward and down; parted styles have more that sweep over to the other side."""
+    """Strands from the parting outward and down; parted styles have more strands, swept over to the other side."""
     style = STYLES[person.hairstyle]
     parted = person.hairstyle in ("side", "wavy")
     chance = random.Random(f"{person.grain}/strands")
@@ -283,14 +356,3 @@ def _paint_bun(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> 
             inside=covered,
         )
     canvas.paint(ellipse(person.light * 3.2, -39.4, 3.0, 2.2), tones.hair_light, 0.5, soft=2.6, inside=covered)
-
-
-def _paint_pompom(canvas: Canvas, tones: Tones, person: Person) -> None:
-    light = mix(tones.hat, WHITE, 0.55)
-    chance = random.Random(f"{person.grain}/pompom")
-    canvas.paint(ellipse(0, -42, 5.4, 4.8), mix(tones.hat, WHITE, 0.30))
-    for _ in range(16):
-        x, y = 8.0 * chance.random() - 4.0, -42.0 + 6.6 * (chance.random() - 0.5)
-        canvas.paint(
-            ellipse(x, y, 1.5, 1.4), light if x * person.light > -1.0 else mix(tones.hat, WHITE, 0.2), 0.6, soft=1.0
-        )

@@ -1,14 +1,12 @@
-"""The mouth of each expression, in the frame of the face: lips, what they open on, and the folds around them.
+"""The mouth of each expression, in the frame of the face: lips, teeth and tongue, and the folds around them.
 
-Lips are full and red on women, and thinner with age.
+Lips are fuller and redder on women, and thinner with age.
 """
 
 from __future__ import annotations
 
 from models.drawn.canvas import WHITE, Canvas, Colour, Point, blob, curve, ellipse, mix, stroke
-from models.drawn.expression import scornful_side
-from models.drawn.person import Person
-from models.drawn.tones import Tones
+from models.drawn.person import Person, Tones
 
 _Y = 17.0
 _INSIDE: Colour = (112, 26, 38)
@@ -59,64 +57,37 @@ def _paint_closed(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 def _paint_smile(canvas: Canvas, tones: Tones, person: Person) -> None:
     y, half, full = _Y - 0.4, 9.4 + 0.6 * person.mouth_width, _lip_fullness(person)
-    lips = blob(
-        [
-            (-half, y - 2.4),
-            (-half * 0.5, y - 1.2 - 0.7 * full),
-            (0, y - 0.5 - 0.7 * full),
-            (half * 0.5, y - 1.2 - 0.7 * full),
-            (half, y - 2.4),
-            (half * 0.62, y + 3.1 + 0.6 * full),
-            (0, y + 4.9 + 0.9 * full),
-            (-half * 0.62, y + 3.1 + 0.6 * full),
-        ]
-    )
-    mouth = blob(
-        [
-            (-half + 1.3, y - 1.5),
-            (-half * 0.5, y - 0.7),
-            (0, y - 0.3),
-            (half * 0.5, y - 0.7),
-            (half - 1.3, y - 1.5),
-            (half * 0.56, y + 2.9),
-            (0, y + 4.6),
-            (-half * 0.56, y + 2.9),
-        ]
-    )
+    # fmt: off
+    lips = blob([
+        (-half, y - 2.4), (-half * 0.5, y - 1.2 - 0.7 * full), (0, y - 0.5 - 0.7 * full),
+        (half * 0.5, y - 1.2 - 0.7 * full), (half, y - 2.4),
+        (half * 0.62, y + 3.1 + 0.6 * full), (0, y + 4.9 + 0.9 * full), (-half * 0.62, y + 3.1 + 0.6 * full),
+    ])
+    mouth = blob([
+        (-half + 1.3, y - 1.5), (-half * 0.5, y - 0.7), (0, y - 0.3), (half * 0.5, y - 0.7), (half - 1.3, y - 1.5),
+        (half * 0.56, y + 2.9), (0, y + 4.6), (-half * 0.56, y + 2.9),
+    ])
+    teeth = blob([
+        (-half, y - 2.6), (0, y - 1.4), (half, y - 2.6), (half * 0.6, y + 2.2), (0, y + 3.3), (-half * 0.6, y + 2.2),
+    ])
+    # fmt: on
     inside, around = canvas.coverage(mouth), canvas.coverage(lips)
-    _paint_raised_cheeks(canvas, tones)
+    for side in (-1, 1):
+        crease = curve((side * 6.4, 9.4), (side * 11.6, 11.0), (side * 12.4, 16.4))
+        canvas.paint(stroke(crease, (0.1, 0.55, 0.15)), tones.skin_deep, 0.36, soft=1.0)
+        canvas.paint(ellipse(side * 13.0, 9.6, 4.4, 3.2), mix(tones.skin_light, (255, 150, 130), 0.45), 0.46, soft=3.6)
     canvas.paint(ellipse(0, y + 7.0 + full, 5.0, 1.2), tones.skin_deep, 0.22, soft=2.0)
     canvas.paint(lips, tones.lips)
     canvas.paint(mouth, _INSIDE)
     canvas.paint(ellipse(0, y + 4.8, 4.4, 1.8), _TONGUE, 0.9, soft=0.8, inside=inside)
-    canvas.paint(
-        blob(
-            [
-                (-half, y - 2.6),
-                (0, y - 1.4),
-                (half, y - 2.6),
-                (half * 0.6, y + 2.2),
-                (0, y + 3.3),
-                (-half * 0.6, y + 2.2),
-            ]
-        ),
-        _TEETH,
-        inside=inside,
-    )
+    canvas.paint(teeth, _TEETH, inside=inside)
     canvas.paint(
         ellipse(person.light * 1.4, y + 4.9 + 0.7 * full, 2.6, 0.35 * full), WHITE, 0.35, soft=0.9, inside=around
     )
 
 
-def _paint_raised_cheeks(canvas: Canvas, tones: Tones) -> None:
-    for side in (-1, 1):
-        crease = curve((side * 6.4, 9.4), (side * 11.6, 11.0), (side * 12.4, 16.4))
-        canvas.paint(stroke(crease, (0.1, 0.55, 0.15)), tones.skin_deep, 0.36, soft=1.0)
-        canvas.paint(ellipse(side * 13.0, 9.6, 4.4, 3.2), mix(tones.skin_light, (255, 150, 130), 0.45), 0.46, soft=3.6)
-
-
 def _paint_sad(canvas: Canvas, tones: Tones, person: Person) -> None:
-    """Closed, the corners drawn down, the lower lip pushed out over a creased chin."""
+    """Closed, with the corners down and the lower lip pushed out over a creased chin."""
     y, half, full = _Y + 0.6, 7.0 + 0.5 * person.mouth_width, 1.2 * _lip_fullness(person)
     dark = mix(tones.lips, (70, 16, 30), 0.62)
     canvas.paint(ellipse(0, y + 2.4 + 2.0 * full, 5.2, 1.5), tones.skin_deep, 0.46, soft=2.0)
@@ -140,7 +111,7 @@ def _paint_sad(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 
 def _paint_angry(canvas: Canvas, tones: Tones, person: Person) -> None:
-    """Clenched teeth between lips drawn square, the corners low."""
+    """Clenched teeth between square lips, the corners low."""
     y, half, full = _Y + 0.6, 8.0 + 0.5 * person.mouth_width, _lip_fullness(person)
 
     def contour(out: float) -> list[Point]:
@@ -182,7 +153,7 @@ def _paint_surprised(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 
 def _paint_fearful(canvas: Canvas, tones: Tones, person: Person) -> None:
-    """Open and stretched to the sides, the corners pulled down."""
+    """Open and stretched sideways, the corners down."""
     y, half, full = _Y + 0.8, 9.0 + 0.5 * person.mouth_width, _lip_fullness(person)
 
     def contour(out: float) -> list[Point]:
@@ -207,7 +178,7 @@ def _paint_fearful(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 
 def _paint_disgusted(canvas: Canvas, tones: Tones, person: Person) -> None:
-    """The upper lip drawn up, the tongue put out over the lower one."""
+    """The upper lip raised, the tongue out over the lower one."""
     y, half, full = _Y + 0.4, 6.8 + 0.5 * person.mouth_width, _lip_fullness(person)
 
     def contour(out: float) -> list[Point]:
@@ -239,16 +210,16 @@ def _paint_disgusted(canvas: Canvas, tones: Tones, person: Person) -> None:
             (-3.7, y + 4.6),
         ]
     )
-    canvas.paint(tongue.moved(0, 0.7), tones.skin_deep, 0.5, soft=1.4)
+    canvas.paint(tongue.move(0, 0.7), tones.skin_deep, 0.5, soft=1.4)
     canvas.paint(tongue, _TONGUE)
     canvas.paint(stroke([(0, y + 1.6), (0, y + 5.8)], (0.2, 0.4, 0.15)), (168, 56, 72), 0.8, soft=0.6)
     _paint_folds(canvas, tones, 0.7)
 
 
 def _paint_contemptuous(canvas: Canvas, tones: Tones, person: Person) -> None:
-    """Closed, one corner tightened and drawn up into the cheek."""
+    """Closed, one corner tight and raised into the cheek."""
     y, half, full = _Y, 6.8 + 0.5 * person.mouth_width, 1.2 * _lip_fullness(person)
-    up = scornful_side(person)
+    up = person.parting
     dark = mix(tones.lips, (70, 16, 30), 0.62)
     canvas.paint(ellipse(-up * 0.6, y + 1.6 + 2.2 * full, 5.0, 1.3), tones.skin_deep, 0.30, soft=2.0)
     lips = [
@@ -271,7 +242,7 @@ def _paint_contemptuous(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 
 def _paint_folds(canvas: Canvas, tones: Tones, opacity: float) -> None:
-    """The folds from the nose around the mouth, which a drawn lip deepens."""
+    """The folds from the nose around the mouth."""
     for side in (-1, 1):
         fold = curve((side * 4.6, 9.0), (side * 10.0, 10.4), (side * 11.6, 17.6))
         canvas.paint(stroke(fold, (0.2, 0.6, 0.15)), tones.skin_deep, opacity, soft=1.0)

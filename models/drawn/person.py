@@ -1,7 +1,7 @@
-"""Who an avatar shows: attributes that a model learns to change, and traits that stay when they change.
+"""The person in an avatar: attributes that a model learns to change, traits that stay, and the colours of both.
 
-Attributes are drawn independently of each other and of every trait: there are bearded women and blond grandfathers.
-Were they drawn as the world has them, a model would learn that one stands for another, and change both at once.
+Attributes are sampled independently of each other and of every trait: there are bearded women and blond grandfathers.
+With the correlations of real people a model would learn that one attribute stands for another, and change both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from models.drawn.canvas import Colour
+from models.drawn.canvas import WHITE, Colour, mix, scale
 
 DOMAINS = "hair=black|blond|brown|grey,smiling,glasses,beard,hat,age=young|old,gender=male|female"
 HAIR = ("black", "blond", "brown", "grey")
@@ -70,6 +70,12 @@ _BACKGROUNDS: tuple[tuple[Colour, Colour], ...] = (
     ((86, 136, 136), (34, 74, 88)),
     ((160, 112, 132), (84, 52, 84)),
 )
+_HAIR_COLOURS: dict[str, Colour] = {
+    "black": (38, 34, 42),
+    "blond": (232, 188, 98),
+    "brown": (120, 66, 32),
+    "grey": (170, 173, 180),
+}
 _Option = TypeVar("_Option")
 
 
@@ -87,7 +93,7 @@ class Attributes:
 
     @property
     def smiling(self) -> bool:
-        """Whether the expression is the happy one: the attribute is one of the expressions under another name."""
+        """Whether the expression is happy: CelebA's attribute `smiling` and the expression are the same thing here."""
         return self.expression == "happy"
 
     def labels(self) -> tuple[int, ...]:
@@ -100,13 +106,14 @@ class Attributes:
         )
 
     def with_domain(self, domain: str, present: bool = True) -> Attributes:
-        """These attributes with one of COLUMNS or EXPRESSIONS switched.
+        """These attributes with one of COLUMNS or EXPRESSIONS switched on or off.
 
-        ValueError for an unknown one, and for hair of no colour or a face without expression.
+        ValueError for an unknown domain, and for switching off a hair colour or an expression, since it does not say
+        what to have instead.
         """
-        for what, names in (("hair", HAIR), ("expression", EXPRESSIONS)):
-            if domain in names and not present:
-                raise ValueError(f"{what} cannot be just not {domain}; ask for one of {', '.join(names)}")
+        if not present and domain in (*HAIR, *EXPRESSIONS):
+            names = HAIR if domain in HAIR else EXPRESSIONS
+            raise ValueError(f"a person cannot be just not {domain}; ask for one of {', '.join(names)}")
         if domain in HAIR:
             return replace(self, hair=domain)
         if domain in EXPRESSIONS:
@@ -115,29 +122,21 @@ class Attributes:
             calm = "neutral" if self.smiling else self.expression
             return replace(self, expression="happy" if present else calm)
         if domain in ("young", "old"):
-            return replace(self, age=domain if present else _other(domain, ("young", "old")))
+            return replace(self, age="old" if (domain == "old") == present else "young")
         if domain in ("male", "female"):
-            return replace(self, gender=domain if present else _other(domain, ("male", "female")))
-        if domain not in COLUMNS:
-            known = ", ".join((*COLUMNS, *EXPRESSIONS))
-            raise ValueError(f"unknown domain {domain!r}; the known ones are {known}")
-        return self._switched(domain, present)
-
-    def _switched(self, name: str, present: bool) -> Attributes:
-        return Attributes(
-            self.hair,
-            self.expression,
-            present if name == "glasses" else self.glasses,
-            present if name == "beard" else self.beard,
-            present if name == "hat" else self.hat,
-            self.age,
-            self.gender,
-        )
+            return replace(self, gender="male" if (domain == "male") == present else "female")
+        if domain == "glasses":
+            return replace(self, glasses=present)
+        if domain == "beard":
+            return replace(self, beard=present)
+        if domain == "hat":
+            return replace(self, hat=present)
+        raise ValueError(f"unknown domain {domain!r}; the known ones are {', '.join((*COLUMNS, *EXPRESSIONS))}")
 
 
 @dataclass(frozen=True)
 class Person:
-    """One imagined person. Colours are RGB in 0..255; numbers without a unit run from -1 to 1 around the usual."""
+    """One imagined person. Colours are RGB in 0..255; plain numbers run from -1 to 1, and 0 is the average."""
 
     attributes: Attributes
     skin: Colour
@@ -155,28 +154,37 @@ class Person:
     blush: float
     freckles: bool
     hairstyle: str
-    parting: int  # the side, -1 or 1, to which the hair is parted
+    parting: int  # -1 or 1: the side of the hair's parting, and the side on which contempt raises brow and mouth
     hair_tone: float
     clothes: str
     clothes_colour: Colour
     backdrop: str
     background: tuple[Colour, Colour]
-    light: int  # the side, -1 or 1, that the light comes from
+    light: int  # -1 or 1: the side that the light comes from
     tilt: float
     shift: tuple[float, float]
     scale: float
-    grain: str  # seeds the strands of hair and the shapes behind the head
+    grain: str  # the seed of the strands of hair and of the shapes behind the head
 
-    def changed(self, attributes: Attributes) -> Person:
-        """The same person with other attributes; every trait stays."""
+    def with_attributes(self, attributes: Attributes) -> Person:
+        """The same person with other attributes and the same traits."""
         return replace(self, attributes=attributes)
 
 
 def person(seed: int | str, index: int) -> Person:
-    """The person of that number: always the same one for the same seed."""
-    traits = random.Random(f"{seed}/{index}/traits")
+    """The person with this number: a pure function of seed and index."""
+    # Two generators, so that attributes added later move no trait. The order of the draws below must not change.
+    traits, chance = random.Random(f"{seed}/{index}/traits"), random.Random(f"{seed}/{index}/attributes")
     return Person(
-        attributes=_attributes(random.Random(f"{seed}/{index}/attributes")),
+        attributes=Attributes(
+            hair=_pick(chance, HAIR),
+            expression="happy" if chance.random() < 0.5 else "neutral",
+            glasses=chance.random() < 0.4,
+            beard=chance.random() < 0.4,
+            hat=chance.random() < 0.35,
+            age=_pick(chance, ("young", "old")),
+            gender=_pick(chance, ("male", "female")),
+        ),
         skin=_pick(traits, _SKINS),
         width=_spread(traits),
         length=_spread(traits),
@@ -206,20 +214,50 @@ def person(seed: int | str, index: int) -> Person:
     )
 
 
-def _attributes(chance: random.Random) -> Attributes:
-    return Attributes(
-        hair=_pick(chance, HAIR),
-        expression="happy" if chance.random() < 0.5 else "neutral",
-        glasses=chance.random() < 0.4,
-        beard=chance.random() < 0.4,
-        hat=chance.random() < 0.35,
-        age=_pick(chance, ("young", "old")),
-        gender=_pick(chance, ("male", "female")),
+@dataclass(frozen=True)
+class Tones:
+    """The colours that one person is painted with: skin, hair and cloth, each with its shades."""
+
+    skin: Colour
+    skin_shade: Colour
+    skin_deep: Colour
+    skin_light: Colour
+    hair: Colour
+    hair_dark: Colour
+    hair_light: Colour
+    brow: Colour
+    lips: Colour
+    cloth: Colour
+    cloth_dark: Colour
+    cloth_light: Colour
+    hat: Colour
+
+
+def tones(person: Person) -> Tones:
+    """The colours of a person with these attributes."""
+    skin = person.skin
+    if person.attributes.age == "old":  # age pales the skin, but not the hair: grey is an attribute of its own
+        brightness = (skin[0] + skin[1] + skin[2]) / 3.0
+        skin = mix(skin, (brightness, brightness * 0.98, brightness * 0.95), 0.26)
+    hair = scale(_HAIR_COLOURS[person.attributes.hair], 1.0 + 0.06 * person.hair_tone)
+    dark = mix(hair, (24, 14, 22), 0.42)
+    red = (204, 58, 82) if person.attributes.gender == "female" else (176, 92, 84)
+    cloth = person.clothes_colour
+    return Tones(
+        skin=skin,
+        skin_shade=mix(scale(skin, 0.82), (150, 60, 60), 0.16),
+        skin_deep=mix(scale(skin, 0.56), (96, 32, 40), 0.30),
+        skin_light=mix(skin, (255, 244, 226), 0.45),
+        hair=hair,
+        hair_dark=dark,
+        hair_light=mix(hair, (255, 246, 226), 0.34),
+        brow=mix(hair, dark, 0.55),
+        lips=mix(red, skin, 0.24 if person.attributes.gender == "female" else 0.50),
+        cloth=cloth,
+        cloth_dark=mix(scale(cloth, 0.66), (44, 30, 74), 0.22),
+        cloth_light=mix(cloth, WHITE, 0.28),
+        hat=mix(scale(cloth, 0.74), (60, 44, 92), 0.12),
     )
-
-
-def _other(name: str, pair: tuple[str, str]) -> str:
-    return pair[1] if name == pair[0] else pair[0]
 
 
 def _pick(chance: random.Random, options: Sequence[_Option]) -> _Option:

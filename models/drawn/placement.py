@@ -1,4 +1,4 @@
-"""Where on a square picture a drawing lies, and what is behind it: the small differences that make one emoji many."""
+"""Places a drawing on a square picture before a background, at random: so one emoji becomes many pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.drawn.canvas import WHITE, Colour, Frame
 SIZES = range(16, 257)
 """Sides of pictures, pixels; the font's own are 136 x 128."""
 
-_FINEST = 256  # drawings are turned on a grid of about so many points a side, then averaged
+_FINEST = 256  # drawings are rotated on a grid of about this many points a side, then averaged
 _BACKGROUNDS: tuple[tuple[Colour, Colour], ...] = (
     ((255, 255, 255), (240, 242, 246)),
     ((253, 236, 220), (250, 206, 178)),
@@ -33,7 +33,7 @@ _BACKGROUNDS: tuple[tuple[Colour, Colour], ...] = (
 
 @dataclass(frozen=True)
 class Placement:
-    """Of a drawing on its square; lengths are shares of the square's side."""
+    """The place of a drawing on its square; lengths are shares of the square's side."""
 
     background: tuple[Colour, Colour] = (WHITE, WHITE)  # at the top and at the bottom
     scale: float = 0.94  # of the drawing's longer side
@@ -41,8 +41,8 @@ class Placement:
     shift: tuple[float, float] = (0.0, 0.0)
 
 
-def scattered(chance: random.Random, coloured: bool) -> Placement:
-    """A placement by chance, the drawing still whole: up to 7 degrees turned, before white or before a colour."""
+def random_placement(chance: random.Random, coloured: bool) -> Placement:
+    """A random placement with the whole drawing inside: rotated up to 7 degrees, before white or a colour."""
     scale = 0.78 + 0.16 * chance.random()
     turn = 0.06 * (2.0 * chance.random() - 1.0)
     room = 0.5 * (0.98 - scale)
@@ -51,8 +51,8 @@ def scattered(chance: random.Random, coloured: bool) -> Placement:
     return Placement(background if coloured else (WHITE, WHITE), scale, turn, shift)
 
 
-def placed(drawing: Image.Image, placement: Placement, size: int) -> NDArray[np.uint8]:
-    """The picture with an RGBA drawing before its background, RGB [size, size, 3]."""
+def place(drawing: Image.Image, placement: Placement, size: int) -> NDArray[np.uint8]:
+    """An RGBA drawing before the background, RGB [size, size, 3]."""
     layer = np.asarray(_layer(drawing, placement, size), np.float32)
     top, bottom = (np.array(colour, np.float32) for colour in placement.background)
     down = ((np.arange(size, dtype=np.float32) + 0.5) / np.float32(size))[:, None, None]
@@ -61,17 +61,18 @@ def placed(drawing: Image.Image, placement: Placement, size: int) -> NDArray[np.
     return np.rint(np.minimum(layer[..., :3] + behind * (1.0 - opacity), 255.0)).astype(np.uint8)
 
 
-def covered(drawing: Image.Image, placement: Placement, size: int) -> NDArray[np.bool_]:
-    """Where the drawing is, [size, size]."""
+def mask(drawing: Image.Image, placement: Placement, size: int) -> NDArray[np.bool_]:
+    """Where an RGBA drawing is, [size, size]."""
     return np.asarray(_layer(drawing, placement, size))[..., 3] > 0
 
 
 def _layer(drawing: Image.Image, placement: Placement, size: int) -> Image.Image:
-    """The drawing alone in its place, size x size, colours multiplied by opacity (mode RGBa)."""
+    """The drawing alone in its place, size x size, with premultiplied alpha (mode RGBa)."""
     finer = max(1, _FINEST // size)
     side = size * finer
     stretch = placement.scale * side / max(drawing.size)
     middle = (side * (0.5 + placement.shift[0]), side * (0.5 + placement.shift[1]))
+    # Pillow wants the inverse of the map: from places on the grid to places in the drawing.
     cosine, sine = Frame(turn=placement.turn).rotation
     a, b, d, e = cosine / stretch, sine / stretch, -sine / stretch, cosine / stretch
     c = drawing.width / 2 - a * middle[0] - b * middle[1]

@@ -1,4 +1,8 @@
-"""Draws a person from back to front: background, body, head; an attribute changes only the pixels of its feature."""
+"""The portrait of a person, painted from back to front: background, body, head.
+
+An attribute changes only the pixels of its own feature, so that exact counterfactuals exist: the same person drawn with
+other attributes.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.drawn import eyes, features, hair, mouth
+from models.drawn import face, hair, mouth
 from models.drawn.canvas import (
     WHITE,
     Canvas,
@@ -19,20 +23,22 @@ from models.drawn.canvas import (
     curve,
     ellipse,
     everywhere,
-    mirrored,
     mix,
     polygon,
     stroke,
+    symmetric,
 )
-from models.drawn.person import Attributes, Person
-from models.drawn.tones import Tones, tones
+from models.drawn.person import Attributes, Person, Tones, tones
 
 SIZES = range(16, 1025)
+"""Sides of a portrait, pixels."""
+
+_WIDEST = Attributes("black", "neutral", glasses=False, beard=True, hat=True, age="old", gender="male")
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """A person as one picture of a set: it can be drawn again with other attributes."""
+    """A person in one picture of a data set, which can be drawn again with other attributes."""
 
     person: Person
 
@@ -40,15 +46,15 @@ class Portrait:
         """RGB [size, size, 3]."""
         return draw(self.person, size)
 
-    def changed(self, domain: str, present: bool) -> Portrait:
+    def with_domain(self, domain: str, present: bool) -> Portrait:
         """The exact counterfactual; ValueError for a domain that drawn people don't have."""
-        return Portrait(self.person.changed(self.person.attributes.with_domain(domain, present)))
+        return Portrait(self.person.with_attributes(self.person.attributes.with_domain(domain, present)))
 
-    def face(self, size: int) -> NDArray[np.bool_]:
+    def face_mask(self, size: int) -> NDArray[np.bool_]:
         """Where the face alone is, [size, size]."""
         return face_mask(self.person, size)
 
-    def head(self, size: int) -> NDArray[np.bool_]:
+    def head_mask(self, size: int) -> NDArray[np.bool_]:
         """Where the head is, [size, size]."""
         return head_mask(self.person, size)
 
@@ -61,22 +67,41 @@ def draw(person: Person, size: int) -> NDArray[np.uint8]:
     _paint_background(canvas, person)
     hair.paint_back(head, colours, person)
     _paint_body(body, head, colours, person)
-    _paint_head(head, colours, person)
-    return canvas.finished()
+    skin = face.outline(person)
+    covered = head.coverage(skin)
+    face.paint_ears(head, colours, person)
+    face.paint_skin(head, colours, person, skin, covered)
+    if person.attributes.age == "old":
+        face.paint_age(head, colours, covered)
+    hair.paint_shadow(head, colours, person, covered)
+    face.paint_nose(head, colours, person)
+    if person.attributes.beard:
+        hair.paint_beard(head, colours, person, skin)
+    mouth.paint_mouth(head, colours, person)
+    face.paint_eyes(head, colours, person)
+    face.paint_brows(head, colours, person)
+    if person.attributes.glasses:  # the temples lie under the hair, the lenses over it
+        face.paint_temples(head, person)
+    hair.paint_front(head, colours, person)
+    if person.attributes.glasses:
+        face.paint_glasses(head, person)
+    if person.attributes.hat:
+        hair.paint_hat(head, colours, person)
+    return canvas.to_pixels()
 
 
 def head_mask(person: Person, size: int) -> NDArray[np.bool_]:
     """Where the head is, [size, size]: face, ears, hair, and where a beard or hat would be, whatever the attributes."""
-    grown = person.changed(Attributes("black", "neutral", False, True, True, "old", "male"))
+    widest = person.with_attributes(_WIDEST)
     head = _canvas(size).within(_head_frame(person))
-    face = features.outline(grown).grown(3.0) | ellipse(-21.6, 3.5, 4.5, 7.0) | ellipse(21.6, 3.5, 4.5, 7.0)
-    return head.coverage(face | hair.silhouette(grown)) > 0.0
+    skin = face.outline(widest).grow(3.0) | ellipse(-21.6, 3.5, 4.5, 7.0) | ellipse(21.6, 3.5, 4.5, 7.0)
+    return head.coverage(skin | hair.silhouette(widest)) > 0.0
 
 
 def face_mask(person: Person, size: int) -> NDArray[np.bool_]:
     """Where the face alone is, [size, size]: without hair, ears, neck, and where a hat would be, for all attributes."""
-    grown = person.changed(Attributes("black", "neutral", False, True, True, "old", "male"))
-    bare = features.outline(grown) - hair.front(grown) - hair.hat()
+    widest = person.with_attributes(_WIDEST)
+    bare = face.outline(widest) - hair.front(widest) - hair.hat()
     return _canvas(size).within(_head_frame(person)).coverage(bare) > 0.99
 
 
@@ -136,16 +161,16 @@ def _paint_body(body: Canvas, head: Canvas, colours: Tones, person: Person) -> N
     light = float(person.light)
     if person.clothes == "hoodie":
         body.paint(
-            mirrored([(0, 20), (15, 24), (22, 34), (20, 44), (0, 48)]),
+            symmetric([(0, 20), (15, 24), (22, 34), (20, 44), (0, 48)]),
             Gradient((light * 18, 24), (-light * 18, 44), colours.cloth, colours.cloth_dark),
         )
-    neck = mirrored([(0, 10), (9.6, 14), (9.6, 28), (10.2, 36), (0, 48)])
+    neck = symmetric([(0, 10), (9.6, 14), (9.6, 28), (10.2, 36), (0, 48)])
     covered = body.coverage(neck)
     body.paint(
         neck, Gradient((light * 10, 26), (-light * 10, 32), colours.skin, mix(colours.skin, colours.skin_shade, 0.8))
     )
-    head.paint(features.outline(person).moved(-light * 1.5, 5.0), colours.skin_deep, 0.62, soft=5.0, inside=covered)
-    torso = mirrored([(0, 33.5), (9, 34), (18, 36.2), (31, 40.5), (41, 48), (46, 64), (46, 90), (0, 92)])
+    head.paint(face.outline(person).move(-light * 1.5, 5.0), colours.skin_deep, 0.62, soft=5.0, inside=covered)
+    torso = symmetric([(0, 33.5), (9, 34), (18, 36.2), (31, 40.5), (41, 48), (46, 64), (46, 90), (0, 92)])
     if person.clothes != "turtleneck":
         torso = torso - ellipse(0, 31.5, 10.8, 8.2 if person.clothes == "collar" else 6.6)
     worn = body.coverage(torso)
@@ -177,7 +202,7 @@ def _paint_collar(body: Canvas, colours: Tones, person: Person, worn: Field) -> 
         body.paint(ellipse(0, y, 0.8, 0.8), colours.cloth_dark, inside=worn)
     for side in (-1, 1):
         wing = polygon([(side * 9.2, 29.0), (side * 13.5, 34.5), (side * 10.5, 44.5), (side * 0.6, 40.2)])
-        body.paint(wing.moved(0, 1.0), colours.cloth_dark, 0.55, soft=1.8)
+        body.paint(wing.move(0, 1.0), colours.cloth_dark, 0.55, soft=1.8)
         tone = colours.cloth_light if side == person.light else mix(colours.cloth_light, colours.cloth, 0.6)
         body.paint(wing, tone)
 
@@ -210,7 +235,7 @@ def _paint_turtleneck(body: Canvas, colours: Tones, person: Person, worn: Field)
         ]
     )
     covered = body.coverage(tube)
-    body.paint(tube.moved(0, 1.2), colours.cloth_dark, 0.6, soft=2.2)
+    body.paint(tube.move(0, 1.2), colours.cloth_dark, 0.6, soft=2.2)
     body.paint(
         tube,
         Gradient((light * 10, 30), (-light * 12, 38), colours.cloth_light, mix(colours.cloth, colours.cloth_dark, 0.6)),
@@ -223,26 +248,3 @@ def _paint_turtleneck(body: Canvas, colours: Tones, person: Person, worn: Field)
             soft=0.7,
             inside=covered,
         )
-
-
-def _paint_head(head: Canvas, colours: Tones, person: Person) -> None:
-    face = features.outline(person)
-    covered = head.coverage(face)
-    features.paint_ears(head, colours, person)
-    features.paint_skin(head, colours, person, face, covered)
-    if person.attributes.age == "old":
-        features.paint_age(head, colours, covered)
-    hair.paint_shadow(head, colours, person, covered)
-    features.paint_nose(head, colours, person)
-    if person.attributes.beard:
-        hair.paint_beard(head, colours, person, face)
-    mouth.paint_mouth(head, colours, person)
-    eyes.paint_eyes(head, colours, person)
-    eyes.paint_brows(head, colours, person)
-    if person.attributes.glasses:
-        features.paint_temples(head, person)
-    hair.paint_front(head, colours, person)
-    if person.attributes.glasses:
-        features.paint_glasses(head, person)
-    if person.attributes.hat:
-        hair.paint_hat(head, colours, person)

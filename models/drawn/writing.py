@@ -1,4 +1,4 @@
-"""How a set that the project makes gets onto the disk: whole or not at all, its pictures drawn on all processors."""
+"""Writes the files of a drawn data set: the folder whole or not at all, the pictures on all processors."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 from models.errors import OptionsError
 
 Notify = Callable[[int, int], None]
-"""Is told how many pictures of how many are finished."""
+"""Called with the number of pictures that are finished, and the number of all."""
 
 
-def check(count: int, size: int, sizes: range) -> None:
+def check_options(count: int, size: int, sizes: range) -> None:
     """OptionsError for a count below 1 or a size outside the range."""
     if count < 1:
         raise OptionsError(f"count is {count}; ask for at least 1 picture")
@@ -28,8 +28,8 @@ def check(count: int, size: int, sizes: range) -> None:
 
 
 @contextmanager
-def whole(out: Path) -> Iterator[Path]:
-    """A folder to write into, which becomes `out` at the end, or vanishes when writing fails.
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into, which is renamed to `out` at the end, or removed when writing fails.
 
     FileExistsError when `out` exists and is not an empty folder.
     """
@@ -48,14 +48,14 @@ def whole(out: Path) -> Iterator[Path]:
         raise
 
 
-def in_parallel(work: Callable[[int], int], tasks: int, total: int, notify: Notify) -> None:
-    """Calls `work` with 0 to `tasks` - 1 in as many processes as there are processors.
+def run_parallel(work: Callable[[int], int], tasks: int, total: int, notify: Notify) -> None:
+    """Calls `work` with 0 to `tasks` - 1, in as many processes as there are processors.
 
-    It must be picklable, and returns how many pictures it wrote, of `total` in all.
+    `work` must be picklable, and returns how many pictures it wrote, of `total` in all.
     """
     finished = 0
     workers = min(os.cpu_count() or 1, tasks)
-    # Not multiprocessing.Pool: ending one that is at work was seen to hang.
+    # Not multiprocessing.Pool: terminating one that is at work was seen to hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         try:
             for written in pool.map(work, range(tasks), chunksize=max(1, min(16, tasks // workers))):
@@ -66,8 +66,8 @@ def in_parallel(work: Callable[[int], int], tasks: int, total: int, notify: Noti
             raise
 
 
-def part(index: int, count: int) -> int:
-    """0 train, 1 validation, 2 test: the last tenth is for the test, the tenth before it for validation."""
+def part_of(index: int, count: int) -> int:
+    """0 train, 1 validation, 2 test: the last tenth is the test part, the tenth before it validation."""
     tenth = count // 10
     return 2 if index >= count - tenth else 1 if index >= count - 2 * tenth else 0
 
@@ -75,26 +75,26 @@ def part(index: int, count: int) -> int:
 def write_celeba(
     folder: Path, name: str, columns: tuple[str, ...], domains: str, labels: list[tuple[int, ...]]
 ) -> None:
-    """The tables of CelebA's layout for pictures that are named by `numbered`: labels of 0 or 1 for each column."""
+    """Writes the tables of CelebA's layout for pictures named by `file_name`; labels are 0 or 1, one a column."""
     count = len(labels)
-    rows = [f"{numbered(i)} {' '.join(f'{2 * label - 1:2d}' for label in row)}" for i, row in enumerate(labels)]
+    rows = [f"{file_name(i)} {' '.join(f'{2 * label - 1:2d}' for label in row)}" for i, row in enumerate(labels)]
     write_lines(folder / f"list_attr_{name}.txt", str(count), " ".join(columns), *rows)
-    write_lines(folder / "list_eval_partition.txt", *(f"{numbered(i)} {part(i, count)}" for i in range(count)))
+    write_lines(folder / "list_eval_partition.txt", *(f"{file_name(i)} {part_of(i, count)}" for i in range(count)))
     write_lines(folder / "domains.txt", domains)
 
 
-def numbered(index: int) -> str:
+def file_name(index: int) -> str:
     """The file name of the picture with this index; files count from 1."""
     return f"{index + 1:06d}.png"
 
 
 def write_facts(folder: Path, generator: str, version: int, facts: Mapping[str, Any]) -> None:
-    """GENERATOR.json, which `read_facts` reads."""
+    """Writes GENERATOR.json for `read_facts`."""
     write_lines(folder / f"{generator}.json", json.dumps({"generator": generator, "version": version, **facts}))
 
 
 def read_facts(folder: Path, generator: str, version: int) -> dict[str, Any] | None:
-    """What a set was drawn from; None where the folder holds no set of this generator and version."""
+    """What a set was drawn from; None where the folder has no set of this generator and version."""
     file = folder / f"{generator}.json"
     if not file.is_file():
         return None
@@ -105,5 +105,5 @@ def read_facts(folder: Path, generator: str, version: int) -> dict[str, Any] | N
 
 
 def write_lines(file: Path, *lines: str) -> None:
-    """A text file of lines that end with a line feed on every system."""
+    """Writes a text file whose lines end with a line feed on every system."""
     file.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -1,1 +1,1 @@
-"""Figures of a trained model: an independent judge of domains, picture metrics, and a report to look at."""
+"""Figures, tables and pictures of how good a model is, on held-out pictures."""

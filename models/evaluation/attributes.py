@@ -1,9 +1,9 @@
-"""Attribute models (StarGAN, alone or joint): held-out pictures are asked for every domain, and the judge looks.
+"""Evaluates attribute models (StarGAN, alone or joint): every request is made, and a judge checks the translations.
 
-For every request (each domain; for an attribute also its absence) the pictures that don't have it yet are translated,
-with the labels that the model itself reads for all that is not asked, exactly as serving does. Where several sets are
-joined, each has a judge of its own, and every set's pictures are asked for the domains of all: what the other sets'
-judges say of them is shown apart, as those never saw such pictures.
+For each request (a domain; for an attribute also its absence) those pictures are translated that don't have it yet.
+Labels that are not asked for are those that the model itself reads, exactly as in serving. In a joint data set each set
+has its own judge. Every set's pictures are asked for the domains of all sets; figures across sets stand apart, since
+the judge never saw pictures of the other set.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,21 +18,18 @@ from models.data.labels import UNKNOWN, Labelled
 from models.data.pictures import Pictures
 from models.errors import DataError
 from models.evaluation import figures
-from models.evaluation.counterfactuals import Shown, shown_by
-from models.evaluation.evaluation import Evaluation, Row, Sheet, Strip, Table
-from models.evaluation.features import Vectors, Yardstick
-from models.evaluation.figures import Figure, Value
-from models.evaluation.instruments import SHOWN, Instruments, doubts, spread
+from models.evaluation.counterfactuals import Labels, Request, Shown, columns_of, masked, requests, shown_by
+from models.evaluation.figures import Evaluation, Figure, Row, Sheet, Strip, Table, Value
+from models.evaluation.instruments import SHOWN, Instruments, Yardstick, spread, warn_of_judge
 from models.evaluation.judge import LabelJudge, label_judge
-from models.evaluation.metrics import Pixels, psnr
-from models.evaluation.requests import Labels, Request, columns_of, masked, requests
+from models.evaluation.metrics import Pixels, Vectors, psnr
 from models.evaluation.subject import Subject
 
 _WORST = 3
 
 
 def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments) -> Evaluation:
-    """Measures on `instruments.count` held-out pictures of each set at most; DataError when the data do not fit."""
+    """Measures on at most `instruments.count` held-out pictures of each set; DataError if the data do not fit."""
     sets = _open_sets(subject, folder, instruments)
     asked = [(held_out, owner, request) for held_out in sets for owner in sets for request in requests(owner.domains)]
     measured: list[_Measured] = []
@@ -42,7 +39,7 @@ def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments
         instruments.notify("translating", number, len(asked))
     within = [one for one in measured if one.held_out is one.owner]
     missing = sorted({str(r) for h, o, r in asked if h is o} - {one.row.name for one in within})
-    unmeasured = f"No held-out picture is known to lack it, and nothing was measured: {', '.join(missing)}."
+    unmeasured = f"Not measured, since no held-out picture is known to lack it: {', '.join(missing)}."
     return Evaluation(
         subject=subject.name,
         family=subject.manifest.family,
@@ -51,16 +48,17 @@ def evaluate_attributes(subject: Subject, folder: Path, instruments: Instruments
         values=tuple(_summary(subject, sets, measured)),
         tables=tuple(_tables(sets, measured)),
         sheets=tuple(_sheets(subject, sets, measured)),
-        notes=(*(doubt for one in sets for doubt in doubts(one.accuracies)), *([unmeasured] if missing else [])),
+        notes=(*(note for one in sets for note in warn_of_judge(one.accuracies)), *([unmeasured] if missing else [])),
         curves=subject.curves,
     )
 
 
 @dataclass(frozen=True)
 class _HeldOut:
-    """One labelled set, the only one or one of several: its judge, and held-out pictures n x s x s x 3.
+    """One labelled set, alone or in a joint one: its judge, and held-out pictures n x s x s x 3.
 
-    `truth` has the set's own columns, those of `domains`, some unknown; `own`, what the model reads, has the model's.
+    `truth`, the set's labels, has the columns `domains`, and may be unknown in places; `own`, what the model reads, has
+    the model's columns.
     """
 
     name: str
@@ -75,17 +73,16 @@ class _HeldOut:
 
     @property
     def accuracies(self) -> list[tuple[str, float]]:
-        """The judge's accuracy on the held-out pictures whose label is known, per cent by domain."""
+        """The judge's accuracy on the held-out pictures whose label is known, by domain, per cent."""
         right, known = self.judge.labels(self.pixels) == self.truth, self.truth != UNKNOWN
-        names = (domain.name for domain in self.domains)
         return [
-            (name, float(100 * right[rows, column].mean()))
-            for column, (name, rows) in enumerate(zip(names, known.T, strict=True))
+            (domain.name, float(100 * right[rows, column].mean()))
+            for column, (domain, rows) in enumerate(zip(self.domains, known.T, strict=True))
             if rows.any()
         ]
 
     def read_right(self, manifest: Manifest) -> float:
-        """The share of the set's known labels that the model reads right, per cent."""
+        """The share of the set's known labels that the model reads correctly, per cent."""
         columns = columns_of(manifest)
         places = [columns.index(domain) for domain in self.domains]
         return float(100 * (self.own[:, places] == self.truth)[self.truth != UNKNOWN].mean())
@@ -93,7 +90,10 @@ class _HeldOut:
 
 @dataclass(frozen=True)
 class _Measured:
-    """The figures of a request of `owner`'s for `held_out`'s pictures; examples of the worst where there is a truth."""
+    """The figures of a request of `owner`'s domains for `held_out`'s pictures.
+
+    `worst` has input, translation and exact answer of the worst pictures, where exact answers exist.
+    """
 
     held_out: _HeldOut
     owner: _HeldOut
@@ -101,29 +101,31 @@ class _Measured:
     worst: Pixels | None
 
     def value(self, figure: Figure) -> float | None:
-        """The row's value of a figure, if it has one."""
+        """The value of a figure, if the row has it."""
         return next((value.value for value in self.row.values if value.figure == figure), None)
 
 
 def _open_sets(subject: Subject, folder: Path, instruments: Instruments) -> list[_HeldOut]:
     manifest = subject.manifest
-    text = _domain_text(manifest)
+    # The model's domains in the notation of `parse_domains`.
+    parts: dict[str, list[str]] = {}
+    for domain in columns_of(manifest):
+        parts.setdefault(f"{domain.group}=" if domain.group else domain.name, []).append(domain.name)
+    text = ",".join(key + "|".join(names) if key.endswith("=") else key for key, names in parts.items())
     training = labelled.read(folder, text, manifest.picture, "train", True)
     testing = labelled.read(folder, text, manifest.picture, "test", False)
-    _check(manifest, training)
+    known, wanted = ({(d.name, d.mask) for d in some} for some in (training.description.domains, manifest.domains))
+    if known != wanted:
+        apart = ", ".join(sorted(f"{mask}/{name}" if mask else name for name, mask in known ^ wanted))
+        raise DataError(
+            f"the sets and domains of {training.description.name} are not the model's; they differ in {apart}"
+        )
     masks = manifest.mask_columns or (None,)
     return [_open_set(subject, mask, _set(training, mask), _set(testing, mask), instruments) for mask in masks]
 
 
-def _check(manifest: Manifest, data: Labelled) -> None:
-    known, wanted = ({(d.name, d.mask) for d in domains} for domains in (data.description.domains, manifest.domains))
-    if known != wanted:
-        apart = ", ".join(sorted(f"{mask}/{name}" if mask else name for name, mask in known ^ wanted))
-        raise DataError(f"the sets and domains of {data.description.name} are not the model's; they differ in {apart}")
-
-
 def _set(data: Labelled, mask: str | None) -> Labelled:
-    """The pictures of one of several sets, with its own columns."""
+    """The pictures of one set of a joint one, with the set's own columns."""
     if data.masks is None:
         return data
     description = data.description
@@ -140,10 +142,10 @@ def _open_set(
 ) -> _HeldOut:
     found = [subject.manifest.find(domain.name) for domain in training.description.domains]
     domains = tuple(domain for domain in found if domain)
-    judge = label_judge(training, domains, instruments.training, instruments.training_step)
+    judge = label_judge(training, domains, instruments.training, instruments.on_judge_step)
     chosen = spread(len(testing), instruments.count)
     pixels = np.stack([testing.picture(index) for index in chosen])
-    yardsticks = instruments.yardsticks_with(judge)
+    yardsticks = instruments.yardsticks(judge)
     return _HeldOut(
         name=mask or "",
         domains=domains,
@@ -152,7 +154,7 @@ def _open_set(
         truth=testing.labels[chosen],
         own=subject.own_labels(pixels),
         yardsticks=yardsticks,
-        real=tuple(yardstick.measure.features(pixels) for yardstick in yardsticks),
+        real=tuple(yardstick.network.features(pixels) for yardstick in yardsticks),
         shown=shown_by([testing.paths[index] for index in chosen], subject.manifest.picture),
     )
 
@@ -160,7 +162,7 @@ def _open_set(
 def _measure(
     subject: Subject, instruments: Instruments, held_out: _HeldOut, owner: _HeldOut, request: Request
 ) -> _Measured | None:
-    """One measurement; None where no picture is known to lack what is asked."""
+    """The figures of one request; None if no picture is known to lack what is asked."""
     known = held_out.truth if held_out is owner else owner.judge.labels(held_out.pixels)
     chosen = np.flatnonzero(request.lacking(known, owner.domains))
     if not len(chosen):
@@ -172,13 +174,16 @@ def _measure(
     if spared := request.spared(held_out.domains):
         rest = seen if held_out is owner else held_out.judge.labels(made)
         truth = held_out.truth[chosen][:, spared]
-        if (told := truth != UNKNOWN).any():
-            values.append(Value(figures.KEPT, float(100 * (rest[:, spared] == truth)[told].mean())))
-    values += _distances(owner, request, made)
+        if (is_known := truth != UNKNOWN).any():
+            values.append(Value(figures.KEPT, float(100 * (rest[:, spared] == truth)[is_known].mean())))
+    # Distances are to the held-out pictures that really have what was asked.
+    having = request.fulfilled(owner.truth, owner.domains)
+    for yardstick, real in zip(owner.yardsticks, owner.real, strict=True):
+        values += yardstick.distances(yardstick.network.features(made), real[having])
     worst = None
     shown = held_out.shown[chosen] if held_out.shown else None
-    if shown and (exact := shown.changed(request)) is not None:
-        values += shown.likeness(inputs, made, exact)
+    if shown and (exact := shown.answers(request)) is not None:
+        values += shown.measure(inputs, made, exact)
         if instruments.lpips:
             values.append(Value(figures.LPIPS, float(instruments.lpips.distances(made, exact).mean())))
         lowest = shown.worst(made, exact, _WORST)
@@ -187,30 +192,28 @@ def _measure(
     return _Measured(held_out, owner, Row(name, len(chosen), tuple(values)), worst)
 
 
-def _distances(owner: _HeldOut, request: Request, made: Pixels) -> Iterator[Value]:
-    """From translations to the held-out pictures that really have what was asked."""
-    having = request.fulfilled(owner.truth, owner.domains)
-    for yardstick, real in zip(owner.yardsticks, owner.real, strict=True):
-        yield from yardstick.distances(yardstick.measure.features(made), real[having])
-
-
 def _summary(subject: Subject, sets: Sequence[_HeldOut], measured: Sequence[_Measured]) -> Iterator[Value]:
-    """The figures that stand in a bundle; with several sets each one's own come after those of all."""
+    """The figures of the model as a whole, which go into a bundle; those of single sets of a joint one come last."""
     accuracies = [accuracy for one in sets for _, accuracy in one.accuracies]
     yield Value(figures.JUDGE, float(np.mean(accuracies)))
     yield Value(figures.JUDGE, min(accuracies), "lowest domain")
     within = [one for one in measured if one.held_out is one.owner]
     for figure in (figures.SET, figures.KEPT, figures.FACE, figures.HEAD):
         yield from _mean(figure, within)
-        yield from _lowest(figure, within)
+        values = [value for one in within if (value := one.value(figure)) is not None]
+        if values:
+            yield Value(figure, min(values), "lowest domain")
     for figure in (figures.UNTOUCHED, figures.CHANGED, figures.STAYED, figures.EXACT, figures.LPIPS):
         yield from _mean(figure, within)
     for figure in (figures.KID, figures.FID, figures.KID_INCEPTION, figures.FID_INCEPTION):
         yield from _mean(figure, within)
     if subject.manifest.classifier:
         yield Value(figures.READ, float(np.mean([one.read_right(subject.manifest) for one in sets])))
-    again = [psnr(_unasked(subject, one), one.pixels) for one in sets]
-    yield Value(figures.IDLE, float(np.concatenate(again).mean()))
+    idle = []
+    for one in sets:  # translated to the labels that the model reads from the pictures themselves
+        labels = masked(one.own, one.domains[0].mask, subject.manifest)
+        idle.append(psnr(subject.translate(one.domains[0], one.pixels, labels), one.pixels))
+    yield Value(figures.IDLE, float(np.concatenate(idle).mean()))
     if len(sets) > 1:
         for one in sets:
             yield from _mean(figures.SET, [m for m in within if m.owner is one], one.name)
@@ -221,18 +224,6 @@ def _mean(figure: Figure, measured: Sequence[_Measured], detail: str = "") -> It
     values = [value for one in measured if (value := one.value(figure)) is not None]
     if values:
         yield Value(figure, float(np.mean(values)), detail)
-
-
-def _lowest(figure: Figure, measured: Sequence[_Measured]) -> Iterator[Value]:
-    values = [value for one in measured if (value := one.value(figure)) is not None]
-    if values:
-        yield Value(figure, min(values), "lowest domain")
-
-
-def _unasked(subject: Subject, held_out: _HeldOut) -> Pixels:
-    """Translations to what the model reads from the pictures themselves."""
-    domain = held_out.domains[0]
-    return subject.translate(domain, held_out.pixels, masked(held_out.own, domain.mask, subject.manifest))
 
 
 def _tables(sets: Sequence[_HeldOut], measured: Sequence[_Measured]) -> Iterator[Table]:
@@ -261,11 +252,3 @@ def _sheets(subject: Subject, sets: Sequence[_HeldOut], measured: Sequence[_Meas
     if worst:
         note = "Of each request those with the lowest PSNR over the head: input, translation, exact counterfactual."
         yield Sheet("The worst", note, worst)
-
-
-def _domain_text(manifest: Manifest) -> str:
-    """The model's domains as `labels.parse_domains` reads them."""
-    parts: dict[str, list[str]] = {}
-    for domain in columns_of(manifest):
-        parts.setdefault(f"{domain.group}=" if domain.group else domain.name, []).append(domain.name)
-    return ",".join(key + "|".join(names) if key.endswith("=") else key for key, names in parts.items())

@@ -1,4 +1,4 @@
-"""Exact answers where the data can give them: what a picture shows is drawn again, with what was asked."""
+"""What an attribute model is asked for, and the exact answers, where a set was drawn here and can be drawn again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,78 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.bundle.manifest import Picture
+from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.pixels import shrink
-from models.drawn import made
-from models.drawn.made import Drawn
+from models.drawn import sets
+from models.drawn.sets import Scene
 from models.evaluation import figures
 from models.evaluation.figures import Value
-from models.evaluation.metrics import Pixels, psnr, ssim
-from models.evaluation.requests import Request
+from models.evaluation.metrics import Masks, Pixels, psnr, ssim
 
-Masks = NDArray[np.bool_]
+Labels = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A domain that is asked for, or its absence. `columns` are those of the label vectors, a model's or one set's."""
+
+    domain: Domain
+    present: bool
+
+    def __str__(self) -> str:
+        return self.domain.name if self.present else f"-{self.domain.name}"
+
+    def fulfilled(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
+        """Which label vectors n x c are known to have what is asked, n."""
+        fulfilled: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(self.present)
+        return fulfilled
+
+    def lacking(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
+        """Which label vectors n x c are known not to have what is asked, n."""
+        lacking: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(not self.present)
+        return lacking
+
+    def spared(self, columns: Sequence[Domain]) -> list[int]:
+        """The columns that the request must not change: all but the domain's own and its group's."""
+        return [column for column, domain in enumerate(columns) if not self._concerns(domain)]
+
+    def applied(self, own: Labels, manifest: Manifest) -> Labels:
+        """The model's label input n x (c + masks) for pictures with the labels `own` n x c, the same as in serving."""
+        asked = own.copy()
+        for column, domain in enumerate(columns_of(manifest)):
+            if self._concerns(domain):
+                asked[:, column] = self.present and domain == self.domain
+        return masked(asked, self.domain.mask, manifest)
+
+    def _concerns(self, domain: Domain) -> bool:
+        return domain == self.domain or (domain.group is not None and domain.group == self.domain.group)
+
+
+def columns_of(manifest: Manifest) -> tuple[Domain, ...]:
+    """The domains of a model's label vector, in its order."""
+    return tuple(domain for name in manifest.label_order if (domain := manifest.find(name)))
+
+
+def requests(domains: Sequence[Domain]) -> list[Request]:
+    """Every request for some domains: each domain, and outside a group also its absence."""
+    ways = {True: (True,), False: (True, False)}
+    return [Request(domain, present) for domain in domains for present in ways[domain.group is not None]]
+
+
+def masked(labels: Labels, mask: str | None, manifest: Manifest) -> Labels:
+    """Label vectors n x c with the mask of a joint model appended; columns of other masks become 0."""
+    if mask is None:
+        return labels
+    known = np.array([domain.mask == mask for domain in columns_of(manifest)], np.float32)
+    place = np.array([name == mask for name in manifest.mask_columns], np.float32)
+    return np.concatenate([labels * known, np.broadcast_to(place, (len(labels), len(place)))], axis=1)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What n pictures show, and where faces and heads are, n x s x s; drawn at `side` pixels as the files are."""
+    """What n pictures show, and where faces and heads are, n x s x s. Scenes are drawn at the files' `side`, pixels."""
 
-    drawn: tuple[Drawn, ...]
+    scenes: tuple[Scene, ...]
     faces: Masks
     heads: Masks
     side: int
@@ -32,21 +87,21 @@ class Shown:
 
     def __getitem__(self, chosen: NDArray[np.intp]) -> "Shown":
         """Some of them, in the order of `chosen`."""
-        drawn = tuple(self.drawn[index] for index in chosen)
-        return Shown(drawn, self.faces[chosen], self.heads[chosen], self.side, self.picture)
+        scenes = tuple(self.scenes[index] for index in chosen)
+        return Shown(scenes, self.faces[chosen], self.heads[chosen], self.side, self.picture)
 
-    def changed(self, request: Request) -> Pixels | None:
-        """The same with what was asked, n x s x s x 3; None where they have nothing of the kind."""
+    def answers(self, request: Request) -> Pixels | None:
+        """The exact answers to a request, n x s x s x 3; None where the set can't draw what is asked."""
         try:
-            changed = [one.changed(request.domain.name, request.present) for one in self.drawn]
+            changed = [scene.with_domain(request.domain.name, request.present) for scene in self.scenes]
         except ValueError:
             return None
         return np.stack([shrink(Image.fromarray(one.draw(self.side)), self.picture) for one in changed])
 
-    def likeness(self, inputs: Pixels, outcome: Pixels, exact: Pixels) -> tuple[Value, ...]:
-        """How near translations are to the exact answers: where it counts, and where they fall short."""
+    def measure(self, inputs: Pixels, outcome: Pixels, exact: Pixels) -> tuple[Value, ...]:
+        """Compares translations with the exact answers: over face and head, where it should change and where not."""
         differs = (inputs != exact).any(axis=-1)
-        shows = differs.any(axis=(1, 2))  # under a hat, new hair may not show at all
+        shows = differs.any(axis=(1, 2))  # under a hat, new hair may not be visible at all
         values = [
             Value(figures.FACE, float(psnr(outcome, exact, self.faces).mean())),
             Value(figures.HEAD, float(psnr(outcome, exact, self.heads).mean())),
@@ -64,13 +119,12 @@ class Shown:
 
 
 def shown_by(files: Sequence[Path], picture: Picture) -> Shown | None:
-    """What some files of one set show; None where it was not made here."""
-    described = made.holding(files[0])
-    drawn = tuple(one for file in files if described and (one := described.drawn(file)) is not None)
-    if len(drawn) < len(files):
+    """What some files of one set show; None where the set was not drawn here."""
+    drawn_set = sets.set_of(files[0])
+    scenes = tuple(scene for file in files if drawn_set and (scene := drawn_set.scene(file)) is not None)
+    if len(scenes) < len(files):
         return None
-    faces = np.stack([one.face(picture.size) for one in drawn])
-    heads = np.stack([one.head(picture.size) for one in drawn])
+    faces = np.stack([scene.face_mask(picture.size) for scene in scenes])
+    heads = np.stack([scene.head_mask(picture.size) for scene in scenes])
     with Image.open(files[0]) as first:
-        side = first.width
-    return Shown(drawn, faces, heads, side, picture)
+        return Shown(scenes, faces, heads, first.width, picture)

@@ -1,23 +1,19 @@
-"""Measures one subject on held-out pictures, by the kind of model that its manifest says it is.
-
-Models with fixed targets that are not known for pairs are taken for models of unpaired domains, whatever trained them.
-"""
+"""Evaluates one subject on held-out pictures; its manifest decides how, not who trained it."""
 
 from pathlib import Path
 
 from models.errors import OptionsError
 from models.evaluation.attributes import evaluate_attributes
-from models.evaluation.evaluation import Evaluation
+from models.evaluation.figures import Evaluation
 from models.evaluation.instruments import Instruments
-from models.evaluation.pairs import evaluate_pairs
+from models.evaluation.sides import evaluate_pairs, evaluate_unpaired
 from models.evaluation.subject import Subject
-from models.evaluation.unpaired import evaluate_unpaired
 
 
 def evaluate(subject: Subject, folder: Path, instruments: Instruments) -> Evaluation:
-    """Makes or finds the judge of the data's training part, then measures on its held-out part.
+    """Trains or finds the judge of the data's training part, then measures on the held-out part.
 
-    DataError when the data are missing or not the model's, OptionsError for a model that is no translator.
+    DataError when the data are missing or do not fit the model, OptionsError for a model that does not translate.
     """
     manifest = subject.manifest
     if manifest.task != "translate":
@@ -28,4 +24,5 @@ def evaluate(subject: Subject, folder: Path, instruments: Instruments) -> Evalua
         raise OptionsError(f"{subject.name} has {len(manifest.domains)} targets without labels; two can be evaluated")
     if manifest.family == "pix2pix":
         return evaluate_pairs(subject, folder, instruments)
+    # Any other model with fixed targets may lack pairs, so it is measured without.
     return evaluate_unpaired(subject, folder, instruments)

@@ -1,17 +1,24 @@
-"""The table of figures: what each is called, its unit, which direction is better, and what it means.
+"""The table of figures, and what an evaluation consists of: figures, tables of them, sheets of pictures and curves.
 
-A key is `name[, detail][, unit]`. It stands in bundles, on their cards and in metrics.json, so it must not change.
+A figure's key is `name[, detail][, unit]`. It stands in bundles, on their cards and in metrics.json: never change one.
+A report shows an evaluation without knowing the kind of model behind it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+from models.evaluation.metrics import Pixels
+
+Curve = list[tuple[int, float]]
+"""Steps and values, rising in steps."""
 
 _DECIMALS = {"%": 1, "dB": 2, "levels": 2}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One kind of figure; `short` heads a column, `better` is empty where it only helps to read another."""
+    """One kind of figure; `short` heads a column, `better` is empty where the figure only helps to read another."""
 
     name: str
     short: str
@@ -20,21 +27,21 @@ class Figure:
     meaning: str
 
     def key(self, detail: str = "") -> str:
-        """What the figure is called, with what it was taken of."""
+        """The figure's name in bundles and metrics.json; `detail` says what it was measured on."""
         return ", ".join(filter(None, (self.name, detail, self.unit)))
 
-    def shown(self, value: float) -> str:
-        """A value as it is written for people; the unit stands in the key."""
+    def format(self, value: float) -> str:
+        """A value as text, without its unit, which is in the key."""
         return f"{value:.{_DECIMALS[self.unit]}f}" if self.unit else f"{value:.4g}"
 
     def gain(self, value: float, former: float) -> float:
-        """How much better a value is than another; below 0 where it is worse, 0 where no direction is better."""
+        """How much better a value is than `former`: negative if worse, 0 if the figure has no better direction."""
         return {"higher": value - former, "lower": former - value, "": 0.0}[self.better]
 
 
 @dataclass(frozen=True)
 class Value:
-    """A figure that was measured; `detail` says of what, where there are several."""
+    """A measured figure; `detail` says on what, where there are several."""
 
     figure: Figure
     value: float
@@ -46,13 +53,71 @@ class Value:
         return self.figure.key(self.detail)
 
 
+@dataclass(frozen=True)
+class Row:
+    """The figures of one request."""
+
+    name: str
+    pictures: int
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of figures; not every row has every figure."""
+
+    title: str
+    note: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures of one kind, n x s x s x 3, in the order of the sheet's other strips."""
+
+    caption: str
+    pictures: Pixels
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet: strips that show the same pictures in one order."""
+
+    title: str
+    note: str
+    strips: tuple[Strip, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that a report shows about one subject; `step` is the training's, 0 for a bundle."""
+
+    subject: str
+    family: str
+    step: int
+    pictures: int
+    """The number of held-out pictures that were used."""
+    values: tuple[Value, ...]
+    tables: tuple[Table, ...]
+    sheets: tuple[Sheet, ...]
+    notes: tuple[str, ...] = ()
+    """What a reader must know before trusting the figures."""
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """The training's logged terms by name."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures by key, as in a bundle."""
+        return {value.key: value.value for value in self.values}
+
+
 JUDGE = Figure(
     *("judge's accuracy on real pictures", "judge", "%", "higher"),
-    "How often the judge is right on held-out pictures as they are. What it says of translations is worth no more.",
+    "How often the judge is right on real held-out pictures. Trust what it says about translations no more than that.",
 )
 SET = Figure(
     *("domain set on request", "set", "%", "higher"),
-    "Share of translations in which the judge sees what was asked, of pictures that did not have it.",
+    "Share of translations in which the judge sees what was asked for; only pictures without it are translated.",
 )
 KEPT = Figure(
     *("attributes not asked for kept", "kept", "%", "higher"),
@@ -60,19 +125,19 @@ KEPT = Figure(
 )
 READ = Figure(
     *("own labels read right", "read", "%", "higher"),
-    "Share of labels that the model's own classifier reads right. What it misreads, it is told to change.",
+    "Share of labels that the model's own classifier reads correctly. A misread label is changed by mistake.",
 )
 IDLE = Figure(
     *("PSNR to the input when nothing is asked", "idle", "dB", "higher"),
-    "How well a picture comes through when its own labels are asked for.",
+    "How well a picture is preserved when its own labels are asked for.",
 )
 FACE = Figure(
     *("PSNR to the exact counterfactual over the face", "face", "dB", "higher"),
-    "To the same person drawn anew with what was asked: skin, brows, eyes, mouth, glasses and beard; no hair, no hat.",
+    "To the same person drawn again as asked: skin, brows, eyes, mouth, glasses and beard, without hair and hat.",
 )
 HEAD = Figure(
     *("PSNR to the exact counterfactual over the head", "head", "dB", "higher"),
-    "The same over the whole head, with hair, ears and where a hat would be.",
+    "The same over the whole head, with hair, ears and the place of a hat.",
 )
 CHANGED = Figure(
     *("PSNR over what should change", "changed", "dB", "higher"),
@@ -80,15 +145,15 @@ CHANGED = Figure(
 )
 STAYED = Figure(
     *("PSNR over what should stay", "stayed", "dB", "higher"),
-    "The same over the head's other pixels. Low where the rest of the head suffers.",
+    "The same over the head's other pixels. Low where the rest of the head is damaged.",
 )
 UNTOUCHED = Figure(
     *("PSNR of the untouched input over the head", "untouched", "dB", ""),
-    "What a model that does nothing has; the PSNR over the head means something only above it.",
+    "The figure of a model that does nothing; only a PSNR over the head above it means something.",
 )
 EXACT = Figure(
     *("SSIM to the exact counterfactual", "SSIM", "", "higher"),
-    "Structural similarity of the whole picture to the same person drawn anew; 1 is equal.",
+    "Structural similarity of the whole picture to the same person drawn again; 1 is equal.",
 )
 TAKEN = Figure(
     *("taken for the target domain", "taken", "%", "higher"),
@@ -116,19 +181,19 @@ LPIPS = Figure(
 )
 FID = Figure(
     *("FID on the judge's features", "FID", "", "lower"),
-    "Distance between translations and real pictures, both taken as Gaussians. Few pictures raise it.",
+    "Distance between translations and real pictures, as two Gaussians. Too high with few pictures.",
 )
 KID = Figure(
     *("KID on the judge's features", "KID", "", "lower"),
-    "Such a distance without bias, whatever the number of pictures; about 0 where both are alike.",
+    "Distance between translations and real pictures without bias, whatever their number; about 0 for equal ones.",
 )
 FID_INCEPTION = Figure(
     *("FID on Inception's features", "FID, Inception", "", "lower"),
-    "The published FID; comparable with others that were taken on as many pictures, 10,000 or more.",
+    "The published FID; comparable with figures of as many pictures, 10,000 or more.",
 )
 KID_INCEPTION = Figure(
     *("KID on Inception's features", "KID, Inception", "", "lower"),
-    "The published KID, not multiplied by anything.",
+    "The published KID, without a factor.",
 )
 
 FIGURES = (

@@ -1,63 +1,87 @@
-"""What an evaluation measures with."""
+"""What an evaluation measures with: a judge's training, yardsticks for sets of pictures, and LPIPS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from models.evaluation import figures
-from models.evaluation.features import Yardstick
-from models.evaluation.inception import open_inception
+from models.evaluation.features import Lpips, open_inception, open_lpips
+from models.evaluation.figures import Figure, Value
 from models.evaluation.judge import Judge, Training
-from models.evaluation.lpips import Lpips, open_lpips
+from models.evaluation.metrics import Pixels, Vectors, fid, kid
 
 Notify = Callable[[str, int, int], None]
-"""Told what is done, and how much of how much."""
+"""Called with what is being done, how much of it is finished, and the whole."""
 
 SHOWN = 8
 """Pictures in each strip of a contact sheet."""
 TRUSTED = 98.0
-"""The accuracy of a judge, in per cent, below which its word is weak."""
+"""A judge with an accuracy below this, in per cent, gets a warning."""
+
+
+class Features(Protocol):
+    """A network that turns pictures into vectors; similar pictures have vectors that are near each other."""
+
+    def features(self, pixels: Pixels) -> Vectors:
+        """Pictures n x s x s x 3 to vectors n x d."""
+        ...
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """Features, and the names of the distances on them."""
+
+    network: Features
+    fid: Figure
+    kid: Figure
+
+    def distances(self, made: Vectors, real: Vectors, detail: str = "") -> tuple[Value, ...]:
+        """FID and KID between two sets of vectors; none if one of them has fewer than two."""
+        if min(len(made), len(real)) < 2:
+            return ()
+        return Value(self.fid, fid(made, real), detail), Value(self.kid, kid(made, real), detail)
 
 
 @dataclass(frozen=True)
 class Instruments:
-    """How many held-out pictures are looked at, how judges are made, and networks that were given as files."""
+    """How many held-out pictures are used at most, how judges are trained, and the networks given as files."""
 
     count: int
     training: Training
     notify: Notify
-    yardsticks: tuple[Yardstick, ...] = ()
+    given: tuple[Yardstick, ...] = ()
     lpips: Lpips | None = None
 
-    def yardsticks_with(self, judge: Judge) -> tuple[Yardstick, ...]:
-        """The judge's features, then those that were given."""
-        return (Yardstick(judge, figures.FID, figures.KID), *self.yardsticks)
+    def yardsticks(self, judge: Judge) -> tuple[Yardstick, ...]:
+        """The judge's features, then the given networks."""
+        return (Yardstick(judge, figures.FID, figures.KID), *self.given)
 
-    def training_step(self, done: int, total: int) -> None:
-        """Tells of the judge's training."""
+    def on_judge_step(self, done: int, total: int) -> None:
+        """Reports a step of the judge's training."""
         self.notify("training the judge", done, total)
 
 
 def instruments(
     count: int, training: Training, notify: Notify, inception: Path | None, lpips: tuple[Path, Path] | None
 ) -> Instruments:
-    """Opens the files of weights that were given; CheckpointError where one does not fit."""
+    """Opens the given files of weights; CheckpointError for one that does not fit."""
     given = inception and Yardstick(open_inception(inception), figures.FID_INCEPTION, figures.KID_INCEPTION)
     return Instruments(count, training, notify, (given,) if given else (), open_lpips(*lpips) if lpips else None)
 
 
 def spread(total: int, count: int) -> list[int]:
-    """`count` of `total` places, evenly spread and in order, as files may be sorted by what they show; all if fewer."""
+    """`count` indices below `total`, evenly spread and in order, since files may be sorted by content; all if fewer."""
     count = min(count, total)
     return [place * total // count for place in range(count)]
 
 
-def doubts(values: list[tuple[str, float]]) -> tuple[str, ...]:
-    """A note where the judge is weak; pairs of what it judges and its accuracy there in per cent."""
-    weak = [f"{what} ({accuracy:.1f} %)" for what, accuracy in values if accuracy < TRUSTED]
+def warn_of_judge(accuracies: list[tuple[str, float]]) -> tuple[str, ...]:
+    """A note where the judge is weak; the pairs are what it judges, and its accuracy there in per cent."""
+    weak = [f"{what} ({accuracy:.1f} %)" for what, accuracy in accuracies if accuracy < TRUSTED]
     if not weak:
         return ()
     return (
         f"The judge is right on less than {TRUSTED:.0f} % of real pictures for {', '.join(weak)}: "
-        "its word is weak there.",
+        "do not rely on its answers there.",
     )

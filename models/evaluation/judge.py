@@ -1,9 +1,9 @@
-"""An independent judge, trained on the real pictures of the same data; it never sees a generator.
+"""An independent judge: a classifier trained on the real pictures of the same data, which never sees a translation.
 
-It shares no weights and no architecture with any critic, so that a generator can't have learned to fool it. With labels
-it learns the domains; without, which side a picture is of, and which of four ways it was turned: what it must know for
-that gives features on which sets of pictures are compared. A judge is kept under the hash of all that it was trained
-from, so that a second evaluation on the same data has the same judge at once.
+It shares neither weights nor architecture with a critic, so a generator can't have learned to fool it. With labels it
+learns the domains; without, which side a picture is of and by which quarter turn it was rotated, and what it must know
+for that gives features to compare sets of pictures by. A judge is stored under the hash of everything that its training
+depends on, so a second evaluation on the same data finds the same judge.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from models.data.data import Data
 from models.data.labels import UNKNOWN, Labelled
 from models.data.loader import batches
 from models.errors import CheckpointError
-from models.evaluation.features import Vectors, best_device, device_of, in_batches
-from models.evaluation.metrics import Pixels
+from models.evaluation.features import best_device, in_batches
+from models.evaluation.metrics import Pixels, Vectors
 
 STEPS = 1250
 """Enough for more than 99 % on every domain of 16,000 avatars."""
@@ -34,7 +34,7 @@ Labels = NDArray[np.float32]
 Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 OnStep = Callable[[int, int], None]
 _BATCH = 32
-_FORMAT = 2  # of what a judge is; another number, and no kept judge is read again
+_FORMAT = 2  # raise it when the network or its training changes, so that no stored judge is read again
 _TURNS = 4
 
 
@@ -52,19 +52,20 @@ class Network(nn.Module):
         self.head = nn.Linear(channels * 16, outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Logits n x outputs; a 4 x 4 grid is kept before the head, since where a feature lies says what it is."""
+        """Pixels n x 3 x s x s to logits n x outputs."""
+        # Pooled to 4 x 4 and not to one: where a feature lies says what it is.
         pooled = functional.adaptive_avg_pool2d(self.features(pixels), 4)
         logits: Tensor = self.head(pooled.flatten(1))
         return logits
 
     def embed(self, pixels: Tensor) -> Tensor:
-        """The last features, averaged over the picture: n x 8 width."""
+        """The last features, averaged over the picture: n x (8 width)."""
         averaged: Tensor = self.features(pixels).mean((2, 3))
         return averaged
 
 
 class _Stage(nn.Module):
-    """Two 3x3 convolutions, the first halves the picture; a strided 1x1 carries the input across."""
+    """Two 3x3 convolutions, the first with stride 2, and a strided 1x1 convolution as the shortcut."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -79,28 +80,28 @@ class _Stage(nn.Module):
 
 @dataclass(frozen=True)
 class Judge:
-    """A trained network, and the rule by which it takes pictures."""
+    """A trained network, and how pictures become its input."""
 
     network: Network
     picture: Picture
 
     def features(self, pixels: Pixels) -> Vectors:
         """Pictures n x s x s x 3 to vectors n x (8 width)."""
-        return in_batches(self.network.embed, pixels, self.picture, device_of(self.network))
+        return in_batches(self.network.embed, pixels, self.picture, next(self.network.parameters()).device)
 
     def logits(self, pixels: Pixels) -> Vectors:
         """Pictures n x s x s x 3 to logits, n x outputs."""
-        return in_batches(self.network, pixels, self.picture, device_of(self.network))
+        return in_batches(self.network, pixels, self.picture, next(self.network.parameters()).device)
 
 
 @dataclass(frozen=True)
 class LabelJudge(Judge):
-    """A judge of domains, in this order."""
+    """A judge of these domains, in this order."""
 
     domains: tuple[Domain, ...]
 
     def labels(self, pixels: Pixels) -> Labels:
-        """Pictures to labels n x c in {0, 1}: the likeliest of each group, else what exceeds one half."""
+        """Pictures to labels n x c in {0, 1}: the most probable domain of each group, others above one half."""
         logits = self.logits(pixels)
         labels = (logits > 0).astype(np.float32)
         for group in {domain.group for domain in self.domains} - {None}:
@@ -111,15 +112,15 @@ class LabelJudge(Judge):
 
 @dataclass(frozen=True)
 class SideJudge(Judge):
-    """A judge of the two sides of a set, A and B, and of turned pictures."""
+    """A judge of the two sides of a set, A and B, and of quarter turns."""
 
     def sides(self, pixels: Pixels) -> NDArray[np.bool_]:
-        """Which pictures it takes for B's, n."""
+        """Which pictures it assigns to B, n."""
         is_b: NDArray[np.bool_] = self.logits(pixels)[:, 0] > 0
         return is_b
 
-    def told(self, pixels: Pixels) -> float:
-        """The share of all quarter turns of pictures that it tells right."""
+    def turn_accuracy(self, pixels: Pixels) -> float:
+        """The share of all quarter turns of the pictures that it recognises."""
         turned = [np.rot90(pixels, turns, axes=(1, 2)) for turns in range(_TURNS)]
         right = [self.logits(some)[:, 1:].argmax(axis=1) == turns for turns, some in enumerate(turned)]
         return float(np.mean(right))
@@ -127,7 +128,7 @@ class SideJudge(Judge):
 
 @dataclass(frozen=True)
 class Training:
-    """How judges are trained, how many channels their first layer has, and where they are kept: nowhere if None."""
+    """How judges are trained, the channels of their first stage, and the folder they are stored in, if any."""
 
     steps: int = STEPS
     folder: Path | None = None
@@ -136,24 +137,25 @@ class Training:
 
 
 def label_judge(data: Labelled, domains: Sequence[Domain], training: Training, on_step: OnStep) -> LabelJudge:
-    """A judge of the domains whose columns `data` (a training part) has, in its order."""
+    """A judge of the domains of `data`, a training part; `domains` are those of its columns, in order."""
     facts = ("labels", [domain.name for domain in domains], hashlib.sha256(data.labels.tobytes()).hexdigest())
-    network = _kept(len(domains), data, facts, _label_loss, training, on_step)
+
+    def loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        known = (batch["labels"] != UNKNOWN).float()
+        return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"], known)
+
+    network = _stored(len(domains), data, facts, loss, training, on_step)
     return LabelJudge(network, data.description.picture, tuple(domains))
 
 
 def side_judge(data: Data, training: Training, on_step: OnStep) -> SideJudge:
     """A judge of the sides `a` and `b` of `data`, a training part of pairs or of an unpaired set."""
-    network = _kept(1 + _TURNS, data, ("sides",), _side_loss, training, on_step)
+    network = _stored(1 + _TURNS, data, ("sides",), _side_loss, training, on_step)
     return SideJudge(network, data.description.picture)
 
 
-def _label_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    known = (batch["labels"] != UNKNOWN).float()
-    return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"], known)
-
-
 def _side_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Which side a picture is of, and how it was rotated (Gidaris et al., ICLR 2018)."""
     a, b = batch["a"], batch["b"]
     pixels = torch.cat([a, b])
     sides = torch.cat([torch.zeros(len(a)), torch.ones(len(b))]).to(pixels.device)
@@ -164,27 +166,34 @@ def _side_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     return side + functional.cross_entropy(logits[:, 1:], turns.to(pixels.device))
 
 
-def _kept(
+def _stored(
     outputs: int, data: Data, facts: Sequence[object], loss: Loss, training: Training, on_step: OnStep
 ) -> Network:
-    """The network with the weights that are kept for these facts; where there are none, it is trained and kept."""
+    """The network with the weights stored for these facts; trained and stored where there are none."""
     torch.manual_seed(training.seed)
     network = Network(outputs, training.width)
     if training.folder is None:
-        return _trained(network, data, loss, training, on_step)
-    path = training.folder / f"{_hash(data, facts, training)}.pt"
+        return _train(network, data, loss, training, on_step)
+    # Everything that the weights depend on; of the files, names and sizes stand for their content.
+    files = [[f"{path.parent.name}/{path.name}", path.stat().st_size] for path in data.pictures.paths]
+    picture = data.description.picture.model_dump(mode="json")
+    content = [_FORMAT, training.steps, training.seed, training.width, picture, list(facts), files]
+    path = training.folder / f"{hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]}.pt"
     if not path.exists():
-        _trained(network, data, loss, training, on_step)
-        _save(network, path)
+        _train(network, data, loss, training, on_step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".tmp")
+        torch.save(network.state_dict(), beside)
+        os.replace(beside, path)
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise CheckpointError(f"{path} is no judge that can be read; remove it, and it is trained anew") from error
+        raise CheckpointError(f"{path} is not a readable judge; remove it, and a new one is trained") from error
     return network.to(best_device()).eval().requires_grad_(False)
 
 
-def _trained(network: Network, data: Data, loss: Loss, training: Training, on_step: OnStep) -> Network:
-    """A fixed number of steps; Adam, cosine decay to zero."""
+def _train(network: Network, data: Data, loss: Loss, training: Training, on_step: OnStep) -> Network:
+    """A fixed number of steps with Adam, its rate decaying to zero as a cosine."""
     network.to(best_device())
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, training.steps)
@@ -198,18 +207,3 @@ def _trained(network: Network, data: Data, loss: Loss, training: Training, on_st
         schedule.step()
         on_step(step + 1, training.steps)
     return network.eval().requires_grad_(False)
-
-
-def _hash(data: Data, facts: Sequence[object], training: Training) -> str:
-    """Of files by name and size, and of all else that the weights depend on."""
-    files = [[f"{path.parent.name}/{path.name}", path.stat().st_size] for path in data.pictures.paths]
-    picture = data.description.picture.model_dump(mode="json")
-    content = [_FORMAT, training.steps, training.seed, training.width, picture, list(facts), files]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _save(network: Network, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    torch.save(network.state_dict(), beside)
-    os.replace(beside, path)

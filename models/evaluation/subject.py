@@ -1,5 +1,6 @@
-"""What is evaluated: a run's network in PyTorch or a bundle's graphs in ONNX Runtime, asked in the same way."""
+"""What is evaluated: a run's networks in PyTorch, or a bundle's graphs in ONNX Runtime, behind one interface."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,8 @@ from models.bundle.labels import own_labels, probabilities
 from models.bundle.manifest import Domain, Manifest
 from models.bundle.pixels import to_pixels, to_tensor
 from models.errors import OptionsError
-from models.evaluation.curves import read_curves
-from models.evaluation.evaluation import Curve
 from models.evaluation.features import best_device
+from models.evaluation.figures import Curve
 from models.evaluation.metrics import Pixels
 from models.export.graphs import GraphRunner, Run, Tensors
 from models.recipes.recipe import Exported
@@ -26,9 +26,9 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Subject:
-    """Graphs by name, and the manifest that says how they are fed. `step` is the training's, 0 for a bundle.
+    """Graphs by name, and the manifest that says how to call them. `step` is the training's, 0 for a bundle.
 
-    `sources` says of which entry of a batch each graph takes its pictures, `a` or `b`, where that is known.
+    `sources` has the entry of a batch that each graph takes its pictures from, `a` or `b`, where that is known.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Subject:
     curves: Mapping[str, Curve] = field(default_factory=dict)
 
     def translate(self, domain: Domain, pixels: Pixels, labels: NDArray[np.float32] | None = None) -> Pixels:
-        """Pictures n x s x s x 3, and label vectors n x (c + masks) where the domain has a column, to such pictures."""
+        """Translates pictures n x s x s x 3; with label vectors n x (c + masks) where the domain has a column."""
         graph = self.graphs[domain.graph]
         parts: list[NDArray[np.float32]] = []
         for rows in (slice(i, i + _BATCH) for i in range(0, len(pixels), _BATCH)):
@@ -50,7 +50,7 @@ class Subject:
         return to_pixels(np.concatenate(parts), self.manifest.picture)
 
     def own_labels(self, pixels: Pixels) -> NDArray[np.float32]:
-        """The labels n x c that the model itself reads from pictures; as in serving, none without a classifier."""
+        """The labels n x c that the model's own classifier reads from pictures; zeros without one, as in serving."""
         if self.manifest.classifier is None:
             return np.zeros((len(pixels), len(self.manifest.label_order)), np.float32)
         graph = self.graphs[self.manifest.classifier]
@@ -63,7 +63,7 @@ class Subject:
 
 
 def open_subjects(folders: Sequence[Path]) -> list[Subject]:
-    """Several of them, each with a name of its own: where two are called alike, the folder's."""
+    """Opens several; where two have the same name, each gets its folder as name."""
     subjects = [open_subject(folder) for folder in folders]
     names = [subject.name for subject in subjects]
     return [
@@ -73,9 +73,19 @@ def open_subjects(folders: Sequence[Path]) -> list[Subject]:
 
 
 def open_subject(folder: Path) -> Subject:
-    """A run folder or a bundle folder; one line of error when it is neither or broken."""
+    """Opens a run folder or a bundle folder; OptionsError when it is neither, and the errors of both when broken."""
     if (folder / "config.json").exists():
-        return _from_run(folder)
+        run = open_run(folder)
+        recipe, step = run.trained()
+        exported = recipe.exported()
+        return Subject(
+            name=folder.resolve().name,
+            manifest=recipe.manifest("run", run.data),
+            graphs={name: _on_device(one) for name, one in exported.items()},
+            step=step,
+            sources={name: one.source for name, one in exported.items()},
+            curves=read_curves(folder / "metrics.jsonl"),
+        )
     if (folder / "bundle.json").exists():
         bundle = archive.read(folder)
         graphs: dict[str, Run] = {name: GraphRunner(bundle.graph(name)) for name in bundle.manifest.graphs}
@@ -84,28 +94,19 @@ def open_subject(folder: Path) -> Subject:
 
 
 def _sources(manifest: Manifest) -> dict[str, str]:
-    """Of two domains the first is A, made of B; what makes one alone takes A, unless its name or options deny it."""
+    """Guesses `sources` for a bundle, whose manifest does not name them.
+
+    Of two domains the first is A, which is made from B. A single graph takes A, unless its name or the training's
+    options say otherwise.
+    """
     if len(manifest.domains) == 2:
         return {domain.graph: source for domain, source in zip(manifest.domains, "ba", strict=True)}
     backward = manifest.training.get("options", {}).get("direction") == "BtoA"
     return {domain.graph: "b" if backward or domain.graph == "b-to-a" else "a" for domain in manifest.domains}
 
 
-def _from_run(folder: Path) -> Subject:
-    run = open_run(folder)
-    recipe, step = run.trained()
-    exported = recipe.exported()
-    return Subject(
-        name=folder.resolve().name,
-        manifest=recipe.manifest("run", run.data),
-        graphs={name: _on_device(graph) for name, graph in exported.items()},
-        step=step,
-        sources={name: graph.source for name, graph in exported.items()},
-        curves=read_curves(folder / "metrics.jsonl"),
-    )
-
-
 def _on_device(exported: Exported) -> Run:
+    """A network of a run as a function of arrays, on the GPU if there is one."""
     exported.module.to(best_device())
 
     def run(inputs: Tensors) -> dict[str, NDArray[np.float32]]:
@@ -113,3 +114,17 @@ def _on_device(exported: Exported) -> Run:
         return {kind: tensor.cpu().numpy() for kind, tensor in made.items()}
 
     return run
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """Every logged term of a metrics.jsonl by name; none without the file. An incomplete last line is left out."""
+    curves: dict[str, Curve] = {}
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    for line in lines:
+        if not line.endswith("\n"):  # a killed training may leave half a line
+            continue
+        terms = json.loads(line)
+        step = terms.pop("step")
+        for name, value in terms.items():
+            curves.setdefault(name, []).append((step, float(value)))
+    return curves

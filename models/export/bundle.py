@@ -17,7 +17,7 @@ from models.bundle import archive
 from models.bundle.manifest import Manifest, Precision, Sample
 from models.bundle.pixels import to_tensor
 from models.data.data import Data
-from models.drawn import made
+from models.drawn import sets
 from models.errors import ExportError, OptionsError
 from models.export.card import card
 from models.export.graphs import Tensor, Tensors, compare, compare_fp16, draw_inputs, network, to_fp16, to_onnx
@@ -126,7 +126,7 @@ def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, f
         **manifest.training,
         "recipe": run.recipe.name,
         "data": run.data.name,
-        "data_command": made.command(run.data_folder),
+        "data_command": sets.command(run.data_folder),
         "pictures": run.data.count,
         "steps": step,
         "options": run.said,

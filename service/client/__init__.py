@@ -1,4 +1,4 @@
-"""The Python client, blocking and async; it stands alone: the standard library and httpx, nothing of service or worker.
+"""The Python client, blocking and async; it stands alone: httpx, pydantic and `worker.wish`, nothing else of ours.
 
     with Client("http://127.0.0.1:8000") as client:
         job = client.submit(Path("photos"), "blond,smiling")
@@ -8,11 +8,20 @@
 answer, `Unreachable` a broken connection, `InputError` something here that can't be sent.
 """
 
-from service.client.asynchronous import AsyncClient
-from service.client.blocking import Client
-from service.client.errors import ClientError, InputError, Problem, Unreachable
-from service.client.pictures import gather
-from service.client.records import Failure, Fetched, Job, Model, Stored, Translated
+from service.client.calls import Stored, gather
+from service.client.clients import AsyncClient, Client
+from service.client.values import (
+    ClientError,
+    Failure,
+    Fetched,
+    InputError,
+    Job,
+    Model,
+    Problem,
+    Translated,
+    Unreachable,
+)
+from worker.wish import Wish
 
 __all__ = [
     "AsyncClient",
@@ -27,5 +36,6 @@ __all__ = [
     "Stored",
     "Translated",
     "Unreachable",
+    "Wish",
     "gather",
 ]

@@ -1,92 +1,176 @@
-"""What each call sends and how its answer is read; nothing here touches the network."""
+"""What each call sends and how its answer is read; nothing here touches the network.
+
+Pictures are sent as multipart/form-data and not as a ZIP: the service takes each one as it comes, so it needs no second
+pass and no room for an archive, and the length is known beforehand, so what is too long is refused before it is sent.
+"""
 
 import json
+import os
+import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 import httpx
 
-from service.client import records
-from service.client.errors import failure, foreign
-from service.client.pictures import Form
-from service.client.records import Format, Job, Model, Page, Region, Size, Stored, Translated
+from service.client import values
+from service.client.values import InputError, Job, Model, Page, Translated, foreign, refusal
+from worker.wish import Wish
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 Query = dict[str, str | list[str]]
+Asked = Wish | str | Sequence[str]
+"""A wish, or only its domain expressions."""
 
 _ACCEPTING_S = 300.0
 """A job of many thousand pictures takes its time to be accepted, after the last byte."""
 _BETWEEN_EVENTS_S = 35.0
 """The service says something every 10 s."""
+_SUFFIXES = ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .gif .bmp .dib .tif .tiff"
+SUFFIXES = frozenset(_SUFFIXES.split())
+"""Files that are taken from folders; a file that is named itself is always taken."""
+
+Sending = Callable[[int, int], None]
+"""It is called with how many pictures and how many bytes are on their way."""
+
+_PIECE = 1 << 18  # bytes that are read from a file at once
 
 
 @dataclass(frozen=True)
-class Call(Generic[Answer]):
+class Stored:
+    """Pictures that lie in the service's own storage, in place of pictures to send."""
+
+    source: str
+    """`ROOT` or `ROOT/FOLDER`; the roots are the service's settings."""
+    destination: str | None = None
+    """`ROOT` or `ROOT/FOLDER` that the results are written to; None: they are kept with the job."""
+
+
+def gather(paths: Path | Iterable[Path]) -> dict[str, Path]:
+    """The pictures of files and folders by the names under which they are sent: folders keep their shape.
+
+    InputError where a path is missing, where there is no picture at all, or where two have the same name.
+    """
+    named = [paths] if isinstance(paths, Path) else list(paths)
+    if missing := [path for path in named if not path.exists()]:
+        raise InputError(f"there is no file or folder {missing[0]}")
+    found: dict[str, Path] = {}
+    for path in named:
+        files = {path.name: path}
+        if not path.is_file():
+            below = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
+            files = {file.relative_to(path).as_posix(): file for file in below}
+        for name, file in files.items():
+            if name in found:
+                raise InputError(f"{found[name]} and {file} would both be sent as {name}; send them as two jobs")
+            found[name] = file
+    if not found:
+        raise InputError(f"there are no pictures in {', '.join(map(str, named)) or 'nothing'}")
+    return found
+
+
+class Form:
+    """The body of one job, to be sent once or again; one file is open at a time."""
+
+    def __init__(self, pictures: Mapping[str, Path | bytes], on_progress: Sending | None = None) -> None:
+        """Looks at the length of every file; InputError where one can't be read."""
+        self._parts: list[tuple[bytes, Path | bytes, int]] = []
+        for name, picture in pictures.items():
+            # As browsers quote names in forms (WHATWG): a line break would end the header.
+            quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
+            head = f'Content-Disposition: form-data; name="images"; filename="{quoted}"\r\n'
+            head += "Content-Type: application/octet-stream\r\n\r\n"
+            self._parts.append((head.encode(errors="replace"), picture, _length(picture)))
+        self._on_progress = on_progress
+        self._stop = threading.Event()
+        self._boundary = f"recast-{uuid.uuid4().hex}".encode()
+        self.content_type = f"multipart/form-data; boundary={self._boundary.decode()}"
+        around = len(self._boundary) + 4  # "--" before it, and a line break or "--" after it
+        self.length = sum(around + len(head) + length + 2 for head, _, length in self._parts) + around + 2
+        """Bytes of the whole body."""
+
+    def body(self) -> Iterator[bytes]:
+        """The bytes from the start; InputError where a file is no longer as it was."""
+        sent = 0
+        for number, (head, picture, length) in enumerate(self._parts):
+            yield b"--" + self._boundary + b"\r\n" + head
+            for piece in _pieces(picture, length):
+                # A body that ends early breaks the connection, so the service accepts nothing.
+                if self._stop.is_set():
+                    raise InputError("the upload was stopped")
+                yield piece
+                sent += len(piece)
+                self._tell(number, sent)
+            yield b"\r\n"
+            self._tell(number + 1, sent)
+        yield b"--" + self._boundary + b"--\r\n"
+
+    def stop(self) -> None:
+        """Ends a body that is on its way in another thread."""
+        self._stop.set()
+
+    def _tell(self, pictures: int, sent: int) -> None:
+        if self._on_progress:
+            self._on_progress(pictures, sent)
+
+
+@dataclass(frozen=True)
+class Call(Generic[Value]):
     """A request, and how to read the answer."""
 
     method: str
     path: str
-    read: Callable[[httpx.Response], Answer]
+    read: Callable[[httpx.Response], Value]
     """The answer's value; KeyError, TypeError or ValueError where it is no answer to this call."""
     query: Query = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Form | None = None
     again: bool = True
-    """Whether it may be sent again when nobody knows whether the service has begun it."""
+    """Whether it may be sent again when it is unknown whether the service has begun it."""
     silence: float | None = None
     """Seconds for which the service may say nothing before it is given up; None: as usual."""
 
-    def answer(self, response: httpx.Response) -> Answer:
+    def value(self, response: httpx.Response) -> Value:
         """The value of a response whose body has been read; raises what it says went wrong."""
         if not response.is_success:
-            raise failure(response)
+            raise refusal(response)
         try:
             return self.read(response)
         except (KeyError, TypeError, ValueError):
             raise foreign(response) from None
 
 
-def query(
-    domains: str | Sequence[str],
-    model: str | None,
-    strength: float,
-    region: Region,
-    size: Size,
-    format: Format | None,
-    quality: int,
-    webhook: str | None = None,
-) -> Query:
-    """The query of `translate` and `submit`."""
-    asked: Query = {
-        "domains": domains if isinstance(domains, str) else list(domains),
-        "strength": str(strength),
-        "region": region,
-        "size": size,
-        "quality": str(quality),
-    }
-    chosen = {"model": model, "format": format, "webhook": webhook}
-    return asked | {name: value for name, value in chosen.items() if value is not None}
-
-
-def translate(picture: bytes, query: Query) -> Call[Translated]:
+def translate(picture: bytes, asked: Asked) -> Call[Translated]:
     """One picture; not again once it was sent: it may be what broke the service."""
     headers = {"Content-Type": "application/octet-stream"}
-    return Call("POST", "/translate", _translated, query, headers, picture, again=False)
+    return Call("POST", "/translate", _translated, _query(asked), headers, picture, again=False)
 
 
-def submit(what: Form | Stored, query: Query, key: str | None) -> Call[Job]:
+def submit(what: Form | Stored, asked: Asked, webhook: str | None, key: str | None) -> Call[Job]:
     """A job; with an Idempotency-Key, so that sending it again gives the same job."""
+    query = _query(asked) | ({} if webhook is None else {"webhook": webhook})
     headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+    body: bytes | Form
     if isinstance(what, Form):
         headers |= {"Content-Type": what.content_type, "Content-Length": str(what.length)}
-        return Call("POST", "/jobs", _job, query, headers, what, silence=_ACCEPTING_S)
-    folders = {"source": what.source, "destination": what.destination}
-    body = json.dumps({name: folder for name, folder in folders.items() if folder is not None}).encode()
-    headers |= {"Content-Type": "application/json"}
+        body = what
+    else:
+        folders = {"source": what.source, "destination": what.destination}
+        body = json.dumps({name: folder for name, folder in folders.items() if folder is not None}).encode()
+        headers |= {"Content-Type": "application/json"}
     return Call("POST", "/jobs", _job, query, headers, body, silence=_ACCEPTING_S)
+
+
+def find(key: str) -> Call[Job | None]:
+    """The job that was submitted with an Idempotency-Key."""
+
+    def only(response: httpx.Response) -> Job | None:
+        return next((values.job(each) for each in response.json()["jobs"]), None)
+
+    return Call("GET", "/jobs", only, {"idempotency_key": key})
 
 
 def job(job_id: str) -> Call[Job]:
@@ -97,7 +181,9 @@ def job(job_id: str) -> Call[Job]:
 def jobs(limit: int, before: str | None) -> Call[list[Job]]:
     """Jobs, the newest first."""
     asked: Query = {"limit": str(limit)}
-    return Call("GET", "/jobs", _jobs, asked if before is None else asked | {"before": before})
+    if before is not None:
+        asked["before"] = before
+    return Call("GET", "/jobs", lambda response: [values.job(each) for each in response.json()["jobs"]], asked)
 
 
 def cancel(job_id: str) -> Call[Job]:
@@ -115,7 +201,7 @@ def events(job_id: str, last_id: str | None) -> Call[None]:
 
 def pictures(job_id: str, after: int) -> Call[Page]:
     """What became of a job's pictures, from a place of the list on."""
-    return Call("GET", f"{_of(job_id)}/pictures", lambda response: records.page(response.json()), {"after": str(after)})
+    return Call("GET", f"{_of(job_id)}/pictures", lambda response: values.page(response.json()), {"after": str(after)})
 
 
 def result(job_id: str, name: str) -> Call[None]:
@@ -125,12 +211,25 @@ def result(job_id: str, name: str) -> Call[None]:
 
 def models() -> Call[list[Model]]:
     """Every bundle that is served, in rank."""
-    return Call("GET", "/models", lambda response: [records.model(each) for each in response.json()["models"]])
+    return Call("GET", "/models", lambda response: [values.model(each) for each in response.json()["models"]])
 
 
 def domains() -> Call[dict[str, tuple[str, ...]]]:
     """Every domain, and the bundles that know it."""
-    return Call("GET", "/domains", _domains)
+
+    def read(response: httpx.Response) -> dict[str, tuple[str, ...]]:
+        return {each["name"]: tuple(each["models"]) for each in response.json()["domains"]}
+
+    return Call("GET", "/domains", read)
+
+
+def _query(asked: Asked) -> Query:
+    wish = asked
+    if not isinstance(wish, Wish):
+        wish = Wish(domains=(wish,) if isinstance(wish, str) else tuple(wish))
+    # Without defaults, a newer client can still ask an older service, which refuses parameters that it doesn't know.
+    members = wish.model_dump(mode="json", exclude_defaults=True)
+    return {name: value if isinstance(value, list) else str(value) for name, value in members.items()}
 
 
 def _of(job_id: str) -> str:
@@ -138,15 +237,7 @@ def _of(job_id: str) -> str:
 
 
 def _job(response: httpx.Response) -> Job:
-    return records.job(response.json())
-
-
-def _jobs(response: httpx.Response) -> list[Job]:
-    return [records.job(each) for each in response.json()["jobs"]]
-
-
-def _domains(response: httpx.Response) -> dict[str, tuple[str, ...]]:
-    return {each["name"]: tuple(each["models"]) for each in response.json()["domains"]}
+    return values.job(response.json())
 
 
 def _nothing(response: httpx.Response) -> None:
@@ -169,3 +260,31 @@ def _pairs(listed: str, sign: str) -> list[tuple[str, str]]:
     """`a=0, b=1` as pairs."""
     parts: list[Any] = [part.strip().rpartition(sign) for part in listed.split(",") if sign in part]
     return [(name, value) for name, _, value in parts]
+
+
+def _length(picture: Path | bytes) -> int:
+    if isinstance(picture, bytes):
+        return len(picture)
+    try:
+        length = picture.stat().st_size
+    except OSError as error:
+        raise InputError(f"{picture} can't be read: {error.strerror}") from None
+    if not os.access(picture, os.R_OK):
+        raise InputError(f"{picture} can't be read: permission is denied")
+    return length
+
+
+def _pieces(picture: Path | bytes, length: int) -> Iterator[bytes]:
+    if isinstance(picture, bytes):
+        yield picture
+        return
+    try:
+        with picture.open("rb") as file:
+            left = length
+            while left and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                yield piece
+    except OSError as error:
+        raise InputError(f"{picture} can't be read: {error.strerror}") from None
+    if left or picture.stat().st_size != length:
+        raise InputError(f"{picture} changed while it was sent; nothing was accepted, send it again")

@@ -1,20 +1,23 @@
-"""Many pictures at once: POST /jobs takes them in, the rest tells of them; all that is said comes out of storage."""
+"""Many pictures at once: POST /jobs takes them in, the other calls show what storage says of them."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Annotated
 from urllib.parse import quote
 
+import anyio
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import StreamingResponse
 
 from service import uploads
-from service.dependencies import JobsPart, PipelinePart, Settings
-from service.parts import Jobs
+from service.dependencies import Jobs, JobsPart, PipelinePart, Settings
 from service.problems import responses
-from service.progress import stream, summary
 from service.schemas import (
     JOB_ID,
+    KEY,
     JobFailure,
     JobInfo,
     JobList,
@@ -23,18 +26,26 @@ from service.schemas import (
     JobPicturesQuery,
     JobQuery,
     JobsQuery,
+    JobSummary,
 )
-from service.wishes import wished
-from worker.errors import UnknownJob
+from worker.errors import RecastError, UnknownJob
 from worker.jobs import results
 from worker.jobs.board import Status
-from worker.jobs.layout import Job, Outcome, Wish
+from worker.jobs.intake import id_of
+from worker.jobs.layout import Outcome
 from worker.storage import StorageError
 
 router = APIRouter(tags=["jobs"])
 
 FAILURES = 100
 """Failures that the description of one job lists, at most."""
+
+PING_S = 10
+"""Seconds between the comments that keep a quiet connection open."""
+PAUSE_S = 0.2
+"""Seconds between two events at least: asking storage how far a job is costs more the more pictures it has."""
+FAREWELL_S = 1.0
+"""Seconds that a stream may take to end when the server stops."""
 
 _ACCEPTED = {
     "headers": {
@@ -66,7 +77,7 @@ _PROBLEMS = (
 )
 
 
-# The pattern is told, but not checked by the framework: what can't be a job is unknown, not invalid.
+# The pattern is published, but not checked by the framework: what can't be a job's id is unknown, not invalid.
 _ID = Path(alias="id", description="The job's id.", json_schema_extra={"pattern": JOB_ID})
 
 
@@ -82,7 +93,7 @@ Key = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
-        pattern="^[!-~]{1,255}$",
+        pattern=KEY,
         description="1 to 255 visible ASCII characters; the same key and the same request give the same job.",
     ),
 ]
@@ -111,14 +122,14 @@ async def start_job(
     Pictures are stored as they arrive. A picture that can't be translated fails alone, and the job goes on.
     """
     # One bundle for all the pictures, though a newer one may come before the last of them is done.
-    refs = {step.bundle.ref for step in pipeline.plan(wished(query)).steps}
+    refs = {step.bundle.ref for step in pipeline.plan(query.wish).steps}
     picked = refs.pop() if len(refs) == 1 else None
     if query.webhook is not None:
         jobs.courier.check(query.webhook)
     folders = await uploads.folders(request, idle_s=settings.deadline_s)
     source, destination = (folders.source, folders.destination) if folders else (None, None)
     upload = await jobs.intake.begin(
-        _wish(query), key=key, webhook=query.webhook, source=source, destination=destination, picked=picked
+        query.wish, key=key, webhook=query.webhook, source=source, destination=destination, picked=picked
     )
     try:
         if folders:
@@ -132,7 +143,11 @@ async def start_job(
         await jobs.runner.wake(job.id)
     else:
         response.headers["Idempotent-Replayed"] = "true"
-    info = await _info(jobs, await _known(jobs, job), request)
+    try:
+        status = await jobs.board.status(job.id)
+    except StorageError:
+        status = Status(job, "queued", 0, 0)  # it is accepted all the same: an error would have it sent again
+    info = await _info(jobs, status, request)
     response.headers["Location"] = info.links.self
     return info
 
@@ -145,10 +160,16 @@ async def start_job(
 )
 async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()], jobs: JobsPart) -> JobList:
     """The jobs that are not over, then those that are, each the newest first, a page at a time."""
+    if query.idempotency_key is not None:
+        try:
+            status = await jobs.board.status(id_of(query.idempotency_key))
+        except UnknownJob:
+            return JobList(jobs=(), next=None)
+        return JobList(jobs=(JobSummary.of(status, _root(request)),), next=None)
     found = await jobs.board.statuses(limit=query.limit + 1, before=query.before)
     shown = found[: query.limit]
     more = shown[-1].job.id if len(found) > len(shown) else None
-    return JobList(jobs=tuple(summary(status, _root(request)) for status in shown), next=more)
+    return JobList(jobs=tuple(JobSummary.of(status, _root(request)) for status in shown), next=more)
 
 
 @router.get(
@@ -179,14 +200,16 @@ async def cancel_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo
     responses={200: _EVENTS, **responses("unknown-job", "not-ready")},
 )
 async def show_events(job_id: JobId, request: Request, jobs: JobsPart, last: LastEvent = None) -> Response:
-    """A job's progress as server-sent events, until it is over; whoever reconnects is told what it has missed."""
+    """A job's progress as server-sent events, until it is over; a client that reconnects gets what it has missed."""
     await jobs.board.status(job_id)
-    return stream(jobs, job_id, _root(request), last)
+    stopping = anyio.Event()
+    events = _events(jobs, job_id, _root(request), last, stopping)
+    return EventSourceResponse(events, ping=PING_S, shutdown_event=stopping, shutdown_grace_period=FAREWELL_S)
 
 
 @router.get(
     "/jobs/{id}/pictures",
-    summary="What became of the pictures",
+    summary="Results and failures",
     response_description="Pictures that are finished.",
     responses=responses("unknown-job", "invalid-parameter", "not-ready"),
 )
@@ -223,31 +246,12 @@ async def show_result(job_id: JobId, name: str, jobs: JobsPart) -> Response:
     return _streamed(pieces, media_type, name.rpartition("/")[2], "inline")
 
 
-def _wish(query: JobQuery) -> Wish:
-    return Wish(
-        domains=tuple(query.domains),
-        model=query.model,
-        strength=query.strength,
-        region=query.region,
-        size=query.size,
-        format=query.format,
-        quality=query.quality,
-    )
-
-
 async def _info(jobs: Jobs, status: Status, request: Request) -> JobInfo:
     failures: Sequence[Outcome] = await jobs.board.failures(status.job.id, FAILURES) if status.failed else ()
     listed = tuple(
         JobFailure(name=failure.name, code=failure.code or "", reason=failure.reason or "") for failure in failures
     )
-    return JobInfo(**dict(summary(status, _root(request))), failures=listed)
-
-
-async def _known(jobs: Jobs, job: Job) -> Status:
-    try:
-        return await jobs.board.status(job.id)
-    except StorageError:
-        return Status(job, "queued", 0, 0)  # it is accepted all the same: an error would have it sent again
+    return JobInfo(**dict(JobSummary.of(status, _root(request))), failures=listed)
 
 
 def _root(request: Request) -> str:
@@ -261,3 +265,51 @@ def _streamed(pieces: AsyncIterator[bytes], media_type: str, name: str, disposit
         "Cache-Control": "no-store",
     }
     return StreamingResponse(pieces, media_type=media_type, headers=headers)
+
+
+async def _events(
+    jobs: Jobs, job_id: str, root: str, last: str | None, stopping: anyio.Event
+) -> AsyncIterator[ServerSentEvent]:
+    """The job's events; `last` is the id of an event that the client has from an earlier stream."""
+    said: object = None
+    async with aclosing(_news(jobs, job_id, stopping)) as news:
+        async for _ in news:
+            try:
+                status = await jobs.board.status(job_id)
+            except RecastError:
+                return  # The storage is away, or the job: the client asks again, and is answered by a problem.
+            seen = str(status.done + status.failed)
+            now = status.state, seen, status.position
+            over = status.ended_at is not None
+            if over or (now != said and not (said is None and seen == last)):
+                data = JobSummary.of(status, root).model_dump_json()
+                yield ServerSentEvent(data, event="end" if over else "progress", id=seen)
+            if over:
+                return
+            said = now
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _news(jobs: Jobs, job_id: str, stopping: anyio.Event) -> AsyncGenerator[None, None]:
+    """The runner's news, until the server stops: then the stream ends as a whole one, not as a broken one."""
+    stopped = asyncio.ensure_future(stopping.wait())
+    async with aclosing(jobs.runner.news(job_id)) as news:
+        coming = asyncio.ensure_future(_next(news))
+        try:
+            while True:
+                await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if stopped.done() or not coming.result():
+                    return
+                yield
+                coming = asyncio.ensure_future(_next(news))
+        finally:
+            for task in (coming, stopped):
+                task.cancel()
+            await asyncio.gather(coming, stopped, return_exceptions=True)
+
+
+async def _next(news: AsyncIterator[None]) -> bool:
+    """Whether there is any more."""
+    async for _ in news:
+        return True
+    return False

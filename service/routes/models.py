@@ -1,6 +1,7 @@
 """GET /models and /domains: what the store holds; plain functions, so that a slow disk never holds up the loop."""
 
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
@@ -74,14 +75,17 @@ def _find(snapshot: Snapshot, ref: str) -> Bundle:
     bundle = snapshot.get(ref)
     if bundle is None:
         known = tuple(dict.fromkeys(bundle.name for bundle in snapshot.bundles))
-        raise UnknownModelError(
-            f"there is no model {ref[:100]!r}; there are {', '.join(known) or 'none at all'}", known=known
-        )
+        raise UnknownModelError(f"there is no model {ref[:100]!r}; there are {', '.join(known) or 'none'}", known=known)
     return bundle
 
 
 def _info(bundle: Bundle, request: Request) -> ModelInfo:
     manifest = bundle.manifest
+    size = 0
+    for file in manifest.files:
+        # A bundle that is being replaced at this moment has lost files; the next snapshot has the new one.
+        with suppress(FileNotFoundError):
+            size += (bundle.folder / file).stat().st_size
     root = f"{request.scope.get('root_path', '')}/models/{quote(bundle.ref, safe='@')}/samples/"
     return ModelInfo(
         name=manifest.name,
@@ -98,13 +102,6 @@ def _info(bundle: Bundle, request: Request) -> ModelInfo:
         licence=manifest.licence,
         metrics=manifest.metrics,
         samples=tuple(root + quote(sample.file.removeprefix("samples/")) for sample in manifest.samples),
-        size_bytes=sum(_size(bundle.folder / file) for file in manifest.files),
+        size_bytes=size,
         precision=manifest.precision,
     )
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0  # The bundle is being replaced at this moment; the next snapshot has the new one.

@@ -1,4 +1,4 @@
-"""Alive, ready, and how it goes, for whoever runs the service; all are open, and none makes work or tells of users."""
+"""Health, readiness and metrics for operators; all are open, cheap, and hold nothing about users."""
 
 from fastapi import APIRouter, Response
 

@@ -1,17 +1,16 @@
 """POST /translate: one picture in, one out, while the client waits; the query is judged before the body is read."""
 
 import hashlib
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.deadline import awaited
-from service.dependencies import Deadline, PipelinePart
+from service.dependencies import Deadline, PipelinePart, awaited
 from service.problems import responses
-from service.schemas import TranslateQuery
 from service.uploads import BODY, picture
-from service.wishes import wished
-from worker.pipeline import Answer
+from worker.imaging.formats import Format, by_media_type
+from worker.wish import Wish
 
 router = APIRouter(tags=["translate"])
 
@@ -26,6 +25,7 @@ _PICTURE = {
     "content": {"image/*": {}},
     "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
 }
+_LIKING = re.compile(r"q=([01](?:\.\d{0,3})?)", re.IGNORECASE)
 _PROBLEMS = (
     "unreadable-image",
     "unknown-model",
@@ -49,26 +49,46 @@ _PROBLEMS = (
     openapi_extra={"requestBody": BODY},
 )
 async def translate(
-    request: Request, query: Annotated[TranslateQuery, Query()], pipeline: PipelinePart, deadline: Deadline
+    request: Request, wish: Annotated[Wish, Query()], pipeline: PipelinePart, deadline: Deadline
 ) -> Response:
     """The picture, translated into the domains; what they do not name keeps what the picture has.
 
     The picture is the multipart field `image`, or the body itself. The answer is marked as made by AI, keeps its colour
     profile and transparency, and loses its private metadata.
     """
-    wish = wished(query, accept=",".join(request.headers.getlist("accept")))
+    # `format=` is stronger than Accept: a browser sends an Accept that its user never chose.
+    if wish.format is None and (liked := accepted(",".join(request.headers.getlist("accept")))):
+        wish = wish.model_copy(update={"format": liked.name})
     data = await picture(request, deadline=deadline)
     answer = await awaited(pipeline.translate(data, wish, deadline=deadline), request, deadline=deadline)
-    return Response(answer.data, media_type=answer.media_type, headers=_headers(answer))
-
-
-def _headers(answer: Answer) -> dict[str, str]:
-    return {
+    headers = {
         "ETag": f'"{hashlib.sha256(answer.data).hexdigest()}"',
         "Server-Timing": ", ".join(f"{name};dur={duration:.3f}" for name, duration in answer.timings.items()),
         "Recast-Model": answer.model,
+        # Adding 0.0 turns -0 into 0.
         "Recast-Domains": ", ".join(f"{name}={round(value, 3) + 0.0:g}" for name, value in answer.domains.items()),
         "Cache-Control": "no-store",
         "Content-Disposition": f'inline; filename="recast{answer.format.extensions[0]}"',
         "Vary": "Accept",
     }
+    return Response(answer.data, media_type=answer.media_type, headers=headers)
+
+
+def accepted(header: str) -> Format | None:
+    """The format that the Accept header (RFC 9110) likes best, of those that are written here; None: as uploaded.
+
+    Of equally liked ones a named format comes before `image/*` and `*/*`, which both mean as uploaded. Nothing fails:
+    a picture as uploaded is better than none.
+    """
+    best = max((_liking(item) for item in header.split(",")), key=lambda liking: liking[:2], default=None)
+    return best[2] if best and best[0] > 0 else None
+
+
+def _liking(item: str) -> tuple[float, bool, Format | None]:
+    """How much a media range is liked, whether it names a format, and which."""
+    media_type, *parameters = (part.strip() for part in item.lower().split(";"))
+    named = by_media_type(media_type)
+    if (named is None or not named.writes) and media_type not in ("image/*", "*/*"):
+        return 0.0, False, None
+    qualities = [float(found[1]) for part in parameters if (found := _LIKING.fullmatch(part))]
+    return (qualities[0] if qualities else 1.0), named is not None, named

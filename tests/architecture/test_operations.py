@@ -12,7 +12,7 @@ from support.figures import Figures
 from support.stored import memory
 
 from models.bundle.store import Snapshot
-from service.watch import Watch
+from service.observer import Observer
 from worker.engine.batcher import Batch
 from worker.exposition import Registry
 from worker.jobs.board import Board
@@ -50,7 +50,7 @@ class Everything:
 def figures() -> Figures:
     """Every figure of service and workers, each with a value."""
     registry = Registry()
-    metrics, watch = Metrics(registry), Watch(registry)
+    metrics, watch = Metrics(registry), Observer(registry)
     metrics.picture({"decode": 0.1})
     metrics.batch(Batch(1, 1, "idle", 0.1, 0.1, 0))
     metrics.chunk(Finished(outcomes=(Outcome(name="a", output="a"),)))

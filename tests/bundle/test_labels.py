@@ -15,6 +15,7 @@ from models.bundle.labels import own_labels, probabilities
 from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.store import Snapshot
 from worker.domains import Step, Term, covered, labels, plan
+from worker.wish import Wish
 
 COLUMNS = tuple(TOY_LEVELS)
 
@@ -24,7 +25,7 @@ looks = st.lists(st.floats(0, 1, width=32), min_size=len(COLUMNS), max_size=len(
 
 def vector(toy: Bundle, expression: str, look: dict[str, float]) -> tuple[dict[str, float], float]:
     """The labels by name, and the pixel strength, for a picture that looks like this."""
-    (step,) = plan([expression], Snapshot((toy,))).steps
+    (step,) = plan(Wish(domains=(expression,)), Snapshot((toy,))).steps
     values, strength = labels(step, np.array([look.get(name, 0.1) for name in COLUMNS], np.float32))
     return {name: round(float(value), 6) for name, value in zip(COLUMNS, values, strict=True) if value}, strength
 
@@ -56,7 +57,7 @@ def test_weaker_terms_move_their_labels_part_of_the_way(toy: Bundle) -> None:
 
 def test_nothing_known_means_nothing_set(toy: Bundle) -> None:
     """Without a classifier, all probabilities being 0, only what is asked for is set."""
-    (step,) = plan(["smiling"], Snapshot((toy,))).steps
+    (step,) = plan(Wish(domains=("smiling",)), Snapshot((toy,))).steps
     values, _ = labels(step, np.zeros(len(COLUMNS), np.float32))
     assert values.tolist() == [0, 0, 0, 0, 1, 0]
 
@@ -90,7 +91,7 @@ def test_strength_zero_changes_nothing(toy: Bundle, wanted: list[tuple[str, bool
 
 def test_a_fixed_target_has_no_labels(store: Snapshot) -> None:
     """For a graph without labels the vector is empty and the strength is the term's."""
-    (step,) = plan(["zebra:0.25"], store).steps
+    (step,) = plan(Wish(domains=("zebra:0.25",)), store).steps
     values, strength = labels(step, np.zeros(0, np.float32))
     assert values.shape == (0,)
     assert strength == 0.25
@@ -119,7 +120,7 @@ def joint_bundle() -> Bundle:
 
 def test_joint_training_sets_the_mask_and_clears_the_other_set() -> None:
     """Terms of one data set make a step with its mask column 1; open labels are the picture's, the other's are 0."""
-    blond, sad = plan(["blond,sad"], Snapshot((joint_bundle(),))).steps
+    blond, sad = plan(Wish(domains=("blond,sad",)), Snapshot((joint_bundle(),))).steps
     likely = np.array([0.1, 0.9, 0.8, 0.1], np.float32)
     assert labels(blond, likely)[0].tolist() == [1, 1, 0, 0, 1, 0]
     assert labels(sad, likely)[0].tolist() == [0, 0, 0, 1, 0, 1]
@@ -128,7 +129,7 @@ def test_joint_training_sets_the_mask_and_clears_the_other_set() -> None:
 
 def test_as_many_passes_as_masks_are_needed() -> None:
     """Terms of one set are done in one pass, even where another set's stand between them."""
-    steps = plan(["blond,happy:0.5,-old"], Snapshot((joint_bundle(),))).steps
+    steps = plan(Wish(domains=("blond,happy:0.5,-old",)), Snapshot((joint_bundle(),))).steps
     assert [[str(term) for term in step.terms] for step in steps] == [["blond", "-old"], ["happy:0.5"]]
 
 

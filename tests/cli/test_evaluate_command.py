@@ -15,7 +15,7 @@ from models.evaluation import judge
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judges learn nothing here: what is tested is the command."""
     torch.set_num_threads(1)
-    monkeypatch.setattr(judge, "_trained", lambda network, *rest: network)
+    monkeypatch.setattr(judge, "_train", lambda network, *rest: network)
 
 
 def test_two_runs_are_compared(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:

@@ -1,21 +1,30 @@
 """`recast submit` against the real service, which is restarted, refuses, and is left alone in the middle."""
 
+import asyncio
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from support.commands import Recast, Said
 from support.lines import Line, line
-from support.services import Stuck, png, serving, settings
+from support.services import Stuck, job_parts, png, running, serving, settings
 
 from cli import submit as submit_commands
 from models.bundle.store import Store
+from service.app import create_app
 from service.client import Client
+from worker.jobs.board import Board
+from worker.jobs.intake import id_of
+from worker.pipeline import Pipeline
 from worker.settings import JobSettings
 
 Submit = Callable[..., Said]
@@ -143,21 +152,112 @@ def test_a_restarted_service_is_waited_for(submit: Submit, toy_store: Path, pict
     assert said.err.count("trying again for 5 minutes") == 1
 
 
+def interrupt() -> None:
+    """Ctrl-C in the main thread, which runs the command."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 def test_ctrl_c_leaves_the_job_running(submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path) -> None:
     """Exit code 130, and the line says how to come back, word for word."""
     stuck = Stuck()
 
-    def interrupt() -> None:
+    def stop() -> None:
         assert stuck.begun.wait(60)
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        interrupt()
 
-    with serving(Store([toy_store]), settings(), stuck) as url:
-        thread = threading.Thread(target=interrupt)
-        thread.start()
+    with serving(Store([toy_store]), settings(), stuck) as url, ThreadPoolExecutor(1) as threads:
+        stopped = threads.submit(stop)
         said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
-        thread.join()
+        stopped.result()
         with Client(url) as recast:
             job = recast.jobs(1)[0]
     assert said.code == 130
     assert not job.over
     assert said.err.endswith(f"recast submit --url {url} --out {tmp_path / 'out'} --job {job.id}\n")
+
+
+@dataclass
+class Late:
+    """A way to a service that holds the answer to POST /jobs back: the job is accepted, and nobody has heard of it."""
+
+    app: ASGIApp
+    accepted: Callable[[], None]
+    """Called when the service has answered; what it answers never arrives."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI request."""
+
+        async def hold(message: Message) -> None:
+            self.accepted()
+            await asyncio.Event().wait()
+
+        posts = scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/jobs")
+        await self.app(scope, receive, hold if posts else send)
+
+
+@contextmanager
+def answering_late(folder: Path, store: Path, accepted: Callable[[], None]) -> Iterator[tuple[str, Board]]:
+    """The address of a service behind Late, whose translator does nothing, and the board of its jobs."""
+    bundles, stuck = Store([store]), Stuck()
+    pipeline = Pipeline(bundles, stuck, settings().limits(), threads=1)
+    jobs = job_parts(JobSettings(storage=str(folder / "storage")), pipeline)
+    app = create_app(settings(), pipeline, bundles, stuck, jobs)
+    app.add_middleware(Late, accepted=accepted)
+    try:
+        with running(app, jobs.runner) as url:
+            yield url, jobs.board
+    finally:
+        pipeline.close()
+
+
+def test_ctrl_c_before_the_answer_finds_the_job(
+    submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Interrupted between the service's acceptance and the answer, the line names the job that was accepted."""
+    with answering_late(tmp_path, toy_store, interrupt) as (url, board):
+        said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
+        (status,) = asyncio.run(board.statuses(limit=5))
+    assert said.code == 130
+    assert said.err.endswith(f"recast submit --url {url} --out {tmp_path / 'out'} --job {status.job.id}\n")
+
+
+def test_ctrl_c_without_an_answer_says_how_to_find_out(
+    submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Where the service can't be asked either, the line has the key of the job that may have been accepted."""
+    accepted: list[Callable[[], None]] = []
+    with answering_late(tmp_path, toy_store, lambda: accepted[0]()) as (url, board), line(url) as way:
+
+        def cut_and_interrupt() -> None:
+            way.target = "http://127.0.0.1:1"
+            interrupt()
+
+        accepted.append(cut_and_interrupt)
+        said = submit(pictures, "--domains", "smiling", "--url", way.address, "--out", tmp_path / "out")
+        (status,) = asyncio.run(board.statuses(limit=5))
+    assert (said.code, "nothing was accepted" in said.err) == (130, False)
+    found = re.search(r"the job may have been accepted.* curl '(\S+)/jobs\?idempotency_key=(\w+)'\n$", said.err)
+    assert found is not None
+    assert (found[1], id_of(found[2])) == (way.address, status.job.id)
+
+
+def test_ctrl_c_in_the_middle_of_an_upload_accepts_nothing(submit: Submit, pictures: Path, tmp_path: Path) -> None:
+    """While pictures are still to be sent, the service can't have a job, and the line says so."""
+    with (pictures / "big.png").open("wb") as file:
+        file.truncate(64 << 20)
+    app = FastAPI()
+
+    @app.get("/domains")
+    def domains() -> dict[str, list[str]]:
+        return {"domains": []}
+
+    @app.post("/jobs")
+    async def jobs(request: Request) -> None:
+        async for _ in request.stream():
+            interrupt()
+            await asyncio.Event().wait()
+
+    with running(app) as url:
+        said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
+    assert said.code == 130
+    assert said.err.endswith("recast: stopped; nothing was accepted\n")

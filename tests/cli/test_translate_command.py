@@ -31,6 +31,23 @@ def test_a_file_is_translated_to_the_file_named(recast_: Recast, toy_store: Path
         assert (np.asarray(made.convert("RGB")) == expected).all()
 
 
+def test_domains_may_be_repeated(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """Two options, one of which begins with a minus, are one list with a comma."""
+    source = picture(tmp_path / "in.png")
+    for name, words in (("a", ["--domains", "smiling,-blond"]), ("b", ["--domains", "smiling", "--domains", "-blond"])):
+        assert recast_("translate", source, *words, "--store", toy_store, "--out", tmp_path / f"{name}.png").code == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_a_strength_of_nothing_leaves_the_picture(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """`--strength 0` is a value like any other, not a missing one."""
+    source = picture(tmp_path / "in.png")
+    words = ["--domains", "smiling", "--strength", "0", "--store", toy_store, "--out", tmp_path / "out.png"]
+    assert recast_("translate", source, *words).code == 0
+    with Image.open(tmp_path / "out.png") as made:
+        assert (np.asarray(made.convert("RGB")) == np.asarray(toy_picture({"blond"}))).all()
+
+
 def test_the_output_files_suffix_is_its_format(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
     """--out x.webp writes WebP without being told."""
     source = picture(tmp_path / "in.png")
@@ -79,8 +96,8 @@ def test_bad_domains_are_one_line_and_exit_2(
     [
         (["--format", "bmp"], "bmp"),
         (["--model", "nobody"], "nobody"),
-        (["--quality", "0"], "quality is 0"),
-        (["--region", "nose"], "region is 'nose'"),
+        (["--quality", "0"], "'quality' is '0'"),
+        (["--region", "nose"], "'region' is 'nose': input should be 'auto', 'whole' or 'face'"),
     ],
 )
 def test_bad_parameters_are_one_line_and_exit_2(

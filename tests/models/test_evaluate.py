@@ -18,7 +18,9 @@ from models.bundle.manifest import Manifest
 from models.bundle.pixels import shrink, to_pixels, to_tensor
 from models.data import labelled
 from models.data.labels import parse_domains
-from models.drawn import avatars
+from models.drawn import people
+from models.drawn.person import COLUMNS, DOMAINS, HAIR, Attributes
+from models.drawn.portrait import draw
 from models.errors import DataError, OptionsError
 from models.evaluation.evaluate import evaluate
 from models.evaluation.report import write_report
@@ -86,7 +88,7 @@ def test_without_a_classifier_no_labels_are_known(labelled_set: Path) -> None:
 def drawn_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """30 avatars of 64 px, to be looked at with 32."""
     folder = tmp_path_factory.mktemp("drawn") / "avatars"
-    avatars.write(folder, 30, 2 * SIDE, 3, lambda *done: None)
+    people.write("avatars", folder, 30, 2 * SIDE, 3, lambda *done: None)
     return folder
 
 
@@ -110,36 +112,36 @@ def test_counterfactuals_are_those_of_the_renderer(drawn_people: Path) -> None:
 
 def redrawing(folder: Path) -> Subject:
     """Draws the people of a set anew at the size of its files, with the attributes that labels stand for."""
-    made = avatars.describe(folder)
+    made = people.read(folder)
     assert made is not None
-    domains = parse_domains(avatars.DOMAINS)
+    domains = parse_domains(DOMAINS)
     order = tuple(domain.name for domain in domains)
     graphs = {"generator": labelled_graph("g.onnx", len(order)), "classifier": classifier_graph("c.onnx", len(order))}
     manifest = Manifest.model_validate(
         {**toy_manifest().model_dump(), "domains": domains, "label_order": order, "graphs": graphs}
     )
     held_out = labelled.read(folder, "", manifest.picture, "test", False)
-    people = {held_out.picture(i).tobytes(): made.drawn(path).person for i, path in enumerate(held_out.paths)}
+    shown = {held_out.picture(i).tobytes(): made.scene(path).person for i, path in enumerate(held_out.paths)}
 
     def redraw(tensor: Array, labels: Array) -> Array:
         drawn = [
-            Image.fromarray(avatars.draw(people[picture.tobytes()].changed(described(row)), made.size))
+            Image.fromarray(draw(shown[picture.tobytes()].with_attributes(described(row)), made.size))
             for picture, row in zip(to_pixels(tensor, manifest.picture), labels, strict=True)
         ]
         return to_tensor(np.stack([shrink(image, manifest.picture) for image in drawn]), manifest.picture)
 
     def read_labels(tensor: Array) -> Array:
         pictures = to_pixels(tensor, manifest.picture)
-        return np.array([people[p.tobytes()].attributes.labels() for p in pictures], np.float32) * 20 - 10
+        return np.array([shown[p.tobytes()].attributes.labels() for p in pictures], np.float32) * 20 - 10
 
     return Subject("renderer", manifest, {"generator": graph(redraw), "classifier": graph(read_labels, "logits")})
 
 
-def described(labels: Array) -> avatars.Attributes:
+def described(labels: Array) -> Attributes:
     """The attributes that a label vector in the avatars' column order stands for."""
-    has = dict(zip(avatars.COLUMNS, labels > 0.5, strict=True))
-    return avatars.Attributes(
-        hair=next(hair for hair in avatars.HAIR if has[hair]),
+    has = dict(zip(COLUMNS, labels > 0.5, strict=True))
+    return Attributes(
+        hair=next(hair for hair in HAIR if has[hair]),
         expression="happy" if has["smiling"] else "neutral",
         glasses=bool(has["glasses"]),
         beard=bool(has["beard"]),

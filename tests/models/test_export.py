@@ -43,9 +43,9 @@ from models.recipes.stargan import StarGAN
 from models.training.run import Run, open_run
 from worker.embedded import Embedded
 from worker.engine.library import Library
-from worker.imaging import formats
-from worker.pipeline import Answer, Pipeline, Request
+from worker.pipeline import Answer, Pipeline
 from worker.settings import EngineSettings, Limits
+from worker.wish import Wish
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def serve(bundle: Bundle, picture: Path, domains: str) -> Answer:
         translator = Embedded(Library(store, settings), settings)
         pipeline = Pipeline(store, translator, Limits(), threads=1)
         try:
-            request = Request((domains,), size="model", format=formats.PNG)
+            request = Wish(domains=(domains,), size="model", format="png")
             return await pipeline.translate(picture.read_bytes(), request, deadline=time.monotonic() + 60)
         finally:
             pipeline.close()

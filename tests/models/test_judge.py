@@ -80,7 +80,7 @@ def test_a_judge_without_labels_learns_sides_and_turns(unpaired_set: Path) -> No
     assert not judge.sides(a).any()
     assert judge.sides(b).all()
     assert judge.features(a).shape == (len(a), 64)
-    assert 0 <= judge.told(a) <= 1
+    assert 0 <= judge.turn_accuracy(a) <= 1
 
 
 def test_turns_are_told_by_what_was_turned(unpaired_set: Path) -> None:
@@ -89,7 +89,7 @@ def test_turns_are_told_by_what_was_turned(unpaired_set: Path) -> None:
     network = side_judge(data, Training(1, width=4), Steps()).network
     torch.nn.init.zeros_(network.head.weight)
     network.head.bias.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0]))
-    assert SideJudge(network, PICTURE).told(np.zeros((4, 32, 32, 3), np.uint8)) == 0.25
+    assert SideJudge(network, PICTURE).turn_accuracy(np.zeros((4, 32, 32, 3), np.uint8)) == 0.25
 
 
 def test_a_group_has_one_label(labelled_set: Path) -> None:

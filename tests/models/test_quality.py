@@ -11,7 +11,7 @@ from benchmarks.quality import _exam, cyclegan, pix2pix, stargan
 from benchmarks.quality._drawn import CLASSES, classes, face, label_map
 from benchmarks.quality._work import Settings, disorder
 from cli.app import app
-from models.drawn.avatars import person
+from models.drawn.person import person
 from models.errors import OptionsError
 
 TINY = Settings(Path(), size=32, width=4, steps=2, batch=2, count=40, judge_steps=2)
@@ -42,7 +42,7 @@ def test_a_map_shows_what_is_where_and_no_free_colours() -> None:
     other = replace(one, skin=(124, 80, 58), clothes_colour=(92, 160, 108), background=((0, 0, 0), (0, 0, 0)))
     drawn = label_map(one, 32)
     assert np.array_equal(drawn, label_map(other, 32))
-    dark = label_map(one.changed(one.attributes.with_domain("black")), 32)
+    dark = label_map(one.with_attributes(one.attributes.with_domain("black")), 32)
     assert not np.array_equal(drawn, dark)
 
 
@@ -76,7 +76,9 @@ def test_another_order_is_said() -> None:
 def test_brows_and_mouth_are_on_a_face() -> None:
     """A surprised face differs from the neutral one in its upper and in its lower half."""
     one = person(0, 0)
-    calm, surprised = (face(one.changed(one.attributes.with_domain(name)), 32) for name in ("neutral", "surprised"))
+    calm, surprised = (
+        face(one.with_attributes(one.attributes.with_domain(name)), 32) for name in ("neutral", "surprised")
+    )
     differs = (calm != surprised).any(axis=-1)
     assert calm.shape == (32, 32, 3)
     assert differs[:16].any()

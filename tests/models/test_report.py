@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from models.evaluation import curves, figures
-from models.evaluation.evaluation import Evaluation, Row, Sheet, Strip, Table
-from models.evaluation.figures import FIGURES, Value
+from models.evaluation import figures
+from models.evaluation.figures import FIGURES, Curve, Evaluation, Row, Sheet, Strip, Table, Value
 from models.evaluation.report import page, summary, write_report
+from models.evaluation.subject import read_curves
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,8 +122,16 @@ def test_rows_that_differ_have_a_line_for_each_subject() -> None:
 
 
 def test_names_are_escaped() -> None:
-    """A name with angle brackets can't become markup."""
-    assert "<script>" not in page([replace(ONE, subject="<script>")])
+    """Text with angle brackets or quotes can't become markup, wherever it stands: each shows as it was written."""
+    bad = '<script>"&'
+    row = Row(bad, 7, (Value(figures.SET, 90.0),))
+    sheet = Sheet(bad, bad, (Strip(bad, pictures(1)),))
+    one = replace(ONE, subject=bad, family=bad, notes=(bad,), tables=(Table(bad, bad, (row,)),), sheets=(sheet,))
+    text = page([replace(one, curves={bad: [(0, 1.0)]}, values=(Value(figures.SET, 90.0, bad),))])
+    Reader(text)
+    assert "<script" not in text
+    # Title, subject, chart and strip twice; family and note; table and sheet as link, heading and note; row and figure.
+    assert text.count("&lt;script&gt;&#34;&amp;") == 4 * 2 + 2 + 2 * 3 + 2
 
 
 def test_summary_has_a_line_for_each_figure() -> None:
@@ -134,11 +142,16 @@ def test_summary_has_a_line_for_each_figure() -> None:
     assert lines[-2:] == ["one: Beware.", "two: Beware."]
 
 
+def chart(name: str, curve: Curve) -> ElementTree.Element:
+    """The one chart of a report, beside a subject that logged nothing."""
+    text = page([replace(ONE, curves={name: curve}), TWO])
+    (figure,) = re.findall(r'<figure class="chart">.*?</figure>', text, re.DOTALL)
+    return ElementTree.fromstring(figure)
+
+
 def test_charts_are_svg_of_few_points() -> None:
     """A long curve is thinned to means, a spike does not flatten it, and a lack of values draws nothing."""
-    rising = [(step, 1e6 if step == 5000 else step / 10_000) for step in range(10_000)]
-    chart = curves.draw("a & b", [rising, []])
-    tree = ElementTree.fromstring(chart)
+    tree = chart("a & b", [(step, 1e6 if step == 5000 else step / 10_000) for step in range(10_000)])
     (line,) = tree.iter("polyline")
     points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
     assert len(points) <= 250
@@ -149,16 +162,21 @@ def test_charts_are_svg_of_few_points() -> None:
 
 def test_a_curve_of_one_value_can_be_drawn() -> None:
     """A single point, or values that are all alike, have a frame of their own."""
-    for curve in ([(0, 1.0)], [(0, 2.0), (10, 2.0)]):
-        assert "nan" not in curves.draw("flat", [curve])
+    curves: list[Curve] = [[(0, 1.0)], [(0, 2.0), (10, 2.0)]]
+    for curve in curves:
+        tree = chart("flat", curve)
+        (line,) = tree.iter("polyline")
+        assert "nan" not in line.attrib["points"]
+        value, last = curve[0][1], max(1, curve[-1][0])
+        assert "".join(tree.itertext()).split() == ["flat", f"{value + 0.5:.3g}", f"{value - 0.5:.3g}", "0", str(last)]
 
 
 def test_curves_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:
     """A line that a kill cut short is left out, and where nothing was logged there is nothing."""
     path = tmp_path / "metrics.jsonl"
-    assert curves.read_curves(path) == {}
+    assert read_curves(path) == {}
     path.write_text('{"step": 10, "critic/loss": 2.0}\n{"step": 20, "critic/loss": 1.5, "other": 3}\n{"step": 30, "cr')
-    assert curves.read_curves(path) == {"critic/loss": [(10, 2.0), (20, 1.5)], "other": [(20, 3.0)]}
+    assert read_curves(path) == {"critic/loss": [(10, 2.0), (20, 1.5)], "other": [(20, 3.0)]}
 
 
 def test_figures_have_names_of_their_own() -> None:

@@ -22,7 +22,7 @@ from models.bundle.store import Store
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
-from worker.pipeline import Pipeline, Request
+from worker.pipeline import Pipeline
 from worker.queue import beats, broker, remote
 from worker.queue.beats import Beat
 from worker.queue.broker import Letterbox, Parcel
@@ -31,6 +31,7 @@ from worker.queue.parcels import pack_reply, read_order
 from worker.queue.remote import ON_WAY, Remote
 from worker.settings import EngineSettings, Limits, QueueSettings
 from worker.translator import Done, Translator
+from worker.wish import Wish
 
 PATIENCE_S = 20.0
 
@@ -602,7 +603,7 @@ def test_a_real_worker_translates_as_this_process_does(server: Server, folder: P
             pictures = []
             for each in (embedded, translator):
                 pipeline = Pipeline(store, each, Limits(), threads=1)
-                answer = await pipeline.translate(png({"smiling"}), Request(("blond,-smiling",)), deadline=soon())
+                answer = await pipeline.translate(png({"smiling"}), Wish(domains=("blond,-smiling",)), deadline=soon())
                 pictures.append((answer.data, answer.domains))
                 pipeline.close()
             assert pictures[0] == pictures[1]

@@ -15,7 +15,7 @@ from support.lines import ALL, line
 from support.services import Failing, running, settings
 
 from service import client as package
-from service.client import AsyncClient, Client, ClientError, InputError, Problem, Translated, Unreachable
+from service.client import AsyncClient, Client, ClientError, InputError, Problem, Translated, Unreachable, Wish
 from worker.errors import Overloaded
 
 Serve = Callable[..., httpx.Client]
@@ -56,19 +56,20 @@ def test_a_picture_is_translated(recast: Client, client: httpx.Client, picture: 
     plain = client.post("/translate?domains=blond,-smiling&format=png", content=picture)
     (tmp_path / "in.png").write_bytes(picture)
     for source in (picture, tmp_path / "in.png"):
-        answer = recast.translate(source, ["blond", "-smiling"], format="png")
+        answer = recast.translate(source, Wish(domains=("blond", "-smiling"), format="png"))
         assert (answer.data, answer.media_type, answer.model) == (plain.content, "image/png", "toy@1")
         assert answer.domains == {"black": 0, "blond": 1, "brown": 0, "grey": 0, "smiling": 0, "glasses": 0}
         assert list(answer.timings) == ["decode", "queue", "infer", "compose", "encode"]
 
 
 def test_every_parameter_arrives(recast: Client, client: httpx.Client, picture: bytes) -> None:
-    """What is passed by name is what stands in the query."""
+    """What is in the wish is what stands in the query."""
     query = {"domains": "blond", "model": "toy@1", "strength": "0.5", "region": "whole", "size": "model"}
     plain = client.post("/translate", params=query | {"format": "jpeg", "quality": "50"}, content=picture)
-    answer = recast.translate(
-        picture, "blond", model="toy@1", strength=0.5, region="whole", size="model", format="jpeg", quality=50
+    wish = Wish(
+        domains=("blond",), model="toy@1", strength=0.5, region="whole", size="model", format="jpeg", quality=50
     )
+    answer = recast.translate(picture, wish)
     assert plain.status_code == 200
     assert answer.data == plain.content
 
@@ -243,14 +244,14 @@ def test_both_clients_have_the_same_calls() -> None:
 
 
 def test_the_client_stands_alone() -> None:
-    """In a fresh process it loads the standard library and httpx, and of our own only itself."""
+    """In a fresh process it loads httpx and pydantic, and of our own only itself and the wish."""
     script = "import sys, service.client; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in done.stdout.split()}
-    assert "httpx" in loaded
-    assert {"worker", "models", "fastapi", "starlette", "pydantic", "numpy", "PIL"}.isdisjoint(loaded)
-    ours = {name for name in done.stdout.split() if name.startswith("service.")}
-    assert all(name.startswith("service.client") for name in ours)
+    loaded = set(done.stdout.split())
+    assert {"httpx", "pydantic"} <= loaded
+    assert {"models", "fastapi", "starlette", "pydantic_settings", "numpy", "PIL"}.isdisjoint(loaded)
+    ours = {name for name in loaded if name.partition(".")[0] in ("service", "worker")}
+    assert {name for name in ours if not name.startswith("service.client")} == {"service", "worker", "worker.wish"}
 
 
 def test_everything_public_is_there() -> None:

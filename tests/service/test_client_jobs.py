@@ -20,9 +20,9 @@ from support.services import png, running, serving, settings
 
 from models.bundle.store import Store
 from service.client import Client, Failure, InputError, Job, Problem, Stored, Unreachable, gather
-from service.client.pictures import SUFFIXES, Form
-from service.client.watch import Watch
-from service.forms import Form as Read
+from service.client.calls import SUFFIXES, Form
+from service.client.clients import Feed
+from service.multipart import Multipart
 from worker.imaging.formats import AVIF, BMP, GIF, JPEG, PNG, TIFF, WEBP
 from worker.settings import JobSettings
 
@@ -165,7 +165,7 @@ def test_the_form_is_as_long_as_it_says_and_reads_back(tmp_path: Path) -> None:
         async def pieces() -> AsyncIterator[bytes]:
             yield body
 
-        return {part.filename: await part.read(1 << 20) async for part in Read(form.content_type, pieces())}
+        return {part.filename: await part.read(1 << 20) async for part in Multipart(form.content_type, pieces())}
 
     assert asyncio.run(read()) == dict.fromkeys(pictures, PICTURE)
 
@@ -235,6 +235,15 @@ def test_the_callers_own_key_makes_one_job(recast: Client) -> None:
     assert caught.value.code == "idempotency-conflict"
 
 
+def test_a_job_is_found_by_its_key(recast: Client) -> None:
+    """A client that lost the answer asks with the key that it sent; a key that was never used has no job."""
+    job = recast.submit({"a.png": PICTURE}, "blond", idempotency_key="find-me")
+    found = recast.find("find-me")
+    assert found is not None
+    assert found.id == job.id
+    assert recast.find("another") is None
+
+
 def test_a_job_that_is_too_long_is_refused_in_the_middle(store: Store, tmp_path: Path) -> None:
     """What the service says before it closes the connection is heard."""
     jobs = JobSettings(storage=str(tmp_path), job_bytes=1000)
@@ -294,11 +303,11 @@ def test_where_events_do_not_come_through_the_job_is_asked() -> None:
 def test_events_may_come_in_any_pieces() -> None:
     """Byte by byte, with either line end, among comments: the same jobs are seen."""
     said = b": ping\r\n\r\n" + event(told(1)) + event(told(1)) + event(told(2)).replace(b"\r", b"") + event(told(2))[:9]
-    watch = Watch()
-    assert [job.done for byte in said for job in watch.feed(bytes([byte]))] == [1, 2]
-    watch.reconnect()
-    assert [job.done for job in watch.feed(event(told(3)))] == [3]
-    assert watch.last_id == "3"
+    feed = Feed()
+    assert [job.done for byte in said for job in feed.read(bytes([byte]))] == [1, 2]
+    feed.reconnect()
+    assert [job.done for job in feed.read(event(told(3)))] == [3]
+    assert feed.last_id == "3"
 
 
 def test_an_unknown_job_is_a_problem(recast: Client, tmp_path: Path) -> None:

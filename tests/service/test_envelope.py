@@ -11,9 +11,9 @@ from support.services import Stuck, encoded, running, settings
 from support.sockets import WAIT_S, assert_closed_with, connected
 
 from service.envelope import SMALL_BODY, BodyLimit, Envelope
+from service.observer import Observer
 from service.problems import install
 from service.uploads import MULTIPART_OVERHEAD
-from service.watch import Watch
 from worker.exposition import Registry
 
 Start = Callable[..., httpx.Client]
@@ -150,7 +150,7 @@ def test_limit_holds_where_the_framework_reads_the_body() -> None:
 
     install(app)
     app.add_middleware(BodyLimit, paths={"/json": 10})
-    app.add_middleware(Envelope, watch=Watch(Registry()))
+    app.add_middleware(Envelope, observer=Observer(Registry()))
     with running(app) as address, httpx.Client(base_url=address, trust_env=False) as client:
         assert client.post("/json", json={"a": "b"}).json() == ["a"]
         assert client.post("/json", json={"a": "bcdefg"}).json()["code"] == "too-large"

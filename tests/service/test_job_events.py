@@ -1,7 +1,6 @@
 """GET /jobs/{id}/events: progress as server-sent events, told once to whoever reconnects, ended with whoever leaves."""
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,11 +16,7 @@ from support.sockets import WAIT_S, connected
 
 from models.bundle.store import Store
 from service.app import create_app
-from service.progress import summary
-from worker.jobs.board import Status
-from worker.jobs.layout import Job, Wish
 from worker.jobs.runner import Runner
-from worker.jobs.webhooks import payload
 from worker.pipeline import Pipeline
 from worker.settings import JobSettings
 
@@ -51,13 +46,6 @@ def test_events_are_the_job_without_its_failures(client: httpx.Client) -> None:
         (end,) = events
     assert (end.name, end.id) == ("end", "2")
     assert {**end.data, "failures": job["failures"]} == job
-
-
-def test_a_webhook_tells_what_the_last_event_tells() -> None:
-    """Both describe a job with the same members and the same spelling of each."""
-    job = Job(id="0" * 26, created=1.5, wish=Wish(domains=("blond",), model="toy@1"), pictures=3, upload="u")
-    status = Status(job, "done", 2, 1, ended_at=2.25)
-    assert json.loads(payload(status))["data"] == json.loads(summary(status, "").model_dump_json())
 
 
 @pytest.mark.parametrize(("last", "first"), [(None, "running"), ("7", "running"), ("0", "cancelled")])

@@ -31,11 +31,11 @@ from worker.jobs.roots import Roots
 from worker.logs import JsonLines
 from worker.metrics import Metrics
 from worker.otel import OpenTelemetry
-from worker.pipeline import Request
 from worker.settings import EngineSettings, JobSettings, QueueSettings
 from worker.storage import open_storage
 from worker.tracing import SILENT
 from worker.translator import Translator
+from worker.wish import Wish
 
 Start = Callable[..., httpx.Client]
 
@@ -146,7 +146,7 @@ async def translating(place: Place, translator: Translator, picture: bytes) -> A
     """A block after one picture was translated."""
     pipeline = place.pipeline(translator)
     try:
-        await pipeline.translate(picture, Request(("blond",)), deadline=time.monotonic() + 60)
+        await pipeline.translate(picture, Wish(domains=("blond",)), deadline=time.monotonic() + 60)
         yield
     finally:
         pipeline.close()

@@ -14,13 +14,13 @@ from obstore.store import MemoryStore
 from starlette.types import Message
 
 from service import uploads
-from service.forms import Form
+from service.multipart import Multipart
 from worker.errors import RecastError, TimedOut, UnreadableImage
 from worker.jobs.intake import Intake
-from worker.jobs.layout import Wish
 from worker.jobs.roots import Roots
 from worker.settings import JobSettings, Limits
 from worker.storage import Storage, StorageError, open_storage
+from worker.wish import Wish
 
 BOUNDARY = "x-boundary"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -203,7 +203,7 @@ def taken(
     async def take() -> list[tuple[str, str | None, bytes]]:
         return [
             (each.field, each.filename, await each.read(1 << 30 if most is None else most))
-            async for each in Form(content_type, body)
+            async for each in Multipart(content_type, body)
         ]
 
     return asyncio.run(take())

@@ -10,7 +10,7 @@ from support.graphs import classifier_graph, labelled_graph
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.pixels import to_pixels, to_tensor
 from models.evaluation.evaluate import evaluate
-from models.evaluation.evaluation import Evaluation
+from models.evaluation.figures import Evaluation
 from models.evaluation.instruments import Instruments
 from models.evaluation.judge import Training
 from models.evaluation.subject import Subject

@@ -2,7 +2,8 @@
 
 from PIL import Image
 
-from models.drawn.avatars import draw, person
+from models.drawn.person import person
+from models.drawn.portrait import draw
 
 KNOWN = (2, 17, 23)
 """People that the cascades find."""

@@ -19,7 +19,8 @@ from support.bundles import toy_picture
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from service.app import create_app
-from service.parts import Jobs
+from service.dependencies import Jobs
+from service.schemas import JobSummary
 from service.settings import ServiceSettings
 from worker.embedded import Embedded
 from worker.engine.library import Library
@@ -27,9 +28,8 @@ from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
 from worker.jobs.intake import Intake
 from worker.jobs.layout import End, Job
-from worker.jobs.local import Local
 from worker.jobs.roots import Roots
-from worker.jobs.runner import Runner
+from worker.jobs.runner import Local, Runner
 from worker.jobs.webhooks import Courier
 from worker.pipeline import Pipeline
 from worker.settings import EngineSettings, JobSettings
@@ -97,7 +97,7 @@ def serving(
 def job_parts(settings: JobSettings, pipeline: Pipeline, storage: Storage | None = None) -> Jobs:
     """The parts of jobs over these settings' storage, or another one; the runner, which is a Local, is not started."""
     storage = storage or open_storage(settings.storage)
-    roots, board, courier = Roots(settings.roots), Board(storage), Courier(storage, settings)
+    roots, board, courier = Roots(settings.roots), Board(storage), Courier(storage, settings, describe=JobSummary.of)
 
     async def ended(job: Job, end: End) -> None:
         """Tells nobody."""

@@ -13,12 +13,13 @@ from worker.imaging.decode import decode
 from worker.jobs import layout
 from worker.jobs.board import Board, finished_chunks, read_finished
 from worker.jobs.chunks import Chunks
-from worker.jobs.layout import Begun, Chunk, End, Entry, Finished, Job, Outcome, Wish
-from worker.jobs.local import Local
+from worker.jobs.layout import Begun, Chunk, End, Entry, Finished, Job, Outcome
 from worker.jobs.roots import Roots
+from worker.jobs.runner import Local
 from worker.pipeline import Pipeline
 from worker.settings import Limits
 from worker.storage import Storage, Stored
+from worker.wish import Wish
 
 ZEBRA = Wish(domains=("zebra",))
 """What the flip bundle does: every channel upside down."""

@@ -1,4 +1,4 @@
-"""Addresses that may be called on a stranger's word, by table."""
+"""Which addresses a stranger may have called, by table."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.addresses import Resolver, literal, may_call
+from worker.caller import Resolver, literal, may_call
 
 PUBLIC = [
     "1.1.1.1",
@@ -85,27 +85,27 @@ NEVER = {
 
 @pytest.mark.parametrize("text", PUBLIC)
 def test_public_addresses_may_be_called(text: str) -> None:
-    """Anybody's own address is fine, also the one beside a network that is not."""
+    """Public addresses are allowed, also those next to a forbidden network."""
     assert may_call(ip_address(text))
 
 
 @pytest.mark.parametrize("text", PRIVATE)
 def test_private_addresses_may_be_called_only_where_that_is_said(text: str) -> None:
-    """One's own networks are closed, and can be opened."""
+    """Private networks are closed by default, and can be opened."""
     assert not may_call(ip_address(text))
     assert may_call(ip_address(text), private=True)
 
 
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in NEVER.items() for text in texts])
 def test_other_addresses_may_never_be_called(kind: str, text: str) -> None:
-    """What nobody's receiver has is refused, and every form of IPv4 inside IPv6 is, whatever it carries."""
+    """Addresses that no receiver has are refused, and so is every form of IPv4 inside IPv6, whatever it carries."""
     assert not may_call(ip_address(text)), kind
     assert not may_call(ip_address(text), private=True), kind
 
 
 @given(st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)))
 def test_what_may_be_called_is_public_for_the_standard_library_too(address: IPv4Address | IPv6Address) -> None:
-    """No address is let through that Python's own tables hold for anything but public."""
+    """No address is allowed that Python's own tables do not call public."""
     if may_call(address):
         assert address.is_global
         assert not address.is_multicast
@@ -131,7 +131,7 @@ def test_what_may_be_called_is_public_for_the_standard_library_too(address: IPv4
     ],
 )
 def test_an_address_is_known_in_every_spelling_without_asking_anybody(host: str, address: str | None) -> None:
-    """What the system takes for an address is one here, and a name is none."""
+    """Every spelling of an address that the system accepts is one here; a name is not."""
     assert literal(host) == (address and ip_address(address))
 
 

@@ -1,4 +1,4 @@
-"""States and progress of jobs, computed from what is stored; and their end, which a kill can't keep from them."""
+"""States and progress of jobs, computed from what is stored; and their end, which a kill can only delay."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ def names(count: int) -> dict[str, bytes]:
 
 
 async def put_ended(storage: Storage, job_id: str, *, days: int = 0, at: float | None = None) -> Job:
-    """A job that was over so many days ago."""
+    """A job that ended so many days ago."""
     job = await put_job(storage, names(1), job_id=job_id)
     when = time.time() - days * 86_400 if at is None else at
     await storage.put(layout.done(job_id), End(state="done", at=when, done=1, failed=0).bytes())
@@ -77,7 +77,7 @@ def test_a_job_goes_through_its_states() -> None:
 
 
 def test_a_job_runs_whichever_chunk_was_begun() -> None:
-    """A job of which any chunk was begun is running, even if it is not the first one."""
+    """A job is running once any of its chunks was begun, even if not the first one."""
 
     async def test() -> None:
         storage = memory()
@@ -91,7 +91,7 @@ def test_a_job_runs_whichever_chunk_was_begun() -> None:
 
 
 def test_a_job_without_any_output_has_failed() -> None:
-    """It is over and not one picture could be translated: failed, not done."""
+    """A job that has ended without a translated picture is failed, not done."""
 
     async def test() -> None:
         storage = memory()
@@ -136,7 +136,7 @@ def test_a_job_that_is_over_stays_as_it_is() -> None:
 
 
 def test_a_job_that_is_nowhere_is_unknown() -> None:
-    """What there is no job.json of is no job, whatever else lies there."""
+    """A folder without job.json is no job, whatever else is in it."""
 
     async def test() -> None:
         storage = memory()
@@ -151,7 +151,7 @@ def test_a_job_that_is_nowhere_is_unknown() -> None:
 
 
 def test_a_chunk_that_two_have_finished_counts_once() -> None:
-    """Of two records of one chunk the better one counts, in every count and list."""
+    """If a chunk has two records, the better one counts, in every count and list."""
 
     async def test() -> None:
         storage = memory()
@@ -193,7 +193,7 @@ def test_failures_are_told_in_order_up_to_a_limit() -> None:
 
 
 def test_the_position_counts_the_older_open_jobs() -> None:
-    """A queued job stands behind the open ones that were accepted before it, and behind no other."""
+    """A queued job's position counts the open jobs that were accepted before it, and no others."""
 
     async def test() -> None:
         storage = memory()
@@ -210,7 +210,7 @@ def test_the_position_counts_the_older_open_jobs() -> None:
 
 
 def mark(number: int, put_at: float, pictures: int = 30) -> Mark:
-    """A finished chunk of which two pictures failed."""
+    """A finished chunk with two failed pictures."""
     return Mark(number, pictures - 2, 2, put_at, "")
 
 
@@ -227,12 +227,12 @@ def mark(number: int, put_at: float, pictures: int = 30) -> Mark:
     ids=["nothing", "short", "last-minute", "slow", "at-once", "clock-behind"],
 )
 def test_the_rate_is_that_of_the_last_minute(marks: list[Mark], begun_at: float, rate: float | None) -> None:
-    """Pictures per second since the job was begun, or of the last minute; slower ones have it over all their time."""
-    assert board._rate(marks, begun_at, 1000.0) == rate
+    """Pictures per second since the beginning or over the last minute; slow jobs are measured over all their time."""
+    assert board.rate_of(marks, begun_at, 1000.0) == rate
 
 
 def test_the_time_left_follows_from_the_rate() -> None:
-    """What is not finished, at this rate."""
+    """The time left is that of the unfinished pictures at the current rate."""
 
     async def test() -> None:
         storage = memory()
@@ -288,7 +288,7 @@ def test_a_job_that_has_just_ended_is_listed_once() -> None:
 
 
 def test_a_call_costs_the_same_however_many_jobs_are_kept() -> None:
-    """Neither one job's status nor a page of the list looks at jobs that it does not show."""
+    """Neither one job's status nor a page of the list reads jobs that it does not show."""
 
     async def costs(kept: int) -> list[tuple[int, int]]:
         storage = Counting(MemoryStore())
@@ -319,7 +319,7 @@ def test_a_call_costs_the_same_however_many_jobs_are_kept() -> None:
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_an_end_that_is_broken_off_is_brought_to_its_end(after: bool, cancelled: bool) -> None:
-    """Wherever concluding is killed, the open mark stays until all is done, and concluding again gives the same End."""
+    """If concluding is killed, at any point, the open mark stays, and concluding again gives the same End."""
 
     async def test() -> None:
         for change in range(1, 10):
@@ -351,7 +351,7 @@ def test_an_end_that_is_broken_off_is_brought_to_its_end(after: bool, cancelled:
 
 
 def test_an_end_lies_at_the_day_it_was() -> None:
-    """Who concludes again days later finds the job at the day of its end, not at today."""
+    """Concluding again days later files the job under the day of its end, not under today."""
 
     async def test() -> None:
         storage = memory()
@@ -363,7 +363,7 @@ def test_an_end_lies_at_the_day_it_was() -> None:
 
 
 def test_two_that_conclude_agree() -> None:
-    """Of two that conclude at once, both get the End that is stored; without a webhook no hook is owed."""
+    """Two processes that conclude at once both get the End that is stored; without a webhook there is no hook mark."""
 
     async def test() -> None:
         storage = memory()

@@ -1,4 +1,4 @@
-"""Calls to URLs that strangers give, against a receiver that does what it should not."""
+"""Calls to URLs that strangers give, with a receiver that misbehaves."""
 
 import asyncio
 import ssl
@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from support.receivers import Reply, certificate, receiver
 
-from worker.addresses import Resolver
-from worker.caller import LONGEST_URL, Answer, Caller, CallError
+from worker.caller import LONGEST_URL, Caller, CallError, Resolver, Response
 from worker.errors import InvalidParameter
 
 TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -23,7 +22,7 @@ def call(
     look_up: Callable[[str], Iterable[str]] | None = None,
     total_s: float = 10.0,
     tls: ssl.SSLContext = TRUSTS_NOBODY,
-) -> Answer:
+) -> Response:
     """One call, with a body of two letters."""
     caller = Caller(private=private, total_s=total_s, resolver=Resolver(look_up), tls=tls)
     try:
@@ -38,9 +37,9 @@ def leads_to(*addresses: str) -> Callable[[str], Iterable[str]]:
 
 
 def test_what_is_posted_arrives() -> None:
-    """Body, headers, path and query are those of the call, and nothing of the answer but its head comes back."""
+    """The receiver gets the call's body, headers, path and query; of its answer only the head is returned."""
     with receiver(Reply(202, {"Retry-After": "7"}, b"body")) as there:
-        assert call(there.url(path="/a%20b?c=d")) == Answer(202, "7")
+        assert call(there.url(path="/a%20b?c=d")) == Response(202, "7")
     (request,) = there.received
     assert request.path == "/a%20b?c=d"
     assert request.body == b"{}"
@@ -52,7 +51,7 @@ def test_what_is_posted_arrives() -> None:
 @pytest.mark.parametrize("location", ["http://169.254.169.254/latest/meta-data", "/elsewhere"])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(status: int, location: str) -> None:
-    """It is an answer like any other, wherever it leads."""
+    """A redirect is an answer like any other, wherever it leads."""
     with receiver(Reply(status, {"Location": location})) as there:
         assert call(there.url()).status == status
     assert len(there.received) == 1
@@ -65,13 +64,13 @@ def test_a_receiver_that_hangs_is_given_up() -> None:
 
 
 def test_a_receiver_that_drips_is_given_up() -> None:
-    """A sign of life now and then keeps no call alive."""
+    """A receiver that sends a byte now and then can't prolong a call."""
     with receiver(Reply(slow=True)) as there, pytest.raises(CallError, match="no answer came"):
         call(there.url(), total_s=0.5)
 
 
 def test_a_name_server_that_hangs_is_given_up() -> None:
-    """Looking the name up counts as well."""
+    """The look-up of the name counts as well."""
     hung = threading.Event()
 
     def look_up(host: str) -> list[str]:
@@ -86,13 +85,13 @@ def test_a_name_server_that_hangs_is_given_up() -> None:
 
 
 def test_an_endless_answer_is_not_read() -> None:
-    """Its head is enough."""
+    """An endless body is never read: the head is enough."""
     with receiver(Reply(200, endless=True)) as there:
         assert call(there.url()).status == 200
 
 
 def test_a_connection_that_breaks_is_told_from_one_that_is_not_made() -> None:
-    """Whoever owns the receiver learns what to look for."""
+    """A broken connection and one that could not be made have different errors, neither with the address."""
     with receiver(Reply(drop=True)) as there, pytest.raises(CallError, match="broke before an answer"):
         call(there.url())
     with pytest.raises(CallError, match="no connection could be made") as error:
@@ -101,7 +100,7 @@ def test_a_connection_that_breaks_is_told_from_one_that_is_not_made() -> None:
 
 
 def test_a_name_that_leads_into_ones_own_network_is_refused() -> None:
-    """localhost, as the system resolves it, is found out when it is called; nothing connects."""
+    """A name that the system resolves to this machine is refused when it is called; nothing connects."""
     with receiver() as there, pytest.raises(CallError, match="may not be called") as error:
         call(there.url("localhost", scheme="https"), private=False)
     assert error.value.forbidden
@@ -110,14 +109,14 @@ def test_a_name_that_leads_into_ones_own_network_is_refused() -> None:
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "0.0.0.0"])
 def test_one_bad_address_among_good_ones_is_enough(address: str) -> None:
-    """All that a name leads to must be fit to be called, also where one's own networks are open."""
+    """Every address of a name must be allowed, also if private networks are."""
     with receiver() as there, pytest.raises(CallError, match="may not be called"):
         call(there.url("example.org"), look_up=leads_to("127.0.0.1", address))
     assert there.received == []
 
 
 def test_a_name_is_looked_up_once_a_call_and_anew_for_the_next() -> None:
-    """Who answers something else the second time is not asked a second time, and is found out in the next call."""
+    """A name server that changes its answer is asked once for each call, and the next call finds the change."""
     answers = [["127.0.0.1"], ["169.254.169.254"]]
     with receiver() as there:
         caller = Caller(private=True, resolver=Resolver(lambda host: answers.pop(0)))
@@ -143,7 +142,7 @@ def leads_nowhere(host: str) -> Iterable[str]:
 
 @pytest.mark.parametrize("found", [leads_to(), leads_nowhere])
 def test_a_name_that_leads_nowhere_may_be_tried_again(found: Callable[[str], Iterable[str]]) -> None:
-    """It is an error that may pass, and tells nobody what the name server said."""
+    """An unknown name is an error that may go away, and does not show what the name server said."""
     with pytest.raises(CallError) as error:
         call("https://example.org/", look_up=found)
     assert not error.value.forbidden
@@ -151,7 +150,7 @@ def test_a_name_that_leads_nowhere_may_be_tried_again(found: Callable[[str], Ite
 
 
 def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(tmp_path: Path) -> None:
-    """The connection goes to the address that was checked; TLS and HTTP are told the name, as it goes over the wire."""
+    """The connection goes to the checked address; TLS and HTTP get the name, in its ASCII form."""
     server, client = certificate("xn--exmple-cua.org", tmp_path)
     with receiver(tls=server) as there:
         url = there.url("exämple.org", scheme="https")
@@ -161,7 +160,7 @@ def test_the_certificate_is_checked_for_the_name_and_not_for_the_address(tmp_pat
 
 
 def test_another_ones_certificate_is_not_accepted(tmp_path: Path) -> None:
-    """Neither one for another name, nor one by an authority that nobody knows."""
+    """A certificate for another name is refused, and so is one of an unknown authority."""
     server, client = certificate("example.net", tmp_path)
     with receiver(tls=server) as there:
         url = there.url("example.org", scheme="https")
@@ -172,7 +171,7 @@ def test_another_ones_certificate_is_not_accepted(tmp_path: Path) -> None:
 
 
 def test_neither_proxies_of_the_environment_nor_cookies_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing but the URL decides where a call goes, and nothing is remembered between two of them."""
+    """Only the URL decides where a call goes, and nothing is kept between two calls."""
     with receiver() as proxy, receiver(Reply(200, {"Set-Cookie": "a=b; Path=/"})) as there:
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url())
@@ -221,7 +220,7 @@ def test_neither_proxies_of_the_environment_nor_cookies_are_used(monkeypatch: py
     ],
 )
 def test_a_url_that_may_not_be_called_is_refused_before_anything_is_looked_up(url: str, why: str) -> None:
-    """Each is told what is wrong with it."""
+    """Each bad URL is refused with its own reason."""
     caller = Caller(resolver=Resolver(leads_nowhere))
     with pytest.raises(InvalidParameter, match=why):
         caller.target(url)
@@ -242,7 +241,7 @@ def test_a_url_that_may_not_be_called_is_refused_before_anything_is_looked_up(ur
     ],
 )
 def test_public_urls_are_accepted(url: str) -> None:
-    """A name may be anything that can be looked up, and a port any."""
+    """Any name that can be looked up, and any port, is accepted."""
     caller = Caller()
     assert str(caller.target(url)).lower().startswith("https://")
     caller.close()

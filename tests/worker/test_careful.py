@@ -1,4 +1,4 @@
-"""Decoding in a process of its own: the verdict is the decoder's, and what happens to that process is the picture's."""
+"""Decoding in a child process: the verdict is the decoder's, and a killed child is the picture's fault."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ GOOD = png(noise(32, 32))
 
 
 def test_one_light_child_tells_what_the_decoder_says() -> None:
-    """Every picture goes to the same child, which has imported no runtime, and its errors come back as they are."""
+    """Every picture goes to the same child, which has imported no runtime, and its errors come back unchanged."""
 
     async def test() -> None:
         probe = Probe(Limits(max_pixels=2000), examine)
@@ -43,12 +43,12 @@ def test_one_light_child_tells_what_the_decoder_says() -> None:
 
 
 def test_a_picture_that_kills_the_child_is_unreadable() -> None:
-    """The picture is told from the next one, which gets a new child; closing that ends a check that is under way."""
+    """Only the picture that killed the child fails, the next one gets a new child; closing ends a check under way."""
 
     async def test() -> None:
         probe = Probe(Limits(), examine)
         try:
-            with pytest.raises(UnreadableImage, match="stops its decoder"):
+            with pytest.raises(UnreadableImage, match="crashes its decoder"):
                 await probe.check(POISON)
             await probe.check(GOOD)
             checking = asyncio.ensure_future(probe.check(HONEY))
@@ -64,12 +64,12 @@ def test_a_picture_that_kills_the_child_is_unreadable() -> None:
 
 
 def test_a_picture_that_holds_the_child_up_is_unreadable() -> None:
-    """No picture takes longer than it may."""
+    """A picture that takes longer than it may is unreadable."""
 
     async def test() -> None:
         probe = Probe(Limits(), examine, patience_s=0.1)
         try:
-            with pytest.raises(UnreadableImage, match="stops its decoder"):
+            with pytest.raises(UnreadableImage, match="crashes its decoder"):
                 await probe.check(HONEY)
         finally:
             probe.close()
@@ -78,7 +78,7 @@ def test_a_picture_that_holds_the_child_up_is_unreadable() -> None:
 
 
 def test_a_child_that_never_starts_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the process can't be started at all no picture is blamed for it."""
+    """If the process can't be started at all, no picture is blamed."""
     monkeypatch.setattr(careful, "_READY", b"another word")
 
     async def test() -> None:

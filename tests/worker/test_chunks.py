@@ -1,4 +1,4 @@
-"""One chunk of a job: its outputs and its commit, what fails with a picture, what passes, and what a kill leaves."""
+"""One chunk of a job: its outputs and its commit, errors of pictures, errors that pass, and what a kill leaves."""
 
 import asyncio
 import io
@@ -32,15 +32,17 @@ from support.translators import Recorder
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from worker.errors import NotReady, Overloaded, RecastError, TimedOut, UnknownJob
+from worker.imaging import formats
 from worker.jobs import chunks, layout
 from worker.jobs.board import Board
 from worker.jobs.chunks import Chunks
-from worker.jobs.layout import Begun, Job, Outcome, Wish
+from worker.jobs.layout import Begun, Job, Outcome
 from worker.jobs.roots import Roots
 from worker.pipeline import Pipeline
 from worker.settings import Limits
 from worker.storage import Storage, StorageError
 from worker.translator import Arrays, Done, Translator
+from worker.wish import Wish
 
 PICTURES = {f"{name}.png": png(noise(32, 32, seed=ord(name))) for name in "abc"}
 TRUNCATED = PICTURES["a.png"][:60]
@@ -56,9 +58,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Moody(Recorder):
-    """A translator that raises what waits in `errors` before it works; `most` is how many it had at a time."""
+    """A translator that raises what waits in `errors` before it works, None: nothing; `most`: how many at a time."""
 
-    def __init__(self, inner: Translator, *errors: Exception) -> None:
+    def __init__(self, inner: Translator, *errors: Exception | None) -> None:
         super().__init__(inner)
         self.errors = list(errors)
         self.now = self.most = 0
@@ -67,8 +69,8 @@ class Moody(Recorder):
         self.now += 1
         self.most = max(self.most, self.now)
         try:
-            if self.errors:
-                raise self.errors.pop(0)
+            if self.errors and (error := self.errors.pop(0)):
+                raise error
             return await super().run(bundle, graph, inputs, deadline=deadline)
         finally:
             self.now -= 1
@@ -163,7 +165,7 @@ def test_each_chunk_does_its_own_pictures(pipeline: Pipeline, monkeypatch: pytes
 
 
 def test_pictures_that_can_not_be_translated_fail_alone(store: Store, translator: Recorder) -> None:
-    """What is wrong with a picture is its outcome, with the code that /translate would answer; the others are done."""
+    """An error of a picture is its outcome, with the code that /translate would answer; the others are done."""
 
     async def test() -> None:
         storage = memory()
@@ -196,7 +198,7 @@ def test_pictures_that_can_not_be_translated_fail_alone(store: Store, translator
 
 
 def test_what_no_output_can_hold_fails_alone(pipeline: Pipeline) -> None:
-    """A picture too long for the format that was asked for, and one without the face that was, are outcomes too."""
+    """A picture too long for its output format, and one without the face that was asked for, are outcomes too."""
 
     async def test() -> None:
         storage = memory()
@@ -212,7 +214,7 @@ def test_what_no_output_can_hold_fails_alone(pipeline: Pipeline) -> None:
 
 
 def test_no_more_of_a_file_is_read_than_a_picture_may_have(store: Store, translator: Recorder) -> None:
-    """A folder may hold a file of any length: reading it stops where it is longer than pictures are."""
+    """Reading a file of a folder, which may have any length, stops at the most bytes that a picture may have."""
     read = []
 
     class Endless(Storage):
@@ -237,7 +239,7 @@ def test_no_more_of_a_file_is_read_than_a_picture_may_have(store: Store, transla
 
 
 def test_pictures_come_from_a_folder_and_go_to_another(pipeline: Pipeline, tmp_path: Path) -> None:
-    """With source and destination nothing of a picture is put into the storage of jobs but its outcome."""
+    """With source and destination only a picture's outcome goes into the storage of jobs."""
     (tmp_path / "in" / "2024").mkdir(parents=True)
     (tmp_path / "in" / "2024" / "a.png").write_bytes(PICTURES["a.png"])
 
@@ -264,15 +266,15 @@ def test_pictures_come_from_a_folder_and_go_to_another(pipeline: Pipeline, tmp_p
     "error", [NotReady("no device"), TimedOut("late"), StorageError("away"), RuntimeError("the graph failed")]
 )
 def test_what_may_pass_is_raised_and_tried_again(store: Store, translator: Recorder, error: Exception) -> None:
-    """An error that is nothing of the picture's commits nothing; what was done beside it is not done again."""
+    """An error that is not the picture's commits nothing; pictures that were done before it are not done again."""
 
     async def test() -> None:
         storage = memory()
         job = await put_job(storage, PICTURES)
-        moods = Moody(translator, error)
+        moods = Moody(translator, None, None, error)
         pipeline = moody(store, moods)
         with pytest.raises(type(error)):
-            await doing(storage, pipeline).do(job, 0)
+            await doing(storage, pipeline, at_once=1).do(job, 0)
         assert await finished(storage, job) == []
         assert len(await outputs(storage, job)) == 2
         assert (await begun(storage, job)).left
@@ -286,7 +288,7 @@ def test_what_may_pass_is_raised_and_tried_again(store: Store, translator: Recor
 
 
 def test_a_full_queue_is_waited_for(store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Overloaded is nothing for a job to fail of: it waits as long as it is told to, and asks again."""
+    """No job fails because of Overloaded: it waits as long as the error says, and tries again."""
     monkeypatch.setattr(chunks, "_PAUSES_S", (0.0, 0.001))
 
     async def test() -> None:
@@ -303,7 +305,7 @@ def test_a_full_queue_is_waited_for(store: Store, translator: Recorder, monkeypa
 def test_a_full_queue_is_not_waited_for_for_ever(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture that finds no place in all its time is Overloaded, and its chunk is tried again later."""
+    """A picture that gets no place in all its time raises Overloaded, and its chunk is tried again later."""
     monkeypatch.setattr(chunks, "PATIENCE_S", 0.05)
 
     async def test() -> None:
@@ -323,12 +325,12 @@ def test_a_full_queue_is_not_waited_for_for_ever(
         Wish(domains=("unheard-of",)),
         Wish(domains=("zebra",), model="gone@7"),
         Wish(domains=("zebra,zebra:0.5:1",)),
-        Wish(domains=("zebra",), format="gif"),
-        Wish(domains=("zebra",), format="unheard-of"),
+        Wish(domains=("zebra",), format="webp"),
     ],
 )
-def test_what_is_not_here_is_waited_for(pipeline: Pipeline, wish: Wish) -> None:
+def test_what_is_not_here_is_waited_for(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, wish: Wish) -> None:
     """A bundle, a domain or a format that is gone since the job was accepted may come back: no picture fails."""
+    monkeypatch.setattr(formats, "FORMATS", tuple(each for each in formats.FORMATS if each.name != "webp"))
 
     async def test() -> None:
         storage = memory()
@@ -349,6 +351,34 @@ def test_a_root_that_is_not_here_is_waited_for(pipeline: Pipeline) -> None:
             job = await put_job(storage, PICTURES, **place)  # type: ignore[arg-type]
             with pytest.raises(NotReady, match="no storage root"):
                 await doing(storage, pipeline).do(job, 0)
+
+    run(test())
+
+
+def test_an_error_stops_the_other_pictures(store: Store, translator: Recorder) -> None:
+    """A chunk that will be tried again computes nothing more, and raises only when all its pictures have stopped."""
+
+    class Failing(Stuck):
+        async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+            if self.waiting == 1:
+                raise RuntimeError("the graph failed")
+            try:
+                return await super().run(bundle, graph, inputs, deadline=deadline)
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+
+        cancelled = 0
+
+    async def test() -> None:
+        storage = memory()
+        job = await put_job(storage, PICTURES)
+        failing = Failing(translator, answers=0, waiting=3)
+        pipeline = moody(store, failing)
+        with pytest.raises(RuntimeError, match="the graph failed"):
+            await asyncio.wait_for(doing(storage, pipeline).do(job, 0), 10)
+        pipeline.close()
+        assert failing.cancelled == 2
 
     run(test())
 
@@ -375,7 +405,7 @@ def test_what_never_passes_is_the_pictures_own(store: Store, translator: Recorde
 def test_waiting_for_a_model_is_never_a_pictures_fault(
     store: Store, translator: Recorder, error: RecastError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long nothing can translate, no picture fails of it."""
+    """However long no model can translate, no picture fails because of it."""
     monkeypatch.setattr(chunks, "PATIENCE_S", 1.0)
 
     async def test() -> None:
@@ -392,7 +422,7 @@ def test_waiting_for_a_model_is_never_a_pictures_fault(
 
 
 def test_a_job_that_is_gone_is_unknown(pipeline: Pipeline) -> None:
-    """Of a job that was removed meanwhile nothing is put."""
+    """Nothing is stored for a job that was removed meanwhile."""
 
     async def test() -> None:
         storage = memory()
@@ -427,7 +457,7 @@ def test_only_so_many_pictures_are_in_memory(store: Store, translator: Recorder)
 
 
 def test_a_chunk_is_marked_before_its_pictures_are_read(pipeline: Pipeline) -> None:
-    """The mark lies in storage before the first decoder runs, so a picture that kills the process is known by it."""
+    """The mark is in storage before the first decoder runs, so a picture that kills the process becomes suspected."""
 
     async def test() -> None:
         storage = Counting(MemoryStore())
@@ -443,7 +473,7 @@ def test_a_chunk_is_marked_before_its_pictures_are_read(pipeline: Pipeline) -> N
 
 
 def test_a_finished_chunk_is_left_alone(pipeline: Pipeline, translator: Recorder) -> None:
-    """Asking for a finished chunk again puts nothing and translates nothing."""
+    """Doing a finished chunk again stores nothing and translates nothing."""
 
     async def test() -> None:
         storage = Counting(MemoryStore())
@@ -515,7 +545,7 @@ def test_a_picture_that_kills_its_decoder_fails_alone(pipeline: Pipeline, transl
 
 
 def test_a_chunk_that_failed_by_itself_is_not_suspected(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only after a kill a second process is worth its time: an error that was raised killed nobody."""
+    """A child process is used only after a kill, not after an error that was raised."""
     monkeypatch.setattr(chunks, "Probe", None)
 
     async def test() -> None:
@@ -531,7 +561,7 @@ def test_a_chunk_that_failed_by_itself_is_not_suspected(pipeline: Pipeline, monk
 def test_a_chunk_stays_suspected_until_it_is_finished(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error after a kill takes the suspicion from no picture: the next try is careful as well."""
+    """After a kill and then an error, all pictures stay suspected: the next try is careful as well."""
     monkeypatch.setattr(chunks, "Probe", InProcess)
 
     async def test() -> None:
@@ -551,7 +581,7 @@ def test_a_chunk_stays_suspected_until_it_is_finished(
 
 
 def test_a_cancelled_job_begins_nothing(pipeline: Pipeline) -> None:
-    """Of a cancelled job no chunk is begun."""
+    """No chunk of a cancelled job is begun."""
 
     async def test() -> None:
         storage = memory()
@@ -566,7 +596,7 @@ def test_a_cancelled_job_begins_nothing(pipeline: Pipeline) -> None:
 def test_a_chunk_under_way_stops_when_its_job_is_cancelled(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is done by then is kept and counted; what waits for the device is dropped."""
+    """Pictures that are done are kept and counted; those that wait for the device are dropped."""
     monkeypatch.setattr(chunks, "LOOK_S", 0.001)
 
     async def test() -> None:
@@ -586,6 +616,38 @@ def test_a_chunk_under_way_stops_when_its_job_is_cancelled(
         end = await Board(storage).conclude(job)
         assert end is not None
         assert (end.state, end.done, end.failed) == ("cancelled", 1, 0)
+
+    run(test())
+
+
+def test_a_watch_that_fails_is_no_cancelled_job(
+    store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When looking for a cancellation ends in an unexpected error, the chunk is tried again, not committed in part."""
+    monkeypatch.setattr(chunks, "LOOK_S", 0.001)
+
+    class Closed(Storage):
+        broken = False
+
+        async def has(self, path: str) -> bool:
+            if self.broken and path == layout.cancelled("job"):
+                raise RuntimeError("the client is closed")
+            return await super().has(path)
+
+    async def test() -> None:
+        storage = Closed(MemoryStore())
+        job = await put_job(storage, PICTURES)
+        stuck = Stuck(translator, answers=1, waiting=2)
+        pipeline = moody(store, stuck)
+        working = asyncio.ensure_future(doing(storage, pipeline).do(job, 0))
+        await stuck.full.wait()
+        while not await outputs(storage, job):
+            await asyncio.sleep(0)
+        storage.broken = True
+        with pytest.raises(RuntimeError, match="the client is closed"):
+            await working
+        pipeline.close()
+        assert await Board(storage).unfinished(job) == [0]
 
     run(test())
 
@@ -611,7 +673,7 @@ def test_what_an_end_counts_stays_true(store: Store, translator: Recorder, monke
 
 
 def test_a_chunk_that_is_closed_is_not_committed(store: Store, translator: Recorder) -> None:
-    """Who stops a process in the middle of a chunk leaves it to be done again."""
+    """A chunk whose process is stopped in the middle is done again."""
 
     async def test() -> None:
         storage = memory()
@@ -674,7 +736,7 @@ def test_a_storage_that_fails_at_the_commit_leaves_the_chunk(pipeline: Pipeline)
 
 
 def test_two_workers_at_one_chunk_agree(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chunk that is done by two at once is finished once, with the same outputs."""
+    """A chunk that two workers do at once is finished once, with the same outputs."""
     monkeypatch.setattr(chunks, "Probe", InProcess)
 
     async def test() -> None:

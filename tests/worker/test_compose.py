@@ -45,7 +45,7 @@ def test_at_the_networks_size_the_result_is_the_networks_picture(first: int, sec
 
 @pytest.mark.parametrize("strength", [0.25, 0.5, 1.5, 2.0])
 def test_at_the_networks_size_strength_is_linear(strength: float) -> None:
-    """There the result is x + strength * (G(x) - x), rounded and clipped."""
+    """On the network's own size the result is x + strength * (G(x) - x), rounded and clipped."""
     original, after = noise(16, 16), random_pixels(1)
     before = np.asarray(original)
     result = carry(original, whole(original), before, after, strength)
@@ -112,7 +112,7 @@ def test_a_weak_change_keeps_the_originals_detail() -> None:
 
 
 def test_a_strong_change_replaces_the_originals_detail() -> None:
-    """Above forty levels the network's own picture stands alone."""
+    """Above forty levels only the network's own picture is seen."""
     original = fine_stripes()
     before = shrink(original, Picture(size=64))
     result = carry(original, whole(original), before, shifted(before, 60), 1.0)
@@ -121,7 +121,7 @@ def test_a_strong_change_replaces_the_originals_detail() -> None:
 
 
 def test_detail_gives_way_by_degrees() -> None:
-    """The stronger the change, the less of the detail is left; at half the strength, half of what goes stays."""
+    """The stronger the change, the less detail is left; at half the strength, half of the lost detail stays."""
     original = fine_stripes()
     before = shrink(original, Picture(size=64))
     left = [
@@ -135,7 +135,7 @@ def test_detail_gives_way_by_degrees() -> None:
 
 
 def test_more_than_full_strength_does_not_invert_the_detail() -> None:
-    """At strength 2 the change doubles, and the detail is gone rather than turned over."""
+    """At strength 2 the change doubles, and the detail is gone, not inverted."""
     original = fine_stripes()
     before = shrink(original, Picture(size=64))
     result = carry(original, whole(original), before, shifted(before, 50), 2.0)
@@ -147,7 +147,7 @@ def test_more_than_full_strength_does_not_invert_the_detail() -> None:
 
 
 def test_outside_the_box_every_bit_stays() -> None:
-    """Only the box is worked on."""
+    """Nothing changes outside the box."""
     original = noise(120, 80)
     box = crop_box(original.size, "centre")
     before = shrink(original, Picture(size=16), box)
@@ -159,7 +159,7 @@ def test_outside_the_box_every_bit_stays() -> None:
 
 
 def test_sides_inside_the_picture_are_feathered() -> None:
-    """The change rises from nothing over the outer pixels of sides inside the picture, and stands full at its edges."""
+    """The change rises from zero at sides of the box inside the picture, and is full at the picture's edges."""
     original = Image.new("RGB", (400, 200), (100, 100, 100))
     before = np.full((16, 16, 3), 100, np.uint8)
     result = np.asarray(carry(original, (100, 0, 300, 200), before, shifted(before, 50), 1.0))[..., 0]
@@ -182,7 +182,7 @@ def test_any_shape_of_picture_works(size: tuple[int, int]) -> None:
 
 
 def test_strips_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture worked on in many strips is the same as one worked on at once, but for rounding."""
+    """A picture computed in many strips equals one computed at once, up to rounding."""
     original = noise(150, 90)
     before, after = shrink(original, Picture(size=16, crop="none")), random_pixels(1)
     at_once = carry(original, whole(original), before, after, 1.0)
@@ -213,7 +213,7 @@ def test_a_sheet_shows_every_picture_once_and_whole() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 5, 7, 12, 41])
 def test_a_sheet_has_about_the_shape_of_a_page(count: int) -> None:
-    """However many pictures there are, the sheet is neither a ribbon nor a tower, and no column is empty."""
+    """For any number of pictures the sheet is neither very wide nor very tall, and no column is empty."""
     page = sheet([("name", Image.new("RGB", (64, 64), "black"))] * count)
     assert 0.4 < page.width / page.height < 2.5
     dark = np.any((np.asarray(page) < 20).all(axis=-1), axis=0)

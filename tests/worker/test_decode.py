@@ -26,7 +26,7 @@ WRITABLE = [format.pillow for format in FORMATS]
 
 
 def check(decoded: Decoded) -> None:
-    """Asserts what holds for everything that is decoded."""
+    """Asserts what is true of every decoded picture."""
     assert decoded.image.mode == "RGB"
     assert decoded.image.info == {}
     assert decoded.alpha is None or (decoded.alpha.mode, decoded.alpha.size) == ("L", decoded.image.size)
@@ -78,7 +78,7 @@ def test_what_is_no_picture_is_unsupported(data: bytes) -> None:
 
 
 def test_heic_is_named() -> None:
-    """What phones send most often of all that is not read here is called by its name."""
+    """HEIC, which phones send, is refused by its name."""
     with pytest.raises(UnsupportedMedia, match="HEIC"):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100), LIMITS)
 
@@ -87,7 +87,7 @@ def test_heic_is_named() -> None:
     "signature", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"II*\0", b"RIFF\4\0\0\0WEBP"]
 )
 def test_a_signature_without_a_picture_is_unreadable(signature: bytes) -> None:
-    """What begins like a picture and goes on otherwise is a broken picture."""
+    """Bytes that begin like a picture and go on differently are a broken picture."""
     with pytest.raises(UnreadableImage):
         decode(signature + b"and then something else altogether", LIMITS)
 
@@ -102,7 +102,7 @@ def test_what_follows_a_picture_is_ignored() -> None:
 
 
 def test_bytes_are_limited() -> None:
-    """As many bytes as the limit pass, one more does not."""
+    """As many bytes as the limit are accepted, one more is not."""
     data = written(scene(), "PNG")
     decode(data, Limits(max_bytes=len(data)))
     with pytest.raises(TooLarge, match=str(len(data) - 1)):
@@ -110,14 +110,14 @@ def test_bytes_are_limited() -> None:
 
 
 def test_pixels_are_limited() -> None:
-    """As many pixels as the limit pass, one row more does not."""
+    """As many pixels as the limit are accepted, one row more is not."""
     decode(written(noise(20, 10), "PNG"), Limits(max_pixels=200))
     with pytest.raises(TooLarge, match="20 x 11"):
         decode(written(noise(20, 11), "PNG"), Limits(max_pixels=200))
 
 
 def test_sides_are_limited() -> None:
-    """A side as long as the limit passes, one pixel more does not."""
+    """A side as long as the limit is accepted, one pixel more is not."""
     decode(written(noise(30, 1), "PNG"), Limits(max_side=30))
     with pytest.raises(TooLarge, match="31 x 1"):
         decode(written(noise(31, 1), "PNG"), Limits(max_side=30))
@@ -147,7 +147,7 @@ def test_text_bombs_are_unreadable() -> None:
 
 @pytest.mark.parametrize("pillow", ["GIF", "WEBP", "PNG", "TIFF"])
 def test_frames_are_limited(pillow: str) -> None:
-    """As many frames as the limit pass and the first is taken; one more does not."""
+    """As many frames as the limit are accepted, and the first is taken; one more is not."""
     decoded = decode(pictures.animation(pillow, 3), Limits(max_frames=3))
     assert difference(decoded.image.convert("L"), scene().convert("L")).mean() < 16
     for frames, limit in ((2, 1), (4, 3)):
@@ -246,7 +246,7 @@ def test_16_bit_grey_is_scaled() -> None:
 
 @pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
 def test_float_pixels_are_scaled_by_the_usual_white(white: float) -> None:
-    """Float pixels in 0..1, 0..255 and 0..65535 all give the same picture; what is no number is black."""
+    """Float pixels in 0..1, 0..255 and 0..65535 all give the same picture; NaN is black."""
     values = np.linspace(0, white, 24).astype(np.float32)
     values[0] = np.nan
     decoded = decode(written(Image.fromarray(np.tile(values, (16, 1))), "TIFF"), LIMITS)
@@ -359,7 +359,7 @@ def test_transparency_is_kept(make: Callable[[], bytes], alpha: np.ndarray) -> N
 
 
 def test_rgb_profiles_are_kept() -> None:
-    """The profile of an RGB picture comes out to the byte, and the pixels are left as they are."""
+    """The profile of an RGB picture comes out byte for byte, and the pixels stay as they are."""
     decoded = decode(written(scene(), "PNG", icc=SRGB), LIMITS)
     assert decoded.icc == SRGB
     assert not difference(decoded.image, scene()).any()
@@ -433,7 +433,7 @@ def survives(data: bytes) -> None:
 @given(st.binary(max_size=200), st.sampled_from([b"", *{seed[:16] for seed in SEEDS}]))
 @example(b"", b"BM")
 def test_random_bytes_are_decoded_or_refused(tail: bytes, head: bytes) -> None:
-    """Whatever follows a picture's first bytes, nothing but RecastError is raised."""
+    """Whatever follows a picture's first bytes, only RecastError is raised."""
     survives(head + tail)
 
 
@@ -444,7 +444,7 @@ def test_random_bytes_are_decoded_or_refused(tail: bytes, head: bytes) -> None:
     st.integers(0, 10_000),
 )
 def test_mutated_pictures_are_decoded_or_refused(seed: bytes, edits: list[tuple[int, bytes]], cut: int) -> None:
-    """Real pictures with bytes overwritten and the end cut off raise nothing but RecastError."""
+    """Real pictures with bytes overwritten and the end cut off raise only RecastError."""
     data = bytearray(seed)
     for place, new in edits:
         place %= len(data)
@@ -460,6 +460,6 @@ def test_mutated_pictures_are_decoded_or_refused(seed: bytes, edits: list[tuple[
     st.binary(max_size=64),
 )
 def test_png_chunks_of_any_content_are_decoded_or_refused(kind: bytes, content: bytes) -> None:
-    """A PNG with a chunk of arbitrary content and a right checksum raises nothing but RecastError."""
+    """A PNG with a chunk of arbitrary content and a right checksum raises only RecastError."""
     data = written(noise(6, 6), "PNG")
     survives(data[:33] + pictures.png_chunk(kind, content) + data[33:])

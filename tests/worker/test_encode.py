@@ -1,6 +1,7 @@
 """Files that are written hold the picture, its alpha, profile and copyright, the provenance mark, and nothing else."""
 
 import io
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from support.pictures import difference, exif, noise, ramp, scene, written
 from worker.errors import InvalidParameter
 from worker.imaging import formats
 from worker.imaging.decode import decode
-from worker.imaging.encode import encode
+from worker.imaging.encode import DIGITAL_SOURCE_TYPE, encode, xmp
 from worker.imaging.formats import FORMATS, Format
-from worker.imaging.provenance import DIGITAL_SOURCE_TYPE
 from worker.settings import Limits
 
 WRITTEN = [format for format in FORMATS if format.writes]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 each_written = pytest.mark.parametrize("format", WRITTEN, ids=lambda format: format.name)
 
@@ -57,7 +59,7 @@ def test_alpha_is_kept_where_the_format_can(format: Format) -> None:
 
 
 def test_png_keeps_every_bit() -> None:
-    """PNG gives back the very same pixels and alpha, at whatever quality."""
+    """PNG gives back the same pixels and alpha at any quality."""
     decoded = decode(
         plain(noise(31, 17), formats.PNG, alpha=noise(31, 17, seed=1).getchannel("R"), quality=1), Limits()
     )
@@ -68,7 +70,7 @@ def test_png_keeps_every_bit() -> None:
 
 @pytest.mark.parametrize("format", [format for format in WRITTEN if format.alpha], ids=lambda format: format.name)
 def test_colours_under_full_transparency_stay(format: Format) -> None:
-    """What is invisible is not painted over, so that an alpha that is edited later uncovers the picture."""
+    """Colours under full transparency are kept, so that a later edit of alpha shows the picture."""
     decoded = decode(plain(scene(), format, alpha=Image.new("L", scene().size, 0)), Limits())
     assert difference(decoded.image, scene()).mean() < 6
 
@@ -122,7 +124,7 @@ def test_sides_that_a_format_cannot_hold_are_refused() -> None:
 
 @each_written
 def test_profile_and_copyright_are_written(format: Format) -> None:
-    """The profile comes back to the byte, and the copyright in its own letters."""
+    """The profile comes back byte for byte, and the copyright in its own letters."""
     data = encode(scene(), None, format=format, quality=90, icc=SRGB, copyright="© 2024 Jané")
     decoded = decode(data, Limits())
     assert (decoded.icc, decoded.copyright) == (SRGB, "© 2024 Jané")
@@ -156,8 +158,27 @@ def test_nothing_else_is_written(format: Format) -> None:
 
 
 def test_what_followed_a_picture_is_gone() -> None:
-    """Decoding and encoding leave nothing of what stood behind a picture in its file."""
+    """Decoding and encoding remove everything that stood behind a picture in its file."""
     decoded = decode(written(scene(), "PNG") + b"<script>alert(1)</script>", Limits())
     data = plain(decoded.image, formats.PNG)
     assert b"<script" not in data
     assert np.array_equal(np.asarray(opened(data)), np.asarray(scene()))
+
+
+def test_the_packet_is_well_formed_and_marked() -> None:
+    """Between its wrappers the packet is XML whose one description carries DigitalSourceType."""
+    description = ElementTree.fromstring(xmp().decode()).find(f"{RDF}RDF/{RDF}Description")
+    assert description is not None
+    assert description.findtext(f"{IPTC}DigitalSourceType") == DIGITAL_SOURCE_TYPE
+    assert description.get(f"{RDF}about") == ""
+
+
+def test_the_term_is_the_one_for_changed_pictures() -> None:
+    """The term is IPTC's for a composite with trained algorithmic media, not that for purely made-up pictures."""
+    assert DIGITAL_SOURCE_TYPE.rpartition("/")[2] == "compositeWithTrainedAlgorithmicMedia"
+
+
+def test_the_packet_has_xmps_wrapper() -> None:
+    """The packet begins and ends with the processing instructions by which scanners find it."""
+    assert xmp().startswith('<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode())
+    assert xmp().endswith(b'<?xpacket end="r"?>')

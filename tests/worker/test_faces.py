@@ -1,4 +1,4 @@
-"""Faces are found where they are drawn, whatever the picture's size; nothing else is taken for one."""
+"""Faces are found where they are drawn, at any size of the picture, and nothing else is."""
 
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ from worker.imaging import faces
     ],
 )
 def test_a_face_is_framed_as_in_training(index: int, size: tuple[int, int], side: int, at: tuple[int, int]) -> None:
-    """One face is found, once; its surroundings are the square in which the person was drawn, give or take 6 %."""
+    """One face is found, once; its surroundings are the square in which the person was drawn, within 6 %."""
     found = faces.find(people(size, (index, side, *at)))
     assert len(found) == 1
     drawn = (at[0], at[1], at[0] + side, at[1] + side)
@@ -35,7 +35,7 @@ def test_a_face_is_framed_as_in_training(index: int, size: tuple[int, int], side
 
 @pytest.mark.parametrize("index", [3, 18, 19])
 def test_what_looks_like_a_face_within_a_face_is_none(index: int) -> None:
-    """Around these people's eyes the cascades see faces, too; only the person's own is given."""
+    """The cascades also see faces around these people's eyes; only the person's own is returned."""
     assert len(faces.find(people((640, 480), (index, 256, 200, 100)))) == 1
 
 
@@ -52,7 +52,7 @@ def test_two_faces_come_largest_first() -> None:
 
 
 def test_no_more_than_the_most_are_found() -> None:
-    """Of 20 faces the largest 16 are given."""
+    """The largest 16 of 20 faces are returned."""
     places = [(2, 96, 110 * column + 10, 110 * row + 10) for row in range(4) for column in range(5)]
     found = faces.find(people((560, 450), *places))
     assert len(found) == faces.MOST
@@ -81,7 +81,7 @@ def test_a_face_on_its_side_is_not_found() -> None:
 
 
 def test_searches_at_the_same_time_keep_apart() -> None:
-    """Several threads that search different pictures find what one after the other does."""
+    """Several threads that search at once find the same as one after the other."""
     pictures = [people((320, 240), (2, 120, left, 60)) for left in range(0, 200, 40)] * 2
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(faces.find, pictures)) == [faces.find(picture) for picture in pictures]
@@ -90,7 +90,7 @@ def test_searches_at_the_same_time_keep_apart() -> None:
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.tuples(*[st.integers(0, 3000)] * 4))
 def test_surroundings_are_a_square_within_the_picture(side: int, around: tuple[int, ...]) -> None:
-    """They are square, smaller than 1.8 faces only where the picture is, lie within it, and hold the face."""
+    """Surroundings are square, smaller than 1.8 faces only if the picture is, within it, and contain the face."""
     left, top, right, bottom = around
     size, face = (left + side + right, top + side + bottom), (left, top, left + side, top + side)
     box = faces.surroundings(face, size)
@@ -103,7 +103,7 @@ def test_surroundings_are_a_square_within_the_picture(side: int, around: tuple[i
 
 @pytest.mark.parametrize("opencv", [None, SimpleNamespace(__version__="5.0.0")])
 def test_without_opencv_the_remedy_is_named(opencv: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where OpenCV is missing, or is one without cascades, searching is refused and says what to install."""
+    """Without OpenCV, or with one without cascades, searching is refused with what to install."""
     monkeypatch.setattr(faces, "cv2", opencv)
     assert faces.version() is None
     with pytest.raises(InvalidParameter, match="`faces`, is not installed"):

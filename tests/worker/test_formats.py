@@ -1,4 +1,4 @@
-"""Formats are told by their first bytes, and found by name, media type and extension."""
+"""Formats are recognised by their first bytes, and found by name, media type and extension."""
 
 from io import BytesIO
 
@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from worker.imaging import formats
-from worker.imaging.formats import FORMATS, Format, by_extension, by_media_type, by_name, sniff
+from worker.imaging.formats import FORMATS, Format, by_extension, by_media_type, by_name, extension, sniff, stem
 
 
 def file_of(format: Format) -> bytes:
@@ -24,7 +24,7 @@ def test_sniff_knows_what_pillow_writes(format: Format) -> None:
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
 def test_a_cut_signature_is_not_recognised_as_another_format(format: Format) -> None:
-    """However short the beginning of a file is, it is taken for its own format or for none."""
+    """Any beginning of a file, however short, is recognised as its own format or as none."""
     data = file_of(format)
     assert {sniff(data[:length]) for length in range(40)} <= {format, None}
 
@@ -98,7 +98,14 @@ def test_every_format_is_found_by_each_of_its_names() -> None:
 
 
 def test_formats_that_pillow_lacks_are_not_offered() -> None:
-    """What is listed can be read by this Pillow, and what is marked as written can be written."""
+    """This Pillow reads every listed format, and writes those that are marked as written."""
     Image.init()
     assert all(format.pillow in Image.OPEN for format in FORMATS)
     assert all(format.pillow in Image.SAVE for format in FORMATS if format.writes)
+
+
+def test_only_a_picture_formats_extension_is_one() -> None:
+    """Other dots belong to the name, so photo.v1 and photo.v2 are two pictures."""
+    names = ("a.jpg", "b.TIFF", "a.b.webp", "photo.v1", "x/.png", "a.png/b", "jpg")
+    assert [stem(name) for name in names] == ["a", "b", "a.b", "photo.v1", "x/.png", "a.png/b", "jpg"]
+    assert [extension(name) for name in names] == [".jpg", ".TIFF", ".webp", "", "", "", ""]

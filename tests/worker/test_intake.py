@@ -1,4 +1,4 @@
-"""A job is taken in whole or not at all, whoever races, dies, hangs up or sends more than is allowed."""
+"""A job is accepted whole or not at all, also when senders race, hang up or send too much, or the process dies."""
 
 import asyncio
 import hashlib
@@ -18,10 +18,11 @@ from worker.errors import IdempotencyConflict, InvalidParameter, TooLarge, Unrea
 from worker.jobs import intake as module
 from worker.jobs import layout
 from worker.jobs.intake import Intake, Upload
-from worker.jobs.layout import Chunk, Job, Wish
+from worker.jobs.layout import Chunk, Job
 from worker.jobs.roots import Roots
 from worker.settings import MIB, JobSettings, Limits
 from worker.storage import Storage, StorageError, open_storage
+from worker.wish import Wish
 
 WISH = Wish(domains=("blond",), model="faces@1")
 Pictures = Sequence[tuple[str, bytes]]
@@ -43,7 +44,7 @@ class Watched(Storage):
 
 
 def intake(storage: Storage, roots: Roots | None = None, *, pictures: int = 1000, bytes: int = MIB) -> Intake:
-    """The entrance to a storage, with its limits."""
+    """The intake of a storage, with its limits."""
     return Intake(
         storage, roots or Roots({}), JobSettings(job_pictures=pictures, job_bytes=bytes), Limits(max_bytes=100)
     )
@@ -63,7 +64,7 @@ async def send(
 
 
 async def entries(storage: Storage, job: Job) -> list[tuple[str, str]]:
-    """Name and path of every picture of the job; fails where a chunk's plan is missing."""
+    """Name and path of every picture of the job; fails if a chunk is missing."""
     found = []
     for number in range(job.chunks):
         plan = await storage.get(layout.chunk(job.id, job.upload, number))
@@ -75,7 +76,7 @@ async def entries(storage: Storage, job: Job) -> list[tuple[str, str]]:
 
 
 async def taken(storage: Storage, job_id: str) -> Pictures:
-    """The pictures of a job as whoever does it will find them; fails where anything of it is missing."""
+    """The pictures of a job as a worker will find them; fails if anything is missing."""
     record = await storage.get(layout.job(job_id))
     assert record is not None
     assert await storage.has(layout.open_mark(job_id))
@@ -88,7 +89,7 @@ async def taken(storage: Storage, job_id: str) -> Pictures:
 
 
 async def inputs(storage: Storage) -> list[str]:
-    """What lies in storage of uploads."""
+    """What uploads have left in storage."""
     return [stored.path async for stored in storage.list("") if "/inputs/" in stored.path or "uploads/" in stored.path]
 
 
@@ -118,7 +119,7 @@ def either(request: pytest.FixtureRequest, storage: Storage, monkeypatch: pytest
 
 
 def test_every_picture_is_kept_in_order(either: Storage) -> None:
-    """What was sent is what the job has, under its names, and the job says what was asked."""
+    """The job has the pictures that were sent, under their names, and says what was asked."""
 
     async def main() -> None:
         job, new = await send(intake(either))
@@ -143,7 +144,7 @@ def test_names_are_clean_and_unique(storage: Storage) -> None:
 
 
 def test_a_chunk_is_planned_as_soon_as_it_is_full(storage: Storage) -> None:
-    """While a long upload goes on, only the pictures of its last chunk are held in mind."""
+    """During a long upload only the list of its last chunk is in memory."""
 
     async def main() -> None:
         upload = await intake(storage).begin(WISH)
@@ -254,7 +255,7 @@ def test_where_pictures_come_from_and_go_is_part_of_the_request(tmp_path: Path, 
 
 
 def test_of_parallel_calls_with_one_key_one_makes_the_job(either: Storage) -> None:
-    """All get the same job, one of them as new, and what the others put is gone."""
+    """All senders get the same job, one of them as new, and what the others stored is gone."""
 
     async def main() -> None:
         entrances = [intake(either) for _ in range(4)]
@@ -270,7 +271,7 @@ def test_of_parallel_calls_with_one_key_one_makes_the_job(either: Storage) -> No
 
 
 def test_parallel_calls_with_one_key_and_other_pictures_conflict(storage: Storage) -> None:
-    """One request makes the job, whole; each of the others is told of the conflict."""
+    """One request makes the job, whole; each of the others gets a conflict."""
 
     async def main() -> None:
         sent = [[("a.png", b"%d" % number)] * 3 for number in range(6)]
@@ -286,7 +287,7 @@ def test_parallel_calls_with_one_key_and_other_pictures_conflict(storage: Storag
 
 
 def test_a_key_that_is_known_stores_nothing_again(tmp_path: Path) -> None:
-    """Repeating a request compares it with the job that there is, and writes not one object."""
+    """Repeating a request compares it with the existing job, and writes no object."""
     put: list[str] = []
 
     async def note(path: str) -> None:
@@ -303,11 +304,11 @@ def test_a_key_that_is_known_stores_nothing_again(tmp_path: Path) -> None:
 
 
 class Dead(BaseException):
-    """The process is dead: no handler of errors heeds it."""
+    """The process is dead: no error handler runs."""
 
 
 def test_dying_at_any_put_leaves_no_job_or_a_whole_one(tmp_path: Path) -> None:
-    """Killed before its nth put, for every n, a job is not there or complete, and sending it again makes it whole."""
+    """Killed before its nth put, for every n, a job is absent or complete, and sending it again completes it."""
     left = 0
 
     async def die(path: str) -> None:
@@ -347,7 +348,7 @@ def test_dying_at_any_put_leaves_no_job_or_a_whole_one(tmp_path: Path) -> None:
 
 
 def test_a_lost_answer_does_not_lose_the_job(tmp_path: Path) -> None:
-    """A put of job.json that is repeated because its first answer got lost finds itself, and is no other's."""
+    """A put of job.json that is repeated because its answer got lost finds itself, and is no other upload's."""
 
     class Repeating(Storage):
         async def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
@@ -364,7 +365,7 @@ def test_a_lost_answer_does_not_lose_the_job(tmp_path: Path) -> None:
 
 
 def test_a_job_that_may_be_there_is_not_taken_apart(tmp_path: Path) -> None:
-    """When the put of job.json fails although it happened, nothing is removed, and sending it again finds the job."""
+    """If the put of job.json succeeds but looks failed, nothing is removed, and sending it again finds the job."""
 
     class Failing(Storage):
         async def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
@@ -459,7 +460,7 @@ def test_more_than_a_job_may_have_is_refused(storage: Storage) -> None:
 
 
 def test_a_job_without_pictures_is_refused(storage: Storage) -> None:
-    """There is nothing to do, and no job of it."""
+    """A request without pictures makes no job."""
 
     async def main() -> None:
         with pytest.raises(InvalidParameter, match="no picture"):
@@ -479,7 +480,7 @@ async def unpack(upload: Upload, members: Sequence[Member]) -> tuple[Job, bool]:
 
 
 def test_an_archive_is_taken_picture_by_picture(storage: Storage) -> None:
-    """Names keep their folders, clutter is no picture, and one that is too long comes as far as it tells that."""
+    """Names keep their folders, clutter is left out, and a picture that is too long is cut just beyond the limit."""
     members = [
         Member(b"a/1.png", b"1"),
         Member(b"a/"),
@@ -505,7 +506,7 @@ def test_an_archive_is_taken_picture_by_picture(storage: Storage) -> None:
     ],
 )
 def test_a_refused_archive_leaves_nothing(storage: Storage, members: list[Member], error: type[Exception]) -> None:
-    """Limits count what really comes out, and whatever is wrong with any part of it refuses the whole."""
+    """Limits count what is really unpacked, and an error in any part refuses the whole."""
 
     async def main() -> None:
         with pytest.raises(error):
@@ -516,7 +517,7 @@ def test_a_refused_archive_leaves_nothing(storage: Storage, members: list[Member
 
 
 def test_a_source_is_listed_and_nothing_copied(tmp_path: Path, storage: Storage) -> None:
-    """The job's pictures point into the root, sorted, named as below the folder; the same key is the same job."""
+    """The job's pictures point into the root, sorted, named relative to the folder; the same key is the same job."""
     for name in ("2024/b/2.png", "2024/1.jpg", "2024/b/2.jpg", "2023/0.jpg", "2024/notes.txt"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / name).write_bytes(b"x")
@@ -543,7 +544,7 @@ def test_a_source_is_listed_and_nothing_copied(tmp_path: Path, storage: Storage)
 
 
 def test_sources_that_can_not_be_are_refused(tmp_path: Path, storage: Storage) -> None:
-    """Unknown roots, ways out, a destination in the source, and a source without pictures or with too many."""
+    """Unknown roots, paths out of one, a destination in the source, and sources with no or too many pictures fail."""
     for number in range(3):
         path = tmp_path / f"photos/{number}.jpg"
         path.parent.mkdir(exist_ok=True)

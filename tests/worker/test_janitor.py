@@ -1,4 +1,4 @@
-"""What is removed from storage, when, and what never is; also when clearing up is itself broken off."""
+"""What the janitor removes and when, what it never removes, and that a kill in the middle does no harm."""
 
 import asyncio
 import logging
@@ -16,9 +16,10 @@ from worker.jobs import janitor, layout
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
-from worker.jobs.layout import End, Job, Wish
+from worker.jobs.layout import End, Job
 from worker.settings import JobSettings, Limits
 from worker.storage import Storage, StorageError, open_storage
+from worker.wish import Wish
 
 DAY = 86_400.0
 HOOK = "https://example.com/hook"
@@ -35,12 +36,12 @@ def settings(days: float = 7.0) -> JobSettings:
 
 
 def in_days(days: float, storage: Storage, *, kept: float = 7.0) -> Janitor:
-    """A janitor who comes so many days from now."""
+    """A janitor whose clock is so many days ahead."""
     return Janitor(storage, settings(kept), clock=lambda: time.time() + days * DAY)
 
 
 async def put_over(storage: Storage, job_id: str, *, at: float | None = None) -> Job:
-    """A job that is over, with everything that a job may have."""
+    """A job that has ended, with everything that a job may have."""
     job = await put_job(storage, {"a.png": b"a"}, job_id=job_id, webhook=HOOK)
     await storage.put(f"{layout.outputs(job_id)}/a.png", b"made")
     await storage.put(layout.begun(job_id, 0), b"{}")
@@ -54,13 +55,13 @@ async def put_over(storage: Storage, job_id: str, *, at: float | None = None) ->
 
 
 def intake(storage: Storage) -> Intake:
-    """The entrance of jobs."""
+    """The intake of jobs."""
     return Intake(storage, NO_ROOTS, settings(), Limits())
 
 
 @pytest.mark.parametrize("kept", [7.0, 0.25])
 def test_a_job_is_removed_so_long_after_its_end(kept: float) -> None:
-    """Until then everything stays, after it nothing does; open jobs stay however old they are."""
+    """Until its day everything of a job stays, afterwards nothing; open jobs stay however old they are."""
 
     async def test() -> None:
         storage = memory()
@@ -80,7 +81,7 @@ def test_a_job_is_removed_so_long_after_its_end(kept: float) -> None:
 
 
 def test_only_days_that_are_due_are_looked_at() -> None:
-    """A sweep lists neither the days that are to come nor the jobs that are kept."""
+    """A sweep lists neither later days nor the jobs that are kept."""
 
     async def costs(kept: int) -> int:
         storage = Counting(MemoryStore())
@@ -114,7 +115,7 @@ def test_outputs_in_a_folder_of_the_users_own_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_removal_that_is_broken_off_goes_on(after: bool) -> None:
-    """Wherever a sweep is killed the next one removes the rest, and a job without its End is never left behind."""
+    """If a sweep is killed, at any point, the next one removes the rest, and never leaves a job without its End."""
 
     async def test() -> None:
         for change in range(1, 30):
@@ -138,7 +139,7 @@ def test_a_removal_that_is_broken_off_goes_on(after: bool) -> None:
 
 
 def test_the_folders_on_a_disk_go_too(tmp_path: Path) -> None:
-    """On a disk no empty folder of a removed job or upload is left."""
+    """A disk keeps no empty folder of a removed job or upload."""
 
     async def test() -> None:
         storage = open_storage(str(tmp_path))
@@ -154,7 +155,7 @@ def test_the_folders_on_a_disk_go_too(tmp_path: Path) -> None:
 
 
 def test_an_upload_that_was_left_behind_is_removed() -> None:
-    """What a killed upload has put is removed a day later, not before, and never what became a job."""
+    """What a killed upload stored is removed a day later, not before; never what became a job."""
 
     async def test() -> None:
         storage = memory()
@@ -200,7 +201,7 @@ def test_an_upload_that_lost_a_race_goes_alone() -> None:
 
 
 def test_a_mark_of_a_job_that_never_came_is_removed() -> None:
-    """An open mark whose job.json was never put hinders nobody longer than a day; the marks of jobs stay."""
+    """An open mark without a job.json is removed after a day; the marks of jobs stay."""
 
     async def test() -> None:
         storage = memory()
@@ -235,7 +236,7 @@ def test_a_job_that_comes_while_its_mark_is_removed_keeps_it() -> None:
 def test_a_storage_that_is_away_ends_no_janitor(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A sweep that fails is logged, and the next one comes in its time."""
+    """A sweep that fails is logged, and the next one comes at its time."""
     monkeypatch.setattr(janitor, "SWEEP_S", 0.001)
 
     class Away(Storage):

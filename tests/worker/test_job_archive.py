@@ -1,4 +1,4 @@
-"""A ZIP gives its pictures one by one, and none of the known ways of doing harm with one gets anywhere."""
+"""A ZIP's files are read one by one, and none of the known attacks with a ZIP succeeds."""
 
 import tracemalloc
 import zipfile
@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from support.zips import DEFLATED, LINK, Member, wide, written
 
 from worker.errors import InvalidParameter, RecastError, TooLarge, UnreadableImage
-from worker.jobs.archive import FREE, pictures
+from worker.jobs.archive import FREE, files
 
 MAX_BYTES = 100_000
 
 
 def unpacked(data: bytes, *, most: int = 100, max_bytes: int = MAX_BYTES) -> list[tuple[str, bytes]]:
     """Every file that comes out."""
-    return [(name, content) for name, content in pictures(BytesIO(data), most=most, max_bytes=max_bytes)]
+    return [(name, content) for name, content in files(BytesIO(data), most=most, max_bytes=max_bytes)]
 
 
 def archive(*members: Member) -> bytes:
-    """An archive with a plain picture before and one behind the members."""
+    """An archive with a plain picture before the members and one after them."""
     return written([Member(b"first.png", b"1"), *members, Member(b"last.png", b"2")])
 
 
@@ -33,7 +33,7 @@ def one(name: bytes) -> bytes:
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_ordinary_archive_gives_its_files_in_order(method: int) -> None:
-    """What the standard library writes comes out whole, with names in any script."""
+    """Archives of the standard library are read whole, with names in any script."""
     files = [("b/2.jpg", b"x" * 70_000), ("a.png", b""), ("猫/é.webp", bytes(range(256)) * 99)]
     file = BytesIO()
     with zipfile.ZipFile(file, "w", method) as made:
@@ -45,7 +45,7 @@ def test_an_ordinary_archive_gives_its_files_in_order(method: int) -> None:
 
 
 def test_an_archive_written_to_a_pipe_is_read() -> None:
-    """Sizes that stand behind a file's bytes, as those who can't seek write them, are found in the directory."""
+    """Sizes that stand after a file's bytes, as programs that can't seek write them, are found in the directory."""
 
     class Pipe(BytesIO):
         def seekable(self) -> bool:
@@ -58,13 +58,13 @@ def test_an_archive_written_to_a_pipe_is_read() -> None:
 
 
 def test_large_archives_and_those_behind_something_are_read() -> None:
-    """64-bit fields in directory and end, and a program before the archive, are as valid as they are rare."""
+    """64-bit fields in directory and end, and a program before the archive, are valid."""
     member = Member(b"a.png", b"abc", packed_size=0xFFFFFFFF, size=0xFFFFFFFF, start=0xFFFFFFFF, extra=wide(3, 3, 0))
     assert unpacked(written([member], large=True, before=b"#!/bin/sh\n" * 9, comment=b"hello")) == [("a.png", b"abc")]
 
 
 def test_what_file_managers_leave_is_skipped() -> None:
-    """Folders and clutter are no pictures, at whatever depth and in whatever case."""
+    """Folders and file managers' files are left out, at any depth and in any case."""
     clutter = [b"b/", b"b\\", b"__MACOSX/b/._1.jpg", b"b/.DS_Store", b"B/THUMBS.DB", b"desktop.ini", b"b/._2.jpg"]
     data = archive(*(Member(name, b"x", mode=0) for name in clutter), Member(b"b/.keep.png", b"3"))
     assert [name for name, _ in unpacked(data)] == ["first.png", "b/.keep.png", "last.png"]
@@ -83,12 +83,12 @@ def test_what_file_managers_leave_is_skipped() -> None:
     ],
 )
 def test_harmless_names_are_understood(name: bytes, flags: int, wanted: str) -> None:
-    """UTF-8 with and without saying so, the old code page, what is neither, and Windows' separators."""
+    """Names are read in UTF-8 with and without its flag, in the old code page, and with Windows' separators."""
     assert [name for name, _ in unpacked(archive(Member(name, b"x", flags=flags)))][1] == wanted
 
 
 def test_equal_names_all_come_out() -> None:
-    """Two files of one name are two pictures; making the names unique is for whoever takes them in."""
+    """Two files of one name are two files; the intake makes their names unique."""
     assert unpacked(archive(Member(b"first.png", b"3")))[:2] == [("first.png", b"1"), ("first.png", b"3")]
 
 
@@ -107,9 +107,9 @@ def test_equal_names_all_come_out() -> None:
     ],
 )
 def test_names_that_lead_out_are_refused(name: bytes) -> None:
-    """Parent folders, absolute paths, drives and zero bytes refuse the whole archive before anything comes out."""
+    """Parent folders, absolute paths, drives and zero bytes refuse the whole archive before any file is read."""
     with pytest.raises(InvalidParameter, match="leads out of it"):
-        next(pictures(BytesIO(one(name)), most=100, max_bytes=MAX_BYTES))
+        next(files(BytesIO(one(name)), most=100, max_bytes=MAX_BYTES))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_no_honest_archive_of_pictures_holds_is_refused(member: Member, mes
 
 
 def test_a_file_that_is_too_long_comes_out_one_byte_too_long() -> None:
-    """It fails by itself when its turn comes, and no more of it is unpacked; its neighbours are whole."""
+    """A file that is too long is cut just beyond the limit, and no more of it is unpacked; its neighbours are whole."""
     long = bytes(range(256)) * 1000
     for method in (0, DEFLATED):
         found = unpacked(archive(Member(b"a.png", long, method)), max_bytes=1000)
@@ -144,7 +144,7 @@ def test_a_file_that_is_too_long_comes_out_one_byte_too_long() -> None:
 
 
 def test_a_bomb_is_refused_by_the_bytes_that_come_out() -> None:
-    """Files that each keep below their limit are stopped together, whatever sizes they state."""
+    """Files that each stay below their limit are stopped by their sum, whatever sizes they claim."""
     bomb = Member(b"a.png", bytes(2 * FREE), DEFLATED, size=10)
     with pytest.raises(TooLarge, match="100 times its size"):
         unpacked(archive(bomb, bomb), max_bytes=4 * FREE)
@@ -155,20 +155,20 @@ def test_a_bomb_is_refused_by_the_bytes_that_come_out() -> None:
 
 
 def test_a_bomb_never_unfolds_in_memory() -> None:
-    """A few kilobytes that stand for many megabytes take no more memory than one picture may have."""
+    """A bomb of a few kilobytes takes no more memory than one picture may have."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     packed = b"".join(packer.compress(bytes(FREE)) for _ in range(20)) + packer.flush()
     file = BytesIO(written([Member(b"a.png", b"", DEFLATED, packed=packed)]))
     tracemalloc.start()
     try:
-        assert [len(data) for _, data in pictures(file, most=1, max_bytes=MAX_BYTES)] == [MAX_BYTES + 1]
+        assert [len(data) for _, data in files(file, most=1, max_bytes=MAX_BYTES)] == [MAX_BYTES + 1]
         assert tracemalloc.get_traced_memory()[1] < 10 * MAX_BYTES
     finally:
         tracemalloc.stop()
 
 
 def test_entries_that_share_bytes_are_refused() -> None:
-    """Neither the same bytes twice, nor files within a file, nor an entry whose local name eats into the next."""
+    """Entries that share bytes, lie within another, or reach into the next by their local name are refused."""
     kernel = Member(b"a.png", b"x" * 100)
     with pytest.raises(InvalidParameter, match="same bytes"):
         unpacked(written([kernel, Member(b"b.png", b"x" * 100, start=0, written=False)]))
@@ -182,16 +182,16 @@ def test_entries_that_share_bytes_are_refused() -> None:
 
 
 def test_too_many_files_are_refused_before_any_comes_out() -> None:
-    """One file more than a job may have, clutter not counted, and a directory of nothing but clutter."""
+    """One file too many is refused, clutter not counted, and so is a directory of too much clutter."""
     plain = [Member(b"%d.png" % number, b"x") for number in range(11)]
     clutter = [Member(b"%d/" % number) for number in range(10)]
     assert len(unpacked(written([*plain[:10], *clutter]), most=10)) == 10
     with pytest.raises(TooLarge, match="more than 10 pictures"):
-        next(pictures(BytesIO(written(plain)), most=10, max_bytes=MAX_BYTES))
+        next(files(BytesIO(written(plain)), most=10, max_bytes=MAX_BYTES))
     with pytest.raises(TooLarge, match="21 entries"):
-        next(pictures(BytesIO(written([*plain, *clutter])), most=10, max_bytes=MAX_BYTES))
+        next(files(BytesIO(written([*plain, *clutter])), most=10, max_bytes=MAX_BYTES))
     with pytest.raises(TooLarge, match="4000000000 entries"):
-        next(pictures(BytesIO(written(plain, entries=4_000_000_000, large=True)), most=10, max_bytes=MAX_BYTES))
+        next(files(BytesIO(written(plain, entries=4_000_000_000, large=True)), most=10, max_bytes=MAX_BYTES))
 
 
 def test_memory_does_not_grow_with_the_directory() -> None:
@@ -199,7 +199,7 @@ def test_memory_does_not_grow_with_the_directory() -> None:
     file = BytesIO(written([Member(b"%05d.png" % number, b"x" * 50) for number in range(2000)]))
     tracemalloc.start()
     try:
-        assert sum(1 for _ in pictures(file, most=2000, max_bytes=MAX_BYTES)) == 2000
+        assert sum(1 for _ in files(file, most=2000, max_bytes=MAX_BYTES)) == 2000
         assert tracemalloc.get_traced_memory()[1] < 300_000
     finally:
         tracemalloc.stop()
@@ -232,19 +232,19 @@ def test_memory_does_not_grow_with_the_directory() -> None:
     ],
 )
 def test_a_damaged_archive_is_refused(data: bytes) -> None:
-    """What is no ZIP, is cut short, or contradicts its own sizes, places and checksums is unreadable as a whole."""
+    """A file that is no ZIP, is cut short, or contradicts its own sizes, places and checksums is unreadable."""
     with pytest.raises(UnreadableImage, match="archive"):
         unpacked(data)
 
 
 def test_an_empty_archive_has_no_pictures() -> None:
-    """That is no fault of the archive; that a job needs a picture is said by whoever makes one of it."""
+    """An empty archive is no error here; the intake says that a job needs a picture."""
     assert unpacked(written([])) == []
 
 
 @given(st.data())
 def test_no_broken_archive_does_worse_than_be_refused(data: st.DataObject) -> None:
-    """With any bytes changed or cut away it is read or refused, and never unpacks to more than it may."""
+    """An archive with any bytes changed or cut off is read or refused, and never unpacks to more than allowed."""
     members = [Member(b"a.png", b"abc" * 50, DEFLATED), Member(b"b/c.png", bytes(300)), Member(b"d/")]
     whole = written(members, large=data.draw(st.booleans()), comment=b"hello")
     broken = bytearray(whole[: data.draw(st.integers(0, len(whole)))] if data.draw(st.booleans()) else whole)

@@ -1,4 +1,4 @@
-"""Log lines: their two forms, and the ids that they bear."""
+"""Log lines: their two forms, and the ids in them."""
 
 import asyncio
 import io
@@ -10,12 +10,12 @@ from datetime import datetime
 import pytest
 
 from worker import logs
-from worker.logs import JsonLines, TextLines, bear
+from worker.logs import JsonLines, TextLines, set_ids
 
 
 @pytest.fixture
 def log() -> Iterator[logging.Logger]:
-    """A logger that nobody else hears, nor writes to."""
+    """A logger that no other code uses."""
     logger = logging.Logger("worker.test")
     yield logger
     logger.handlers.clear()
@@ -31,7 +31,7 @@ def written(logger: logging.Logger, formatter: logging.Formatter) -> io.StringIO
 
 
 def test_a_json_line_is_one_object(log: logging.Logger) -> None:
-    """Time with its zone, level, logger and message stand in one line, whatever the message holds."""
+    """Time with its zone, level, logger and message are in one line, whatever the message contains."""
     stream = written(log, JsonLines())
     log.warning("two\nlines, a %s and ünïcode", '"quote"')
     (line,) = stream.getvalue().splitlines()
@@ -42,7 +42,7 @@ def test_a_json_line_is_one_object(log: logging.Logger) -> None:
 
 
 def test_an_exception_stays_in_its_line(log: logging.Logger) -> None:
-    """The trace of an exception is a field of the same object."""
+    """The traceback of an exception is a field of the same object."""
     stream = written(log, JsonLines())
     try:
         raise ValueError("here")
@@ -54,16 +54,16 @@ def test_an_exception_stays_in_its_line(log: logging.Logger) -> None:
 
 
 def test_lines_bear_the_ids_of_their_task(log: logging.Logger) -> None:
-    """A task's lines bear its own ids and those of the task that began it, and never another's."""
+    """A task's lines have its own ids and those of the task that started it, and never another's."""
     stream = written(log, JsonLines())
 
     async def work(job_id: str) -> None:
-        bear(job_id=job_id)
+        set_ids(job_id=job_id)
         await asyncio.sleep(0)
         log.warning(job_id)
 
     async def request() -> None:
-        bear(request_id="r")
+        set_ids(request_id="r")
         await asyncio.gather(work("a"), work("b"))
         log.warning("end")
 
@@ -75,7 +75,7 @@ def test_lines_bear_the_ids_of_their_task(log: logging.Logger) -> None:
 
 
 def test_a_line_may_bear_an_id_of_its_own(log: logging.Logger) -> None:
-    """Who works on many requests in one thread gives a line its id alone; none is none."""
+    """A thread that works on many requests gives each line its id by `extra`."""
     stream = written(log, JsonLines())
     log.error("failed", extra={"request_id": "r"})
     log.error("failed", extra={"request_id": None})
@@ -85,7 +85,7 @@ def test_a_line_may_bear_an_id_of_its_own(log: logging.Logger) -> None:
 
 
 def test_text_is_for_people(log: logging.Logger) -> None:
-    """The other form has the same in one line, the ids at its end."""
+    """The text form has the same in one line, the ids at its end."""
     stream = written(log, TextLines())
     log.warning("late", extra={"job_id": "j"})
     log.warning("later")
@@ -96,7 +96,7 @@ def test_text_is_for_people(log: logging.Logger) -> None:
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_ours_are_told_from_others(form: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of the project and of uvicorn INFO is shown, of all others only warnings; and all on standard error."""
+    """The project and uvicorn log from INFO on, all others from WARNING on; all to standard error."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in logs.OURS}
     root.handlers = []  # pytest's own, which would be closed

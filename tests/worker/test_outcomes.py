@@ -1,4 +1,4 @@
-"""What became of a job's pictures, as the board lists it page by page to whoever fetches results as they come."""
+"""What became of a job's pictures, page by page, for clients that fetch results as they come."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -24,13 +24,13 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 async def listed(there: Board, job: Job, first: int = 0) -> tuple[list[str], int | None]:
-    """The names of the next page, and where to go on."""
+    """The names of the next page, and the number to go on with."""
     outcomes, following = await there.outcomes(job, first)
     return [outcome.name for outcome in outcomes], following
 
 
 def test_a_running_job_is_listed_as_far_as_all_before_is_finished() -> None:
-    """A chunk that is still done holds back those behind it, so that whoever goes on from there misses none."""
+    """A chunk under way holds back the later ones, so that a client that goes on from there misses none."""
 
     async def test() -> None:
         storage = memory()
@@ -51,7 +51,7 @@ def test_a_running_job_is_listed_as_far_as_all_before_is_finished() -> None:
 
 
 def test_a_cancelled_job_is_listed_without_what_was_never_done() -> None:
-    """Chunks that will never be finished hold nothing back, and the list has an end."""
+    """After the job's end unfinished chunks hold nothing back, and the list ends."""
 
     async def test() -> None:
         storage = memory()

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,16 +17,17 @@ from models.bundle.archive import Bundle, write
 from models.bundle.pixels import Box, shrink
 from models.bundle.store import Store
 from worker.errors import InvalidParameter, NoFace
-from worker.imaging import compose, faces, formats
-from worker.pipeline import Answer, Pipeline, Request
+from worker.imaging import compose, faces
+from worker.pipeline import Answer, Pipeline
 from worker.regions import Canvas
 from worker.settings import EngineSettings
+from worker.wish import Wish
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
 LARGE, SMALL = (2, 240, 360, 200), (17, 128, 40, 60)
 """Two people, the large one black-haired and smiling, the small one brown-haired, as the toy's classifier sees them."""
 LABELS = (("black", "smiling"), ("brown",))
-FACE = Request(("glasses",), region="face", format=formats.PNG)
+FACE = Wish(domains=("glasses",), region="face", format="png")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_auto_is_what_the_bundle_asks_for(
     pipeline: Pipeline, translator: Recorder, pair: Image.Image, model: str, region: str, rows: int
 ) -> None:
     """A bundle made for faces is given faces unless the whole is asked for; any other is given the whole."""
-    run(pipeline, pair, replace(FACE, model=model, region=region))  # type: ignore[arg-type]
+    run(pipeline, pair, FACE.model_copy(update={"model": model, "region": region}))
     assert translator.calls == [(model, "classifier", rows), (model, "generator", rows)]
 
 
@@ -94,7 +94,7 @@ def test_the_models_size_is_the_largest_face(
     """At size=model the answer is what the network makes of the largest face, with that part of the alpha."""
     upload = pair.copy()
     upload.putalpha(ramp(*pair.size))
-    result = opened(run(pipeline, upload, replace(FACE, size="model")))
+    result = opened(run(pipeline, upload, FACE.model_copy(update={"size": "model"})))
     box = surroundings(pair)[0]
     assert close_to(np.asarray(result.convert("RGB")), made(pair, box, bundle(store, "toy"), *LABELS[0], "glasses"))
     assert difference(result.getchannel("A"), ramp(*pair.size).crop(box).resize((32, 32))).max() <= 3
@@ -105,7 +105,7 @@ def test_several_steps_work_on_the_same_faces(
     pipeline: Pipeline, translator: Recorder, store: Store, pair: Image.Image
 ) -> None:
     """Faces are found in the upload, once: the second bundle works on the same squares of what the first one made."""
-    wish = replace(FACE, domains=("glasses", "zebra"))
+    wish = FACE.model_copy(update={"domains": ("glasses", "zebra")})
     answer = run(pipeline, pair, wish)
     boxes = surroundings(pair)
     changed = np.any(difference(opened(answer), pair), axis=-1, keepdims=True)
@@ -113,14 +113,14 @@ def test_several_steps_work_on_the_same_faces(
         changed[top:bottom, left:right] = False
     assert not changed.any()
     assert translator.calls[-1] == ("flip", "zebra", 2)
-    small = run(pipeline, pair, replace(wish, size="model"))
+    small = run(pipeline, pair, wish.model_copy(update={"size": "model"}))
     first = made(pair, boxes[0], bundle(store, "toy"), *LABELS[0], "glasses")
     assert close_to(np.asarray(opened(small)), 255 - first)
 
 
 def test_a_sheet_shows_the_largest_face(pipeline: Pipeline, translator: Recorder, pair: Image.Image) -> None:
     """`*` shows what each domain makes of the largest face alone, at the face's own size."""
-    page = np.asarray(opened(run(pipeline, pair, replace(FACE, domains=("*",), model="toy"))))
+    page = np.asarray(opened(run(pipeline, pair, FACE.model_copy(update={"domains": ("*",), "model": "toy"}))))
     face = np.asarray(pair.crop(surroundings(pair)[0]))
     side = len(face)
     corners = np.argwhere((page[: -side + 1, : -side + 1] == face[0, 0]).all(axis=-1))
@@ -129,8 +129,15 @@ def test_a_sheet_shows_the_largest_face(pipeline: Pipeline, translator: Recorder
     assert page.shape[1] < 4 * 1.3 * side
 
 
-@pytest.mark.parametrize("wish", [FACE, replace(FACE, region="auto", model="facial"), replace(FACE, domains=("*",))])
-def test_without_a_face_nothing_is_translated(pipeline: Pipeline, translator: Recorder, wish: Request) -> None:
+@pytest.mark.parametrize(
+    "wish",
+    [
+        FACE,
+        FACE.model_copy(update={"region": "auto", "model": "facial"}),
+        FACE.model_copy(update={"domains": ("*",)}),
+    ],
+)
+def test_without_a_face_nothing_is_translated(pipeline: Pipeline, translator: Recorder, wish: Wish) -> None:
     """Where faces are wanted, by the request or by the bundle, and there is none, that is the answer."""
     with pytest.raises(NoFace, match="region=whole"):
         run(pipeline, noise(200, 120), wish)
@@ -141,10 +148,10 @@ def test_without_opencv_only_the_whole_is_translated(pipeline: Pipeline, monkeyp
     """Where OpenCV is missing, wanting faces is refused with the remedy, and the whole picture works."""
     monkeypatch.setattr(faces, "cv2", None)
     with pytest.raises(InvalidParameter, match="`faces`"):
-        Request(("glasses",), region="face")
+        pipeline.plan(FACE)
     with pytest.raises(InvalidParameter, match="region=whole"):
-        run(pipeline, noise(64, 64), Request(("glasses",), model="facial"))
-    assert run(pipeline, noise(64, 64), Request(("glasses",), model="facial", region="whole")).model == "facial@1"
+        run(pipeline, noise(64, 64), Wish(domains=("glasses",), model="facial"))
+    assert run(pipeline, noise(64, 64), Wish(domains=("glasses",), model="facial", region="whole")).model == "facial@1"
 
 
 def test_where_faces_overlap_the_first_lies_on_top() -> None:
@@ -159,7 +166,7 @@ def test_where_faces_overlap_the_first_lies_on_top() -> None:
 # --- what is expected
 
 
-def run(pipeline: Pipeline, picture: Image.Image, request: Request) -> Answer:
+def run(pipeline: Pipeline, picture: Image.Image, request: Wish) -> Answer:
     """One translation, in an event loop of its own."""
     return asyncio.run(pipeline.translate(png(picture), request, deadline=time.monotonic() + 60))
 

@@ -1,4 +1,4 @@
-"""What a job gives out: one output by its name and none other, and a ZIP of all that nobody ever has whole."""
+"""The outputs of a job: one by its name and nothing else, and a ZIP of all that is never whole in memory."""
 
 import asyncio
 import io
@@ -89,7 +89,7 @@ def test_the_zip_has_every_output_under_its_name(tmp_path: Path) -> None:
 
 
 def test_a_zip_without_failures_has_no_list_of_them() -> None:
-    """Where every picture was translated there is nothing but pictures in it."""
+    """If every picture was translated, the ZIP has pictures only."""
 
     async def test() -> None:
         storage = memory()
@@ -101,7 +101,7 @@ def test_a_zip_without_failures_has_no_list_of_them() -> None:
 
 
 def test_the_zip_of_a_running_job_has_what_is_finished() -> None:
-    """Outputs of a chunk that is not finished are not in it, and a job without any has an empty one."""
+    """Outputs of an unfinished chunk are not in the ZIP; without a finished chunk it is empty."""
 
     async def test() -> None:
         storage = memory()
@@ -116,7 +116,7 @@ def test_the_zip_of_a_running_job_has_what_is_finished() -> None:
 
 
 def test_a_chunk_that_two_have_finished_is_sent_once() -> None:
-    """No name comes twice, even if two workers have told of it."""
+    """No name comes twice, even if two workers have finished its chunk."""
 
     async def test() -> None:
         storage = memory()
@@ -129,7 +129,7 @@ def test_a_chunk_that_two_have_finished_is_sent_once() -> None:
 
 
 def test_an_output_that_is_gone_is_told_of() -> None:
-    """Somebody may have cleared their own folder: the ZIP says which outputs it lacks, and has the others."""
+    """If a user has removed outputs from a destination, the ZIP lists them, and has the others."""
 
     async def test() -> None:
         storage = memory()
@@ -198,7 +198,7 @@ def test_a_zip_may_be_larger_than_old_ones_can(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_who_hangs_up_leaves_nothing_behind() -> None:
-    """A ZIP that is not taken to its end is closed without an error, and nothing goes on making it."""
+    """A ZIP that is not read to its end is closed without an error, and nothing goes on making it."""
 
     async def test() -> None:
         storage = memory()
@@ -246,7 +246,7 @@ def test_one_output_comes_by_its_name() -> None:
     ],
 )
 def test_no_other_name_gives_anything(name: str, tmp_path: Path) -> None:
-    """Nothing is given out but a picture below the job's own folder, whatever a name says, on any storage."""
+    """Only pictures below the job's own folder are given out, whatever the name, on any storage."""
 
     async def test() -> None:
         for storage in (memory(), open_storage(str(tmp_path))):
@@ -262,7 +262,7 @@ def test_no_other_name_gives_anything(name: str, tmp_path: Path) -> None:
 
 
 def test_results_in_a_folder_of_the_users_own(tmp_path: Path) -> None:
-    """Outputs in a destination are found there; where its root is not configured any more, nothing is."""
+    """Outputs in a destination are found there, unless its root is no longer configured."""
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "a.png").write_bytes(b"a")
     (tmp_path / "b.png").write_bytes(b"b")

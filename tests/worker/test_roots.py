@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker.errors import InvalidParameter
+from worker.jobs import roots as module
 from worker.jobs.roots import Roots
 from worker.storage import StorageError
 
@@ -41,7 +42,7 @@ def listed(roots: Roots, where: str) -> list[str]:
     ],
 )
 def test_a_root_is_found_by_its_name(roots: Roots, where: str, folder: str) -> None:
-    """What comes behind the name is the folder, without its trailing and doubled slashes."""
+    """The part after the root's name is the folder, without trailing and doubled slashes."""
     assert roots.find(where)[1] == folder
 
 
@@ -50,21 +51,21 @@ def test_a_root_is_found_by_its_name(roots: Roots, where: str, folder: str) -> N
     ["photos/..", "photos/a/../../b", "photos//etc", "photos/a\x00b", "photos/a\nb", r"photos/a\..\b", "photos/\udc80"],
 )
 def test_no_path_leads_out_of_a_root(roots: Roots, where: str) -> None:
-    """Parent folders, absolute paths, backslashes and what no name can hold are refused."""
+    """Parent folders, absolute paths, backslashes and characters that no name can have are refused."""
     with pytest.raises(InvalidParameter, match="no folder below its root"):
         roots.find(where)
 
 
 @pytest.mark.parametrize("where", ["photos/" + "x" * 201, "photos/" + "x/" * 400])
 def test_a_folder_that_no_disk_can_hold_is_refused(roots: Roots, where: str) -> None:
-    """A folder is refused now rather than every output for ever."""
+    """A folder that is too long is refused at once, before any output fails in it."""
     with pytest.raises(InvalidParameter, match="too long"):
         roots.find(where)
 
 
 @pytest.mark.parametrize("where", ["", "/", "/etc", "..", "attic/2024", "s3://bucket", "Photos"])
 def test_an_unknown_root_names_the_known_ones(roots: Roots, where: str) -> None:
-    """What begins with no root is refused with the names of those there are, and nothing of where they lie."""
+    """A path without a root is refused with the names of the roots, but not their places."""
     with pytest.raises(InvalidParameter, match="known: bucket, photos") as caught:
         roots.find(where)
     assert "memory" not in str(caught.value)
@@ -127,7 +128,7 @@ def test_a_name_that_can_not_be_read_is_told(tmp_path: Path, roots: Roots, name:
 
 
 def test_a_folder_that_can_not_be_walked_does_not_stop_the_rest(tmp_path: Path, roots: Roots) -> None:
-    """Links in a circle or to nowhere, pipes, and odd names of what are no pictures are passed over."""
+    """Circular and dangling links, pipes, and odd names of other files are passed over."""
     put(tmp_path / "photos", "a/1.jpg", "odd\x01.txt")
     (tmp_path / "photos/a/gone.jpg").symlink_to("nowhere")
     os.mkfifo(tmp_path / "photos/a/pipe.jpg")
@@ -150,7 +151,7 @@ def test_a_folder_that_can_not_be_walked_does_not_stop_the_rest(tmp_path: Path, 
     ],
 )
 def test_outputs_never_go_where_pictures_are_read(tmp_path: Path, source: str, destination: str, overlap: bool) -> None:
-    """Folders of which one lies in the other are refused, also where two roots are one place."""
+    """Two folders are refused if one lies in the other, also if a root lies in another root."""
     photos = tmp_path / "photos"
     roots = Roots({"photos": str(photos), "year": str(photos / "2024"), "bucket": "memory:///"})
     if overlap:
@@ -158,3 +159,57 @@ def test_outputs_never_go_where_pictures_are_read(tmp_path: Path, source: str, d
             roots.require_apart(source, destination)
     else:
         roots.require_apart(source, destination)
+
+
+def overlap(roots: Roots, source: str, destination: str) -> bool:
+    """Whether the two folders are refused together."""
+    try:
+        roots.require_apart(source, destination)
+    except InvalidParameter:
+        return True
+    return False
+
+
+def test_one_folder_under_two_names_overlaps(tmp_path: Path) -> None:
+    """Roots that lead to one folder by a link, by `..` or as a URL are one, and so are folders within them."""
+    photos = tmp_path / "photos"
+    (photos / "in").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(photos)
+    (photos / "out").symlink_to(photos / "in")
+    places = {
+        "photos": str(photos),
+        "link": str(tmp_path / "link"),
+        "dots": str(tmp_path / "photos/in/.."),
+        "url": photos.as_uri(),
+        "within": str(tmp_path / "link/in"),
+    }
+    roots = Roots(places)
+    for name in ("link", "dots", "url"):
+        assert overlap(roots, "photos", name)
+        assert overlap(roots, "photos/in", f"{name}/in/new")
+        assert not overlap(roots, "photos/in", f"{name}/made")
+    assert overlap(roots, "photos/in", "within")
+    assert overlap(roots, "within", "photos/in/made")
+    assert not overlap(roots, "within/a", "photos/in/b")
+    assert overlap(roots, "photos/in", "photos/out")
+
+
+def test_a_folder_that_is_mounted_twice_overlaps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two mounts of one folder overlap, and so do mounts of a folder and of one in it, as a container may have."""
+    photos, out, other = (tmp_path / name for name in ("my photos", "out", "other"))
+    mounts = tmp_path / "mountinfo"
+    rows = [
+        "20 1 254:0 / / rw - ext4 /dev/vda rw",
+        f"21 20 254:1 / {out} rw - ext4 /dev/vdb rw",
+        rf"22 20 8:1 /data {str(photos).replace(' ', chr(92) + '040')} rw - ext4 /dev/sda rw",
+        f"23 20 8:1 /data/out {out} rw - ext4 /dev/sda rw",
+        f"24 20 8:1 /database {other} rw - ext4 /dev/sda rw",
+    ]
+    mounts.write_text("\n".join(rows) + "\n")
+    monkeypatch.setattr(module, "MOUNTS", mounts)
+    roots = Roots({"photos": str(photos), "out": str(out), "other": str(other), "disk": str(tmp_path / "disk")})
+    assert overlap(roots, "photos", "out")
+    assert overlap(roots, "photos/out/2024", "out")
+    assert not overlap(roots, "photos/in", "out")
+    assert not overlap(roots, "photos", "other")
+    assert not overlap(roots, "photos", "disk")

@@ -31,7 +31,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture(params=["folder", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a storage is to be opened: a folder, or a folder of a bucket."""
+    """The place of a storage: a folder, or a folder of a bucket."""
     if request.param == "folder":
         return str(tmp_path / "storage")
     endpoint: str = request.getfixturevalue("endpoint")
@@ -72,7 +72,7 @@ def test_what_was_put_is_there_until_it_is_deleted(place: str) -> None:
 
 
 def test_a_new_object_is_put_by_exactly_one(place: str) -> None:
-    """Of many parallel callers with new=True one is told that it put the object, and its bytes are those that stay."""
+    """Of many parallel puts with new=True one returns True, and its bytes are those that stay."""
 
     async def main() -> None:
         storages = [open_storage(place) for _ in range(3)]
@@ -152,7 +152,7 @@ def test_list_and_clear_keep_to_their_folder(place: str, monkeypatch: pytest.Mon
 
 
 def test_a_name_that_can_not_be_read_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What another program put under a name that is no path is named to whoever lists it: waiting won't help."""
+    """An object that another program stored under an impossible name is named in the error of a listing."""
     for name, value in s3_environment(endpoint).items():
         monkeypatch.setenv(name, value)
     url = new_bucket(endpoint)
@@ -163,7 +163,7 @@ def test_a_name_that_can_not_be_read_is_told(endpoint: str, monkeypatch: pytest.
 
 
 def test_nothing_above_the_storage_is_cleared(tmp_path: Path) -> None:
-    """Neither what lies above the storage nor the storage itself can be cleared, whatever the caller was told."""
+    """Neither the storage itself nor a folder above it can be cleared."""
     (tmp_path / "other").mkdir()
     storage = open_storage(str(tmp_path / "storage"))
     for folder in ("../other", "a/../../other", "", "."):
@@ -173,7 +173,7 @@ def test_nothing_above_the_storage_is_cleared(tmp_path: Path) -> None:
 
 
 def test_a_cleared_folder_takes_its_empty_parents_along(tmp_path: Path) -> None:
-    """A folder on disk keeps no empty folders of what was cleared, but for the topmost, and no other's are touched."""
+    """Clearing on disk removes folders that become empty, except the topmost, and touches no others."""
 
     async def main() -> None:
         storage = open_storage(str(tmp_path))
@@ -188,7 +188,7 @@ def test_a_cleared_folder_takes_its_empty_parents_along(tmp_path: Path) -> None:
 
 
 def test_the_last_mark_leaves_its_folder(tmp_path: Path) -> None:
-    """A folder on disk stays when its last object is deleted: removing it could make another's put in it fail."""
+    """A folder on disk stays when its last object is deleted: removing it could make another put fail."""
 
     async def main() -> None:
         storage = open_storage(str(tmp_path))
@@ -218,7 +218,7 @@ def test_a_large_object_is_streamed_in_pieces(place: str) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "a//b", "a\x01b", "a\udc80b", "x" * 3000, "jobs/1/y", "jobs"])
 def test_what_can_be_no_object_is_not_there(place: str, path: str) -> None:
-    """Paths that strangers make up, through folders, files, or out of the storage, are no objects and no failures."""
+    """Paths that strangers invent, through files or out of the storage, find no object and raise nothing."""
 
     async def main() -> None:
         storage = open_storage(place)
@@ -231,7 +231,7 @@ def test_what_can_be_no_object_is_not_there(place: str, path: str) -> None:
 
 
 def test_a_full_disk_is_a_storage_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A put for which there is no room fails with a text without a path, leaves nothing, and a smaller one succeeds."""
+    """A put on a full disk fails without a path in its text, leaves nothing, and a smaller one succeeds."""
     full = tmp_path / "full"
     full.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(full)]
@@ -266,7 +266,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> socket.socket:
 
 @pytest.mark.parametrize("answers", ["no", "never"])
 def test_a_bucket_that_does_not_answer_is_a_storage_error(answers: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is down, and one that takes connections and keeps silent, fail every method, naming no host."""
+    """With a server that is down, or accepts connections and says nothing, every method fails without naming it."""
     monkeypatch.setitem(module._CLIENT, "read_timeout", "100ms")
     monkeypatch.setitem(module._RETRIES, "max_retries", 1)
 
@@ -295,7 +295,7 @@ def test_a_bucket_that_does_not_answer_is_a_storage_error(answers: str, monkeypa
 
 
 def test_nothing_waits_for_minutes() -> None:
-    """What a bucket is given before it counts as unreachable is seconds; the library's own is three minutes."""
+    """A bucket counts as unreachable after seconds; the library's own limit is three minutes."""
     assert module._CLIENT["connect_timeout"] == "3s"
     assert module._RETRIES["max_retries"] <= 2
     assert module._RETRIES["retry_timeout"].total_seconds() <= 10
@@ -303,6 +303,6 @@ def test_nothing_waits_for_minutes() -> None:
 
 @pytest.mark.parametrize("where", ["ftp://host/folder", "s3://", "/dev/null/folder"])
 def test_a_place_that_is_none_is_refused_at_once(where: str) -> None:
-    """Opening what is no storage fails, and says which one."""
+    """Opening a bad place fails, and names it."""
     with pytest.raises(StorageError, match="can't be opened"):
         open_storage(where)

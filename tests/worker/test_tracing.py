@@ -28,13 +28,14 @@ from worker import otel
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.otel import OpenTelemetry
-from worker.pipeline import Pipeline, Request
+from worker.pipeline import Pipeline
 from worker.queue.broker import Letterbox, Parcel
 from worker.queue.parcels import pack_order, read_order
 from worker.queue.tasks import Inference
 from worker.settings import EngineSettings, Limits
 from worker.tracing import SILENT
 from worker.translator import Order
+from worker.wish import Wish
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60
@@ -117,7 +118,7 @@ def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
 
     async def translate() -> None:
         with tracer.span("picture"):
-            await pipeline.translate(png({"black"}), Request(("blond",)), deadline=time.monotonic() + PATIENCE_S)
+            await pipeline.translate(png({"black"}), Wish(domains=("blond",)), deadline=time.monotonic() + PATIENCE_S)
         await embedded.close()
 
     asyncio.run(translate())

@@ -1,4 +1,4 @@
-"""What is counted and timed, read back as Prometheus reads it."""
+"""Metrics of pictures, batches and jobs, read back as Prometheus reads them."""
 
 import asyncio
 import math
@@ -36,7 +36,7 @@ def figures(metrics: Metrics) -> Figures:
 
 
 def test_every_stage_of_a_picture_is_timed(metrics: Metrics) -> None:
-    """A picture's stages are told apart, and each goes into the bucket of what it took."""
+    """Each stage of a picture goes into the bucket of its duration."""
     metrics.picture({"decode": 0.004, "infer": 0.2})
     metrics.picture({"decode": 0.04, "infer": 0.2})
     found = figures(metrics)
@@ -46,7 +46,7 @@ def test_every_stage_of_a_picture_is_timed(metrics: Metrics) -> None:
 
 
 def test_batches_are_counted_by_why_they_left(metrics: Metrics) -> None:
-    """Size, wait, duration and failures of batches are kept; a reason that never was is there with 0."""
+    """Size, wait, duration and failures of batches are kept; a reason that never occurred is there with 0."""
     metrics.batch(Batch(items=3, rows=4, reason="size", waited_s=0.02, took_s=0.2, failed=1))
     found = figures(metrics)
     counts = {reason: found.get("recast_batches_total", {"reason": reason}) for reason in ("size", "idle", "wait")}
@@ -58,7 +58,7 @@ def test_batches_are_counted_by_why_they_left(metrics: Metrics) -> None:
 
 
 def test_pictures_of_jobs_are_counted_by_outcome(metrics: Metrics) -> None:
-    """A finished chunk counts once, and each of its pictures as done or under the code of what is wrong."""
+    """A finished chunk counts once, and each of its pictures as done or under its error's code."""
     bad = Outcome(name="b.png", code="too-large", reason="it is")
     metrics.chunk(Finished(outcomes=(Outcome(name="a.png", output="a.png"), bad, bad)))
     found = figures(metrics)
@@ -90,13 +90,13 @@ def test_names_follow_prometheus_rules(metrics: Metrics) -> None:
 
 
 def test_processes_share_nothing(metrics: Metrics) -> None:
-    """Two sets of metrics in one process know nothing of each other."""
+    """Two sets of metrics in one process are independent."""
     Metrics(Registry()).batch(Batch(1, 1, "idle", 0.0, 0.1, 0))
     assert figures(metrics).get("recast_batch_pictures_count") == 0
 
 
 def test_gauges_are_read_when_somebody_looks(metrics: Metrics) -> None:
-    """What can be asked is asked at each look, and shows only where somebody gave it."""
+    """Watched values are read at each scrape, and appear only if they are watched."""
     assert "recast_workers" not in figures(metrics).names
     workers = [3]
     metrics.watch_workers(lambda: workers[0])
@@ -141,7 +141,7 @@ def test_a_device_shows_what_it_serves(metrics: Metrics, tmp_path: Path) -> None
 
 
 def test_open_jobs_are_counted_in_storage(metrics: Metrics) -> None:
-    """The jobs that are not over are counted; before storage was asked the number is none."""
+    """The open jobs are counted; before the first count the value is NaN."""
 
     async def scenario() -> tuple[float | None, float | None]:
         storage = memory()

@@ -1,7 +1,7 @@
-"""Decoding in a process of its own, for pictures of which one may have killed the process that decoded it.
+"""Decodes in a child process, for pictures of which one may have killed the process that decoded it before.
 
-Only the verdict comes back, as text: what a hostile picture makes of the child must not reach its parent. The child
-is spawned, not forked, so it holds neither the parent's memory nor its GPU; it imports no runtime.
+Only a verdict comes back, as text, so that a child that a hostile picture has taken over can't harm its parent. The
+child is spawned, not forked: it has neither the parent's memory nor its GPU, and it imports no runtime.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from worker.imaging.decode import decode
 from worker.settings import MIB, Limits
 
 Examine = Callable[[bytes, Limits], object]
-"""What the child does with a picture, as `decode`; a function of a module, since the child imports it."""
+"""What the child does with a picture, as `decode`; a module's function, since the child imports it by name."""
 
 PATIENCE_S = 120.0
 """Seconds that one picture may take."""
@@ -33,7 +33,7 @@ _VERDICTS = {kind.code: kind for kind in (UnreadableImage, TooLarge, Unsupported
 
 
 class Probe:
-    """Decodes pictures one after another in one child, started with the first, and anew after one that killed it."""
+    """Decodes pictures one by one in one child, which starts with the first, and again after one that killed it."""
 
     def __init__(self, limits: Limits, examine: Examine = decode, *, patience_s: float = PATIENCE_S) -> None:
         self._limits, self._examine, self._patience_s = limits, examine, patience_s
@@ -42,19 +42,19 @@ class Probe:
         self._closed = False
 
     async def check(self, data: bytes) -> None:
-        """Raises what `decode` raises, and UnreadableImage for a picture that kills the child or holds it up."""
+        """Raises what `decode` raises, and UnreadableImage for a picture that kills the child or takes too long."""
         async with self._turn:
             await asyncio.to_thread(self._check, data)
 
     def close(self) -> None:
-        """Ends the child for good; a check that is under way fails."""
+        """Ends the child for good; a check under way fails."""
         self._closed = True
         self._end()
 
     def _end(self) -> None:
         child, self._child = self._child, None
         if child is not None:
-            process, _ = child  # the pipe is left to the thread that may be waiting at it
+            process, _ = child  # the pipe stays open for the thread that may be waiting at it
             process.kill()
             process.join()
 
@@ -72,7 +72,7 @@ class Probe:
             raise RuntimeError("the process that pictures are decoded in was ended")
         if verdict is None:
             self._end()
-            raise UnreadableImage("the picture is corrupt in a way that stops its decoder: save it anew")
+            raise UnreadableImage("the picture is corrupt in a way that crashes its decoder: save it again")
         code, _, reason = verdict.decode(errors="replace").partition(" ")
         if code:
             raise _VERDICTS.get(code, UnreadableImage)(reason)
@@ -83,7 +83,7 @@ class Probe:
         process = context.Process(target=_serve, args=(theirs, self._examine, self._limits), daemon=True)
         process.start()
         theirs.close()
-        # Only a child that has come so far can be killed by a picture; one that never does is nothing of the picture's.
+        # Only a child that is ready can be killed by a picture: if it never gets there, no picture is to blame.
         try:
             begun = ours.poll(_START_S) and ours.recv_bytes() == _READY
         except (EOFError, OSError):
@@ -96,27 +96,21 @@ class Probe:
 
 
 def _serve(pipe: Connection, examine: Examine, limits: Limits) -> None:
-    """The child's whole life; it ends when the parent's end of the pipe closes, also where the parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches it too, and is the parent's business
+    """The child's main function; it ends when the parent's end of the pipe closes, also if the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the child too, but the parent handles it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _bound_memory(_ROOM + _ROOM_PER_PIXEL * limits.max_pixels)
+    sizes = Path("/proc/self/statm")
+    if sizes.exists():
+        # Counted from what it has now: libraries reserve much address space for threads that never run.
+        room = _ROOM + _ROOM_PER_PIXEL * limits.max_pixels
+        limit = int(sizes.read_text().split()[0]) * resource.getpagesize() + room
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with suppress(EOFError, ConnectionError):
         pipe.send_bytes(_READY)
         while True:
-            pipe.send_bytes(_verdict(pipe.recv_bytes(), examine, limits))
-
-
-def _verdict(data: bytes, examine: Examine, limits: Limits) -> bytes:
-    try:
-        examine(data, limits)
-    except RecastError as error:
-        return f"{error.code} {error}".encode()[:_LONGEST_VERDICT]
-    return b""
-
-
-def _bound_memory(room: int) -> None:
-    """Lets the process take `room` bytes more than it has; libraries reserve much for threads that never run."""
-    sizes = Path("/proc/self/statm")
-    if sizes.exists():
-        limit = int(sizes.read_text().split()[0]) * resource.getpagesize() + room
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            verdict = b""
+            try:
+                examine(pipe.recv_bytes(), limits)
+            except RecastError as error:
+                verdict = f"{error.code} {error}".encode()[:_LONGEST_VERDICT]
+            pipe.send_bytes(verdict)

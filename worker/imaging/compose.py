@@ -1,6 +1,6 @@
-"""The network's change carried over to a picture's own pixels, and the contact sheet; what did not change stays."""
+"""The network's change carried over to a picture's own pixels, and the contact sheet; unchanged pixels stay."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import ceil, sqrt
 
 import numpy as np
@@ -18,25 +18,27 @@ def carry(
     """The change from `before` to `after` (uint8 [s,s,3], what the network saw of `box` and made of it), at full size.
 
     With U enlarging to the box, the result is original + strength * U(after - before). Where that change is strong,
-    the original's own detail, original - U(before), gives way, or traces of the old would lie over the new. Sides of
-    the box inside the picture are feathered. `strength` is 0..2: 0 changes nothing; 1 gives `after` itself where the
-    box is the whole picture and of the network's size; more goes on in the same direction.
+    the original's own detail, original - U(before), fades out: otherwise traces of the old would lie over the new.
+    Sides of the box inside the picture are feathered. `strength` is 0..2: 0 changes nothing; 1 gives `after` itself
+    where the box is the whole picture and of the network's size; more goes further in the same direction.
 
-    A pixel stays to the bit if the network changed nothing within two of its own pixels. Returns RGB, of the original's
-    size; the original itself if nothing changed at all.
+    A pixel keeps its exact value if the network changed nothing within two of its own pixels. Returns RGB of the
+    original's size; the original itself if nothing changed at all.
     """
     change = after.astype(np.float32) - before.astype(np.float32)
     if strength == 0 or not change.any():
         return original
     size = (box[2] - box[0], box[3] - box[1])
-    gives_way = _plane(_give_way(change) * np.float32(min(strength, 1.0)))
+    fading = _plane(_fade(change) * np.float32(min(strength, 1.0)))
     channels = [(_plane(before[..., c].astype(np.float32)), _plane(change[..., c])) for c in range(3)]
     across, down = _feather(box[0], box[2], original.width), _feather(box[1], box[3], original.height)
     result = original.copy()
-    for top, bottom in _strips(size):
+    rows = max(1, _STRIP // size[0])
+    for top in range(0, size[1], rows):
+        bottom = min(top + rows, size[1])
         place = (box[0], box[1] + top, box[2], box[1] + bottom)
         # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
-        gone = _enlarged(gives_way, size, top, bottom, Image.Resampling.BILINEAR)
+        gone = _enlarged(fading, size, top, bottom, Image.Resampling.BILINEAR)
         share = down[top:bottom, None] * across
         made: list[Image.Image] = []
         for channel, (seen, moved) in zip(original.crop(place).split(), channels, strict=True):
@@ -45,7 +47,8 @@ def carry(
             move = _enlarged(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
             move -= detail * gone
             pixels += move * share
-            made.append(Image.fromarray(_to_bytes(pixels)))
+            pixels += np.float32(0.5)
+            made.append(Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)))
         result.paste(Image.merge("RGB", made), place)
     return result
 
@@ -56,8 +59,11 @@ def sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     height = max(picture.height for _, picture in pictures)
     text = max(_SMALLEST_TEXT, round(width * 0.075))
     gap, caption = max(6, width // 16), round(text * 1.9)
-    columns = _columns(len(pictures), width + gap, height + gap + caption)
-    rows = ceil(len(pictures) / columns)
+    # The number of columns that brings the page closest to 4 : 3, with no column left empty.
+    count = len(pictures)
+    wanted = min(count, max(1, round(sqrt(count * (height + gap + caption) / (width + gap) * 4 / 3))))
+    columns = ceil(count / ceil(count / wanted))
+    rows = ceil(count / columns)
     size = (gap + columns * (width + gap), gap + rows * (height + caption) + (rows - 1) * (gap // 2) + gap // 2)
     page = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(page)
@@ -70,9 +76,9 @@ def sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
     return page
 
 
-_WEAK, _STRONG = 4.0, 40.0  # levels of change between which the original's detail gives way
+_WEAK, _STRONG = 4.0, 40.0  # levels of change, of 255, between which the original's detail fades out
 _FEATHER = 0.04  # of the box's side
-_STRIP = 1 << 17  # pixels worked on at once: more of them fall out of the cache
+_STRIP = 1 << 17  # pixels computed at once: more of them do not fit into the cache
 _SMALLEST_TEXT = 9
 _PAPER, _INK, _FIRST_INK = (250, 250, 251), (52, 56, 66), (142, 148, 160)
 
@@ -82,8 +88,8 @@ def _plane(values: Floats) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values))
 
 
-def _give_way(change: Floats) -> Floats:
-    """How far the original's detail gives way, 0..1 [s,s]: by the strongest channel's change, averaged over 3 x 3."""
+def _fade(change: Floats) -> Floats:
+    """How far the original's detail fades out, 0..1 [s,s]: by the strongest channel's change, averaged over 3 x 3."""
     height, width = change.shape[:2]
     strongest = np.pad(np.abs(change).max(axis=-1), 1, mode="edge")
     around = [strongest[y : y + height, x : x + width] for y in range(3) for x in range(3)]
@@ -108,28 +114,11 @@ def _feather(start: int, end: int, length: int) -> Floats:
     return share
 
 
-def _strips(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    width, height = size
-    rows = max(1, _STRIP // width)
-    return ((top, min(top + rows, height)) for top in range(0, height, rows))
-
-
 def _enlarged(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
     """The rows top to bottom of the plane resized to `size`, float32 [rows,width]."""
     scale = plane.height / size[1]
     source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))
     return np.asarray(plane.resize((size[0], bottom - top), resample, box=source))
-
-
-def _to_bytes(pixels: Floats) -> NDArray[np.uint8]:
-    pixels += np.float32(0.5)
-    return np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)
-
-
-def _columns(count: int, width: int, height: int) -> int:
-    # The number of columns that brings the page closest to 4 : 3, and no column left empty.
-    wanted = min(count, max(1, round(sqrt(count * height / width * 4 / 3))))
-    return ceil(count / ceil(count / wanted))
 
 
 def _font(draw: ImageDraw.ImageDraw, label: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

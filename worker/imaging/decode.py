@@ -1,13 +1,11 @@
-"""Untrusted bytes to upright 8-bit RGB, once; limits hold before pixels are decoded, and only RecastError is raised.
+"""Untrusted bytes to upright 8-bit RGB, once; limits are checked before pixels are decoded, only RecastError is raised.
 
-Pillow's own bomb guard is not what holds: its warning obeys process-wide filters, which threads cannot change safely.
-Opening reads headers only, and `decode` compares the size with its own limits before the first pixel is decoded.
-Pillow's error (from 179 megapixels) and its warning, where a filter makes it an error, come out as TooLarge as well.
+Pillow's own guard against decompression bombs can't be relied on: its warning obeys process-wide filters, which threads
+can't change safely. Opening reads headers only, and `decode` compares the size with its own limits before the first
+pixel is decoded. Pillow's error (from 179 megapixels), and its warning where a filter raises it, become TooLarge.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -20,15 +18,31 @@ from worker.settings import Limits
 
 _log = logging.getLogger(__name__)
 
+_READ_HERE = ", ".join(format.name.upper() for format in FORMATS)
+_LARGEST_PROFILE = 4 * 1024 * 1024  # bytes
+_LONGEST_COPYRIGHT = 1000  # characters
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
+# Files of 16-bit, 32-bit and float pixels may not say what white is: the values it may have, by Pillow's mode.
+_WHITES = {"I;16": (65_535.0,), "I": (255.0, 65_535.0, 2.0**31), "F": (1.0, 255.0, 65_535.0)}
+
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it is to be seen: EXIF orientation applied, metadata gone but for what stands here."""
+    """A picture as it is to be seen: EXIF orientation applied, metadata removed except the fields below."""
 
     image: Image.Image
     """RGB, 8 bit."""
     alpha: Image.Image | None
-    """L, of the same size; None where the picture cannot be transparent."""
+    """L, of the same size; None where the picture can't be transparent."""
     icc: bytes | None
     """The RGB colour profile; None means sRGB."""
     format: Format
@@ -47,50 +61,22 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     """
     if len(data) > limits.max_bytes:
         raise TooLarge(f"the picture has {len(data)} bytes; the limit is {limits.max_bytes}: send a smaller one")
-    format = _recognise(data)
-    with _readable(format):
-        image = _open(data, format)
-        _check_size(image.size, limits)
-        _check_frames(data, format, limits.max_frames)
-        image.load()
-        exif = _exif(image)
-        # TIFF turns itself upright upon load and drops the tag, so the orientation must be read after it.
-        upright = _turn(image, exif.get(ExifTags.Base.Orientation))
-        rgb, alpha, icc = _to_rgb(upright)
-    return Decoded(_bare(rgb), None if alpha is None else _bare(alpha), icc, format, _copyright(exif))
-
-
-_READ_HERE = ", ".join(format.name.upper() for format in FORMATS)
-_LARGEST_PROFILE = 4 * 1024 * 1024
-_LONGEST_COPYRIGHT = 1000
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_PROFILE_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK", "LAB": "Lab"}
-_WHITES = {"I": (255.0, 65_535.0, 2.0**31), "F": (1.0, 255.0, 65_535.0)}
-
-
-def _recognise(data: bytes) -> Format:
     if not data:
         raise UnreadableImage("no bytes came; send a picture")
     format = sniff(data)
     if format is None:
         seen = "this is HEIC or another kind of video container" if data[4:8] == b"ftyp" else "this is none of them"
         raise UnsupportedMedia(f"pictures are read as {_READ_HERE}, and {seen}: convert it first")
-    return format
-
-
-@contextmanager
-def _readable(format: Format) -> Iterator[None]:
     # Pillow raises nearly anything on hostile bytes (SyntaxError, struct.error, KeyError, ...), so all is caught.
     try:
-        yield
+        image = _open(data, format)
+        _check(image.size, data, format, limits)
+        image.load()
+        exif = _exif(image)
+        # TIFF turns itself upright upon load and drops the tag, so the orientation must be read after it.
+        orientation = exif.get(ExifTags.Base.Orientation)
+        turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+        rgb, alpha, icc = _to_rgb(image if turn is None else image.transpose(turn))
     except RecastError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -98,13 +84,15 @@ def _readable(format: Format) -> Iterator[None]:
     except Exception as error:
         _log.info("unreadable %s: %s: %s", format.name, type(error).__name__, error)
         raise UnreadableImage(f"the {format.name.upper()} picture is truncated or corrupt: send it again") from error
+    return Decoded(_bare(rgb), None if alpha is None else _bare(alpha), icc, format, _copyright(exif))
 
 
 def _open(data: bytes, format: Format) -> Image.Image:
     return Image.open(BytesIO(data), formats=(format.pillow,))
 
 
-def _check_size(size: tuple[int, int], limits: Limits) -> None:
+def _check(size: tuple[int, int], data: bytes, format: Format, limits: Limits) -> None:
+    """Refuses pictures without pixels, with too large a size, or with too many frames."""
     width, height = size
     if width < 1 or height < 1:
         raise UnreadableImage(f"the picture is {width} x {height} pixels: there is nothing to see")
@@ -112,27 +100,25 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
         raise TooLarge(f"the picture is {width} x {height} pixels; no side may be longer than {limits.max_side}")
     if width * height > limits.max_pixels:
         raise TooLarge(f"the picture is {width} x {height} = {width * height} pixels; the limit is {limits.max_pixels}")
-
-
-def _check_frames(data: bytes, format: Format, limit: int) -> None:
-    # Counting the frames of a hostile GIF or TIFF takes long, so only the first one too many is looked for, in a
-    # picture of its own, as seeking leaves traces.
+    most = limits.max_frames
     if format is JPEG:
-        return
-    image = _open(data, format)
-    if format is not GIF and format is not TIFF:
-        too_many = getattr(image, "n_frames", 1) > limit
-    else:
+        too_many = False
+    elif format is GIF or format is TIFF:
+        # Counting the frames of a hostile file takes long, so only the first frame too many is looked for; in a second
+        # image, because seeking leaves traces in the first.
         try:
-            image.seek(limit)
+            _open(data, format).seek(most)
             too_many = True
         except EOFError:
             too_many = False
+    else:
+        too_many = getattr(_open(data, format), "n_frames", 1) > most
     if too_many:
-        raise TooLarge(f"the picture has more than {limit} frame{'s' * (limit > 1)}, the limit: send a still picture")
+        raise TooLarge(f"the picture has more than {most} frame{'s' * (most > 1)}, the limit: send a still picture")
 
 
 def _exif(image: Image.Image) -> Image.Exif:
+    """The picture's EXIF, empty where it can't be read: a picture may be good though its metadata are not."""
     try:
         exif = image.getexif()
         exif.get(ExifTags.Base.Orientation)
@@ -143,18 +129,20 @@ def _exif(image: Image.Image) -> Image.Exif:
     return exif
 
 
-def _turn(image: Image.Image, orientation: object) -> Image.Image:
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
-
-
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bytes | None]:
+    """The picture as RGB, its alpha, and its colour profile where that is not applied already."""
     icc = image.info.get("icc_profile")
-    if image.mode.startswith("I;16"):
-        image = _scaled(image, (65_535.0,))
-    elif image.mode in _WHITES:
-        image = _scaled(image, _WHITES[image.mode])
-    image, alpha = _split_alpha(image)
+    if whites := _WHITES.get(image.mode[:4]):
+        values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=whites[-1])
+        brightest = float(values.max())
+        # The least usual white that holds the brightest pixel.
+        white = next((white for white in whites if brightest <= white), brightest)
+        image = Image.fromarray(np.clip(np.floor(values * (255.0 / white) + 0.5), 0, 255).astype(np.uint8))
+    alpha = None
+    if image.has_transparency_data:
+        grey = image.mode in ("1", "L", "LA", "La")
+        full = image.convert("LA" if grey else "RGBA")
+        image, alpha = full.convert("L" if grey else "RGB"), full.getchannel("A")
     if image.mode in ("1", "P", "YCbCr", "RGBX", "HSV"):
         image = image.convert("L" if image.mode == "1" else "RGB")
     transform = _to_srgb(icc, image.mode)
@@ -163,24 +151,8 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bytes 
     return image.convert("RGB") if transform is None else transform.apply(image), alpha, None
 
 
-def _scaled(image: Image.Image, whites: tuple[float, ...]) -> Image.Image:
-    # Files of 32-bit and float pixels do not say what white is: the least usual value that holds the brightest pixel.
-    values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=whites[-1])
-    brightest = float(values.max())
-    white = next((white for white in whites if brightest <= white), brightest)
-    return Image.fromarray(np.clip(np.floor(values * (255.0 / white) + 0.5), 0, 255).astype(np.uint8))
-
-
-def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    if not image.has_transparency_data:
-        return image, None
-    grey = image.mode in ("1", "L", "LA", "La")
-    full = image.convert("LA" if grey else "RGBA")
-    return full.convert("L" if grey else "RGB"), full.getchannel("A")
-
-
 def _to_srgb(icc: object, mode: str) -> ImageCms.ImageCmsTransform | None:
-    # None for a profile that does not work, or is one for other modes than the picture's.
+    """The way from a profile to sRGB; None for a profile that does not work, or is for another mode."""
     if not isinstance(icc, bytes) or not 0 < len(icc) <= _LARGEST_PROFILE:
         return None
     try:
@@ -194,7 +166,7 @@ def _to_srgb(icc: object, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    # Pillow's writers take comments and profiles from `info`; an image of a file would hold on to the file's bytes.
+    # Pillow's writers take comments and profiles from `info`; an image of a file keeps the file's bytes in memory.
     plain = image.copy() if isinstance(image, ImageFile.ImageFile) else image
     plain.info = {}
     return plain

@@ -1,4 +1,7 @@
-"""The picture formats, a row each; a format is known by its first bytes, never by a file name or a sender's word."""
+"""The picture formats, a row each.
+
+A format is recognised by a file's first bytes, never by its name or by what a sender says of it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +32,7 @@ class Format:
 
 
 def sniff(data: bytes) -> Format | None:
-    """The format whose signature the bytes bear; None if they are not a picture that is read here."""
+    """The format whose signature the bytes begin with; None if no format that is read here."""
     head = data[:_HEAD]
     return next((format for format in FORMATS if format.starts(head)), None)
 
@@ -41,10 +44,10 @@ def by_name(name: str) -> Format | None:
 
 
 def by_media_type(media_type: str) -> Format | None:
-    """The format of a media type (`image/jpeg`), parameters after `;` ignored, in any case."""
-    bare = media_type.partition(";")[0].strip().lower()
-    bare = _OTHER_MEDIA_TYPES.get(bare, bare)
-    return next((format for format in FORMATS if bare == format.media_type), None)
+    """The format of a media type (`image/jpeg`), in any case; parameters after `;` are ignored."""
+    name = media_type.partition(";")[0].strip().lower()
+    name = _OTHER_MEDIA_TYPES.get(name, name)
+    return next((format for format in FORMATS if name == format.media_type), None)
 
 
 def by_extension(extension: str) -> Format | None:
@@ -52,19 +55,26 @@ def by_extension(extension: str) -> Format | None:
     return next((format for format in FORMATS if extension.strip().lower() in format.extensions), None)
 
 
-def _jpeg(head: bytes) -> bool:
-    return head.startswith(b"\xff\xd8\xff")
+def stem(path: str) -> str:
+    """The path without a picture format's extension; any other extension belongs to the name, as in `IMG.2024`."""
+    return path[: len(path) - len(extension(path))]
 
 
-def _png(head: bytes) -> bool:
-    return head.startswith(b"\x89PNG")
+def extension(path: str) -> str:
+    """The picture format's extension of a path, with its dot and as it is written; empty where it has none."""
+    name, dot, last = path.rpartition("/")[2].rpartition(".")
+    return dot + last if name and f".{last.lower()}" in _EXTENSIONS else ""
 
 
-def _webp(head: bytes) -> bool:
+def _begins(*signatures: bytes) -> Callable[[bytes], bool]:
+    return lambda head: head.startswith(signatures)
+
+
+def _is_webp(head: bytes) -> bool:
     return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
 
 
-def _avif(head: bytes) -> bool:
+def _is_avif(head: bytes) -> bool:
     # HEIC shares the container and often the major brand mif1; only the list of brands tells them apart.
     if head[4:8] != b"ftyp":
         return False
@@ -73,17 +83,9 @@ def _avif(head: bytes) -> bool:
     return major in (b"avif", b"avis") or (major in (b"mif1", b"msf1") and (b"avif" in brands or b"avis" in brands))
 
 
-def _gif(head: bytes) -> bool:
-    return head.startswith((b"GIF87a", b"GIF89a"))
-
-
-def _bmp(head: bytes) -> bool:
-    # "BM" alone starts many a text: the length of the header that follows must be one that exists.
+def _is_bmp(head: bytes) -> bool:
+    # Many a text starts with "BM", too: the length of the header that follows must be one that exists.
     return head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS
-
-
-def _tiff(head: bytes) -> bool:
-    return head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 
 
 _HEAD = 256
@@ -98,17 +100,24 @@ _OTHER_MEDIA_TYPES = {
     "image/tif": "image/tiff",
 }
 
-JPEG = Format("jpeg", "JPEG", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), True, False, True, 65_500, _jpeg)
-PNG = Format("png", "PNG", "image/png", (".png", ".apng"), True, True, False, 1_000_000, _png)
-WEBP = Format("webp", "WEBP", "image/webp", (".webp",), True, True, True, 16_383, _webp)
-AVIF = Format("avif", "AVIF", "image/avif", (".avif",), True, True, True, 65_535, _avif)
-GIF = Format("gif", "GIF", "image/gif", (".gif",), False, True, False, 65_535, _gif)
-BMP = Format("bmp", "BMP", "image/bmp", (".bmp", ".dib"), False, False, False, 32_767, _bmp)
-TIFF = Format("tiff", "TIFF", "image/tiff", (".tif", ".tiff"), False, True, False, 65_535, _tiff)
+_is_jpeg = _begins(b"\xff\xd8\xff")
+_is_png = _begins(b"\x89PNG")
+_is_gif = _begins(b"GIF87a", b"GIF89a")
+_is_tiff = _begins(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+JPEG = Format("jpeg", "JPEG", "image/jpeg", (".jpg", ".jpeg", ".jpe", ".jfif"), True, False, True, 65_500, _is_jpeg)
+PNG = Format("png", "PNG", "image/png", (".png", ".apng"), True, True, False, 1_000_000, _is_png)
+WEBP = Format("webp", "WEBP", "image/webp", (".webp",), True, True, True, 16_383, _is_webp)
+AVIF = Format("avif", "AVIF", "image/avif", (".avif",), True, True, True, 65_535, _is_avif)
+GIF = Format("gif", "GIF", "image/gif", (".gif",), False, True, False, 65_535, _is_gif)
+BMP = Format("bmp", "BMP", "image/bmp", (".bmp", ".dib"), False, False, False, 32_767, _is_bmp)
+TIFF = Format("tiff", "TIFF", "image/tiff", (".tif", ".tiff"), False, True, False, 65_535, _is_tiff)
+
+_ALL = (JPEG, PNG, WEBP, AVIF, GIF, BMP, TIFF)
+# Of all formats: what this installation reads must not decide which names are the same on another one.
+_EXTENSIONS = {extension for format in _ALL for extension in format.extensions}
 
 FORMATS: tuple[Format, ...] = tuple(
-    format
-    for format in (JPEG, PNG, WEBP, AVIF, GIF, BMP, TIFF)
-    if format.pillow not in ("WEBP", "AVIF") or features.check(format.name)
+    format for format in _ALL if format.pillow not in ("WEBP", "AVIF") or features.check(format.name)
 )
-"""All formats that this installation reads; webp and avif only where Pillow was built with them."""
+"""The formats that this installation reads; webp and avif only where Pillow was built with them."""

@@ -1,1 +1,1 @@
-"""Many pictures translated together: what is stored of a job, how it is taken in, done, watched and given out."""
+"""Jobs: many pictures translated together; what is stored of them, and how they are accepted, done and downloaded."""

@@ -1,7 +1,7 @@
-"""The pictures of a ZIP one by one, out of an archive that may have been made to do harm.
+"""Reads the files of a ZIP one by one, from an archive that may be hostile.
 
-Nothing that it says of itself is believed: bytes are counted as they are read. The standard library's reader won't do:
-it takes the whole directory into memory before anyone can count the entries, and lets them overlap.
+Nothing that the archive says about itself is trusted: bytes are counted as they are read. The standard library's reader
+won't do: it reads the whole directory into memory before the entries can be counted, and lets entries overlap.
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 from worker.errors import InvalidParameter, TooLarge, UnreadableImage
 
 MOST_RATIO = 100
-"""Bytes that one byte of the archive may become, beyond the first FREE of them."""
+"""Bytes that one byte of the archive may unpack to, beyond the first FREE bytes."""
 FREE = 1024 * 1024
 
 _END = struct.Struct("<4s4H2LH")
@@ -26,28 +26,28 @@ _END64_LOCATOR = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _HEADER = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
-_FULL = 0xFFFFFFFF  # "see the 64-bit field instead"
+_FULL = 0xFFFFFFFF  # means: the value is in the 64-bit field
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _UTF8 = 0x800
 _STORED, _DEFLATED = 0, 8
-_PIECE = 64 * 1024
+_PIECE = 64 * 1024  # bytes
 _CLUTTER = {".ds_store", "thumbs.db", "desktop.ini"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
-class Picture(NamedTuple):
-    """A file of the archive: its name with `/` as the only separator, and its bytes."""
+class File(NamedTuple):
+    """A file of the archive: its name, with `/` as the only separator, and its bytes."""
 
     name: str
     data: bytes
 
 
-def pictures(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[Picture]:
-    """Every file in order, but for folders and the clutter of file managers; one that is longer ends at max_bytes + 1.
+def files(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[File]:
+    """Every file in order, without folders and file managers' own files; a longer file is cut at max_bytes + 1.
 
-    The whole directory is checked before the first file comes out. Raises TooLarge for more than `most` files and for
+    The whole directory is checked before the first file is read. Raises TooLarge for more than `most` files and for
     bombs; InvalidParameter for names that leave the folder, links, encryption, overlaps, archives in the archive, and
-    other methods than deflate; UnreadableImage for what is no ZIP, or a damaged one. Blocks: to be run in a thread.
+    methods other than deflate; UnreadableImage for what is no ZIP, or a damaged one. Blocks: run it in a thread.
     """
     directory = _find_directory(file)
     if directory.entries > 2 * most:
@@ -59,7 +59,7 @@ def pictures(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[Picture]:
             data = _read(file, entry, bounds, max_bytes, spent)
             if data.startswith((b"PK\3\4", b"PK\5\6", b"PK\7\x08")):
                 raise InvalidParameter(f"{entry.shown} is an archive within the archive; send pictures only")
-            yield Picture(entry.name, data)
+            yield File(entry.name, data)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _Directory:
     end: int
     entries: int
     shift: int
-    """Bytes before the archive's own first one."""
+    """Bytes before the archive's first byte."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class _Entry:
 
     @property
     def skipped(self) -> bool:
-        """Whether it is a folder, or what a file manager left."""
+        """Whether it is a folder, or a file manager's own file."""
         *folders, last = self.name.split("/")
         return not last or "__MACOSX" in folders or last.casefold() in _CLUTTER or last.startswith("._")
 
     def check(self) -> None:
-        """InvalidParameter for what no honest archive of pictures has."""
+        """InvalidParameter for anything that an honest archive of pictures does not have."""
         parts = self.name.split("/")
         if self.name.startswith("/") or ".." in parts or "\0" in self.name or _DRIVE.match(self.name):
             raise InvalidParameter(f"the archive has an entry {self.shown}, which leads out of it")
@@ -108,7 +108,7 @@ class _Entry:
 
 @dataclass
 class _Spent:
-    """Bytes read from the archive, and bytes that they became."""
+    """Bytes read from the archive, and bytes that they unpacked to."""
 
     packed: int = 0
     unpacked: int = 0
@@ -126,7 +126,8 @@ def _find_directory(file: BinaryIO) -> _Directory:
     file.seek(tail_at)
     tail = file.read()
     at = tail.rfind(b"PK\5\6")
-    while at >= 0 and not _ends(tail, at):
+    # The same bytes may stand in the comment: the record is the one that ends, with its comment, where the file ends.
+    while at >= 0 and (len(tail) - at < _END.size or at + _END.size + _END.unpack_from(tail, at)[-1] != len(tail)):
         at = tail.rfind(b"PK\5\6", 0, at)
     if at < 0:
         raise UnreadableImage("the archive is no ZIP, or its end is missing")
@@ -140,13 +141,8 @@ def _find_directory(file: BinaryIO) -> _Directory:
     return _Directory(end - length, end, entries, shift)
 
 
-def _ends(tail: bytes, at: int) -> bool:
-    """Whether the record at that place, with its comment, ends where the file does."""
-    return len(tail) - at >= _END.size and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail)
-
-
 def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | None:
-    """Where the 64-bit record begins, then entries, bytes and start of the directory; None if there is no record."""
+    """Start of the 64-bit record; entries, bytes and start of the directory. None if there is no such record."""
     before = _END64.size + _END64_LOCATOR.size
     if end < before:
         return None
@@ -161,7 +157,7 @@ def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | N
 
 
 def _check(file: BinaryIO, directory: _Directory, most: int) -> "array[int]":
-    """Where each file begins, sorted, and at last the directory; raises what `pictures` does of a directory."""
+    """Where each file begins, sorted, and where the directory does; raises what `files` does for a bad directory."""
     starts: array[int] = array("Q")
     for entry in _entries(file, directory):
         entry.check()
@@ -188,20 +184,21 @@ def _entries(file: BinaryIO, directory: _Directory) -> Iterator[_Entry]:
         name_length, extra_length, comment_length = fields[10:13]
         name, extra = file.read(name_length), file.read(extra_length)
         at += _HEADER.size + name_length + extra_length + comment_length
-        yield _entry(fields, name, extra, directory.shift)
+        size, packed, start = _wide((fields[9], fields[8], fields[16]), extra)
+        flags, method, crc, mode = fields[3], fields[4], fields[7], fields[15] >> 16
+        try:
+            text = name.decode()  # many write UTF-8 without the flag
+        except UnicodeDecodeError:
+            # Without the flag it is, by the specification, the code page of the first PCs.
+            text = name.decode(errors="replace") if flags & _UTF8 else name.decode("cp437")
+        text = text.replace("\\", "/")
+        yield _Entry(text, flags, method, crc, packed, size, start + directory.shift, mode)
     if at != directory.end:
         raise _damaged("its directory has more entries than it says")
 
 
-def _entry(fields: tuple[int, ...], name: bytes, extra: bytes, shift: int) -> _Entry:
-    flags, method, crc = fields[3], fields[4], fields[7]
-    size, packed, start = _wide((fields[9], fields[8], fields[16]), extra)
-    decoded = _decoded(name, utf8=bool(flags & _UTF8)).replace("\\", "/")
-    return _Entry(decoded, flags, method, crc, packed, size, start + shift, mode=fields[15] >> 16)
-
-
 def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
-    """The values, those that do not fit into 32 bits out of the extra field."""
+    """The values; those that do not fit into 32 bits are read from the extra field."""
     wide = b""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
@@ -216,14 +213,6 @@ def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
             value, wide = int.from_bytes(wide[:8], "little"), wide[8:]
         found.append(value)
     return found
-
-
-def _decoded(name: bytes, *, utf8: bool) -> str:
-    """Many write UTF-8 without saying so; what can't be UTF-8 is in the code page of the first PCs, as ever."""
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name.decode(errors="replace") if utf8 else name.decode("cp437")
 
 
 def _read(file: BinaryIO, entry: _Entry, bounds: "array[int]", max_bytes: int, spent: _Spent) -> bytes:
@@ -249,14 +238,14 @@ def _read(file: BinaryIO, entry: _Entry, bounds: "array[int]", max_bytes: int, s
 
 
 def _stored(file: BinaryIO, length: int) -> Iterator[tuple[int, bytes]]:
-    """The bytes piece by piece, each with how many bytes of the archive it took."""
+    """The bytes piece by piece, each with the number of the archive's bytes that it took."""
     while length and (piece := file.read(min(length, _PIECE))):
         length -= len(piece)
         yield len(piece), piece
 
 
 def _inflated(file: BinaryIO, entry: _Entry, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """As `_stored`, unpacked; no piece is longer than max_bytes + 1."""
+    """Like `_stored`, but unpacked; no piece is longer than max_bytes + 1."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         for taken, piece in _stored(file, entry.packed):

@@ -1,6 +1,6 @@
-"""How far jobs have come, computed from what is stored, and their end; nothing is remembered between two calls.
+"""State and progress of jobs, computed from what is stored, and their end; nothing is kept between two calls.
 
-A call costs one listing of the job's finished chunks, and one of the open jobs: never one of all jobs.
+A call costs one listing of the job's finished chunks, and one of the open jobs, but never a listing of all jobs.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from worker.errors import UnknownJob
 from worker.jobs import layout
@@ -16,15 +17,15 @@ from worker.jobs.layout import Begun, End, Finished, Job, Outcome, State
 from worker.storage import Storage, Stored
 
 WINDOW_S = 60.0
-"""The rate is that of the last so many seconds, unless no chunk was finished in them."""
+"""The rate is measured over the last so many seconds, or since the beginning if no chunk was finished in them."""
 
 CHUNKS = 16
-"""Chunks whose pictures are listed at a time."""
+"""Chunks whose pictures `outcomes` lists at a time."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A finished chunk, as its path tells of it."""
+    """A finished chunk, as its path describes it."""
 
     number: int
     done: int
@@ -43,15 +44,15 @@ class Status:
     done: int
     """Pictures translated."""
     failed: int
-    """Pictures that can't be."""
+    """Pictures that can't be translated."""
     begun_at: float | None = None
-    """When its first chunk was begun, seconds since 1970, UTC; None for a job that is over."""
+    """When its first chunk was begun, seconds since 1970, UTC; None for a job that has ended."""
     ended_at: float | None = None
-    """Seconds since 1970, UTC. A cancelled job gets it a moment after its state."""
+    """Seconds since 1970, UTC. A cancelled job gets it shortly after its state."""
     position: int | None = None
-    """How many open jobs are older; None unless it is queued."""
+    """How many open jobs come before it; None unless it is queued."""
     rate: float | None = None
-    """Pictures per second; None while it is not running, or nothing is finished."""
+    """Pictures per second; None unless it is running and something is finished."""
     seconds_left: float | None = None
     """At this rate."""
 
@@ -66,7 +67,9 @@ class Board:
         """What was asked. Raises UnknownJob."""
         found = await self._storage.get(layout.job(job_id))
         if found is None:
-            raise UnknownJob(f"there is no job {job_id}, or no longer: jobs are removed some time after their end")
+            raise UnknownJob(
+                f"there is no job {job_id}, or it was removed: jobs are kept for some days after their end"
+            )
         return Job.model_validate_json(found)
 
     async def status(self, job_id: str) -> Status:
@@ -74,9 +77,9 @@ class Board:
         return await self._status(job_id, None)
 
     async def statuses(self, *, limit: int, before: str | None = None) -> list[Status]:
-        """The jobs that are not over, then those that are, each the newest first; `limit` of them after job `before`.
+        """The open jobs, then those that have ended, each the newest first: `limit` of them after job `before`.
 
-        Raises UnknownJob where `before` is none.
+        Raises UnknownJob where there is no job `before`.
         """
         waiting = await self.open_jobs()
         found: list[Status] = []
@@ -86,21 +89,21 @@ class Board:
                 for answer in answers:
                     if isinstance(answer, Status):
                         found.append(answer)
-                    elif not isinstance(answer, UnknownJob):  # it is just being removed, or not quite accepted
+                    elif not isinstance(answer, UnknownJob):  # it is just being removed, or accepted
                         raise answer
         return found
 
     async def failures(self, job_id: str, limit: int) -> list[Outcome]:
-        """The first pictures that could not be translated, in the job's order."""
+        """The first `limit` pictures that could not be translated, in the job's order."""
         marks = [mark for mark in await finished_chunks(self._storage, job_id) if mark.failed][:limit]
         records = await asyncio.gather(*(read_finished(self._storage, mark) for mark in marks))
         return [outcome for record in records for outcome in record.outcomes if outcome.output is None][:limit]
 
     async def outcomes(self, job: Job, first: int) -> tuple[list[Outcome], int | None]:
-        """What became of the pictures of some chunks from number `first` on, in the job's order, and where to go on.
+        """What became of the pictures of a few chunks from number `first` on, in order, and the number to go on with.
 
-        A chunk that is not finished ends the list, so that whoever goes on later misses nothing. When the job is over
-        it is passed over, and the number is None where the list is at its end.
+        The list stops before a chunk that is not finished, so that a client that goes on later misses nothing. When the
+        job has ended such a chunk is left out, and at the end of the list the number is None.
         """
         over = await self._end(job.id) is not None
         marks = [mark for mark in await finished_chunks(self._storage, job.id) if mark.number >= first]
@@ -110,7 +113,7 @@ class Board:
         return listed, None if over and len(shown) == len(marks) else shown[-1].number + 1 if shown else first
 
     async def open_jobs(self) -> list[str]:
-        """The ids of the jobs that are not over, the oldest first."""
+        """The ids of the jobs that have not ended, the oldest first."""
         return await _oldest_first(self._storage.list(layout.OPEN))
 
     async def unfinished(self, job: Job) -> list[int]:
@@ -119,7 +122,7 @@ class Board:
         return [number for number in range(job.chunks) if number not in finished]
 
     async def cancel(self, job_id: str) -> Status:
-        """Marks a job as cancelled, unless it is over; its end comes when somebody concludes it. Raises UnknownJob."""
+        """Marks a job as cancelled, unless it has ended; `conclude` then ends it. Raises UnknownJob."""
         status = await self.status(job_id)
         if status.ended_at is not None:
             return status
@@ -129,31 +132,28 @@ class Board:
     async def conclude(self, job: Job) -> End | None:
         """Ends a job whose chunks are all finished, or that is cancelled; None: it goes on.
 
-        Whoever is killed in the middle leaves the open mark, and concluding again does the rest.
+        A process that is killed in the middle leaves the open mark, and concluding again does the rest.
         """
-        end = await self._end(job.id) or await self._conclude(job)
+        end = await self._end(job.id)
         if end is None:
-            return None
+            marks, cancelled = await asyncio.gather(
+                finished_chunks(self._storage, job.id), self._storage.has(layout.cancelled(job.id))
+            )
+            if len(marks) < job.chunks and not cancelled:
+                return None
+            done, failed = _counted(marks)
+            state: Literal["done", "failed", "cancelled"] = "cancelled" if cancelled else "done" if done else "failed"
+            end = End(state=state, at=time.time(), done=done, failed=failed)
+            if job.webhook:
+                await self._storage.put(layout.hook_mark(job.id), b"")
+            if not await self._storage.put(layout.done(job.id), end.bytes(), new=True):
+                # Another process was quicker, or a repeated put finds its own first try: what is there counts.
+                end = await self._end(job.id)
+                if end is None:
+                    return None
         await self._storage.put(layout.ended_mark(job.id, _day(end.at)), b"")
         await self._storage.delete(layout.open_mark(job.id))
         return end
-
-    async def _conclude(self, job: Job) -> End | None:
-        marks, cancelled = await asyncio.gather(
-            finished_chunks(self._storage, job.id), self._storage.has(layout.cancelled(job.id))
-        )
-        if len(marks) < job.chunks and not cancelled:
-            return None
-        done, failed = _counted(marks)
-        end = End(
-            state="cancelled" if cancelled else "done" if done else "failed", at=time.time(), done=done, failed=failed
-        )
-        if job.webhook:
-            await self._storage.put(layout.hook_mark(job.id), b"")
-        if await self._storage.put(layout.done(job.id), end.bytes(), new=True):
-            return end
-        # Somebody was quicker, or a put that was repeated has found its own first try: what is there counts.
-        return await self._end(job.id)
 
     async def _status(self, job_id: str, waiting: Sequence[str] | None) -> Status:
         job, end = await asyncio.gather(self.job(job_id), self._end(job_id))
@@ -169,7 +169,7 @@ class Board:
             waiting = await self.open_jobs() if waiting is None else waiting
             position = waiting.index(job_id) if job_id in waiting else None
             return Status(job, "queued", done, failed, position=position)
-        rate = _rate(marks, begun_at, time.time())
+        rate = rate_of(marks, begun_at, time.time())
         left = None if rate is None else (job.pictures - done - failed) / rate
         return Status(job, "running", done, failed, begun_at, rate=rate, seconds_left=left)
 
@@ -178,7 +178,7 @@ class Board:
         return None if found is None else End.model_validate_json(found)
 
     async def _begun_at(self, job_id: str) -> float | None:
-        # The first chunk is all but always begun first, and reading its mark is cheaper than listing thousands.
+        # The first chunk is nearly always begun first, and reading its mark is cheaper than listing thousands.
         if found := await self._storage.get(layout.begun(job_id, 0)):
             return Begun.model_validate_json(found).at
         async for stored in self._storage.list(layout.begun_folder(job_id)):
@@ -186,25 +186,26 @@ class Board:
         return None
 
     async def _newest(self, waiting: Sequence[str], before: str | None) -> AsyncGenerator[str, None]:
-        last: str | None = None  # the day on which `before` was over
+        """Job ids in the order of `statuses`."""
+        last: str | None = None  # the day on which `before` ended
         if before is None or before in waiting:
             for job_id in reversed(waiting[: None if before is None else waiting.index(before)]):
                 yield job_id
         elif end := await self._end(before):
             last = _day(end.at)
         else:
-            raise UnknownJob(f"there is no job {before} to go on after, or no longer; begin with the newest")
+            raise UnknownJob(f"there is no job {before} to go on after, or it was removed; begin with the newest")
         for day in reversed(await self._storage.folders(layout.ENDED)):
             if last is not None and day > last:
                 continue
             ended = await _oldest_first(self._storage.list(f"{layout.ENDED}/{day}"))
             for job_id in reversed(ended[: ended.index(before) if day == last and before in ended else None]):
-                if job_id not in waiting:  # it has just been over: it was told already
+                if job_id not in waiting:  # else it has ended just now, and came among the open ones already
                     yield job_id
 
 
 async def finished_chunks(storage: Storage, job_id: str) -> list[Mark]:
-    """The finished chunks of a job by number; one that two have finished counts once, the same at every call."""
+    """The finished chunks of a job by number; a chunk that was finished twice counts once, always with one record."""
     marks: dict[int, Mark] = {}
     async for stored in storage.list(layout.finished_folder(job_id)):
         if counts := layout.counts(stored.path):
@@ -215,7 +216,7 @@ async def finished_chunks(storage: Storage, job_id: str) -> list[Mark]:
 
 
 async def read_finished(storage: Storage, mark: Mark) -> Finished:
-    """What became of a finished chunk's pictures; nothing if the job is just being removed."""
+    """What became of a finished chunk's pictures; no outcomes if the job is just being removed."""
     found = await storage.get(mark.path)
     return Finished(outcomes=()) if found is None else Finished.model_validate_json(found)
 
@@ -224,7 +225,8 @@ def _counted(marks: Sequence[Mark]) -> tuple[int, int]:
     return sum(mark.done for mark in marks), sum(mark.failed for mark in marks)
 
 
-def _rate(marks: Sequence[Mark], begun_at: float, now: float) -> float | None:
+def rate_of(marks: Sequence[Mark], begun_at: float, now: float) -> float | None:
+    """Pictures per second of a job, see WINDOW_S; None while nothing is finished."""
     recent = [mark for mark in marks if mark.put_at > now - WINDOW_S]
     since = max(begun_at, now - WINDOW_S) if recent else begun_at
     pictures = sum(_counted(recent or marks))

@@ -1,7 +1,7 @@
-"""Takes a job in, picture by picture; a process that dies in the middle leaves no job, one that dies later a whole one.
+"""Takes a job in, picture by picture: a process that is killed in the middle leaves no job, later a whole one.
 
-What an upload puts before its job.json belongs to nobody until that is there. Of uploads that race with one
-Idempotency-Key each has a place of its own, and job.json, which only one of them can put, says whose is the job's.
+What an upload puts into storage before its job.json belongs to no job until that is there. When uploads race with one
+Idempotency-Key, each has its own folder, and job.json, which only one of them can put, names the folder that counts.
 """
 
 import asyncio
@@ -10,22 +10,30 @@ import hashlib
 import json
 import secrets
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from worker.errors import IdempotencyConflict, InvalidParameter, TooLarge
+from worker.imaging.formats import extension, stem
 from worker.jobs import archive, layout
-from worker.jobs.layout import CHUNK, Chunk, Entry, Job, Wish
-from worker.jobs.names import Names
+from worker.jobs.layout import CHUNK, Chunk, Entry, Job
 from worker.jobs.roots import Roots
 from worker.settings import MIB, JobSettings, Limits
 from worker.storage import RETRY_S, Storage, StorageError
+from worker.wish import Wish
+
+LONGEST_NAME = 200
+"""Bytes of a picture's name in UTF-8, at most."""
 
 _PUTS_AT_ONCE = 16
 _BYTES_AT_ONCE = 32 * MIB
-_LONG = MIB // 4  # bytes that take longer to hash than a thread takes to be asked
+_LONG = MIB // 4  # bytes that take longer to hash than to hand over to a thread
+_ROOM_FOR_NUMBER = 10  # bytes
+_RESERVED = str.maketrans(dict.fromkeys('<>:"|?*', "_"))  # not allowed in names on Windows
+_DROPPED = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control, invisible and direction-changing characters, lone surrogates
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,10 @@ class _Place:
 
 
 class Intake:
-    """The entrance of jobs."""
+    """Where jobs come in."""
 
     def __init__(self, storage: Storage, roots: Roots, settings: JobSettings, limits: Limits) -> None:
-        """Of the limits only max_bytes counts here, and only for what is in an archive."""
+        """Of the limits only max_bytes is used, and only for the files of an archive."""
         self._place = _Place(storage, roots, settings, limits)
 
     async def begin(
@@ -53,18 +61,18 @@ class Intake:
         destination: str | None = None,
         picked: str | None = None,
     ) -> "Upload":
-        """An upload without pictures yet; `key` is the Idempotency-Key, source and destination are `ROOT/FOLDER`.
+        """An upload without pictures; `key` is the Idempotency-Key, source and destination are `ROOT/FOLDER`.
 
-        `picked` is the bundle of this moment, `name@version`, that the job keeps to. It is no part of the request, so
-        that the same request with the same Idempotency-Key is the same when there is a newer bundle.
+        `picked` is the bundle, `name@version`, that all pictures of the job will use. It is no part of the request, so
+        the same request with the same Idempotency-Key stays the same when a newer bundle comes.
 
-        InvalidParameter for folders that are below no root, or that overlap.
+        InvalidParameter for folders that are in no root, or that overlap.
         """
         for folder in filter(None, (source, destination)):
             self._place.roots.find(folder)
         if source and destination:
-            self._place.roots.require_apart(source, destination)
-        job_id = _random_id() if key is None else _id_of(key)
+            await asyncio.to_thread(self._place.roots.require_apart, source, destination)  # a disk may hang
+        job_id = _random_id() if key is None else id_of(key)
         earlier = None if key is None else await _stored(self._place.storage, job_id)
         draft = Job(
             id=job_id,
@@ -83,24 +91,28 @@ class Intake:
 
 
 class Upload:
-    """The pictures of one request on their way to being a job; `commit` or `abort` must come last."""
+    """The pictures of one request before they are a job; `commit` or `abort` must be called last."""
 
     def __init__(self, place: _Place, draft: Job, earlier: Job | None, picked: str | None) -> None:
-        """`earlier` is the job that the Idempotency-Key has already: then nothing is stored, only compared."""
+        """`earlier` is the job that has the Idempotency-Key already: then nothing is stored, only compared."""
         self._place, self._draft, self._earlier, self._picked = place, draft, earlier, picked
         self._puts = _Puts(place.storage)
         self._names = Names()
         self._entries: list[Entry] = []
         self._pictures = 0
         self._bytes = 0
-        self._fingerprint = hashlib.sha256(_asked(draft))
+        # Without defaults: a new version's new field does not make the same request another one.
+        asked = draft.model_dump(
+            mode="json", include={"wish", "source", "destination", "webhook"}, exclude_defaults=True
+        )
+        self._fingerprint = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
         self._decision: asyncio.Task[tuple[Job, bool]] | None = None
-        self._sealed = False  # from when on job.json may be there
+        self._sealed = False  # from then on job.json may be in storage
 
     async def add(self, name: str, data: bytes) -> None:
-        """Keeps a picture; its name is made clean, and unique in the job. TooLarge beyond what a job may have.
+        """Keeps a picture under its name, cleaned and made unique. TooLarge beyond what a job may have.
 
-        A single picture that is too long is not refused here: it fails by itself when its turn comes.
+        A single picture that is too long is not refused here: it fails alone when its turn comes.
         """
         self._bytes += len(data)
         if self._bytes > self._place.settings.job_bytes:
@@ -112,15 +124,15 @@ class Upload:
         await self._put(path, data)
 
     async def add_archive(self, file: BinaryIO) -> None:
-        """Keeps every picture of a ZIP that can be sought in, one by one. Raises what archive.pictures does."""
+        """Keeps every picture of a seekable ZIP, one by one. Raises what archive.files raises."""
         most, max_bytes = self._place.settings.job_pictures, self._place.limits.max_bytes
-        pictures = archive.pictures(file, most=most, max_bytes=max_bytes)
-        while some := await asyncio.to_thread(_some, pictures):
-            for picture in some:
-                await self.add(picture.name, picture.data)
+        files = archive.files(file, most=most, max_bytes=max_bytes)
+        while some := await asyncio.to_thread(_some, files):
+            for each in some:
+                await self.add(each.name, each.data)
 
     async def add_source(self) -> None:
-        """Lists the pictures of the source's folder; they stay where they are. InvalidParameter if there are none."""
+        """Lists the pictures of the source folder; they stay where they are. InvalidParameter where it has none."""
         assert self._draft.source is not None
         _, folder = self._place.roots.find(self._draft.source)
         for path in await self._place.roots.pictures(self._draft.source):
@@ -129,10 +141,10 @@ class Upload:
             raise InvalidParameter(f"there are no pictures in {self._draft.source!r}")
 
     async def commit(self) -> tuple[Job, bool]:
-        """The job, and whether it is new: the same key with the same request gives the job that there is already.
+        """The job, and whether it is new: the same key with the same request gives the job that exists.
 
         IdempotencyConflict for the same key with another request; InvalidParameter where no picture was added. Once
-        begun it goes on even if who awaits it is cancelled, so that nobody ever finds half a job.
+        begun it goes on even if its caller is cancelled, so that there is never half a job.
         """
         if not self._pictures:
             raise InvalidParameter("there is no picture in the request")
@@ -145,7 +157,7 @@ class Upload:
         return await asyncio.shield(self._decision)
 
     async def abort(self) -> None:
-        """Removes what was put, unless it may have become a job; what can't be removed now is left to the janitor."""
+        """Removes what was stored, unless it may be a job; what can't be removed now is left to the janitor."""
         if self._decision is not None:
             await asyncio.wait({self._decision})
         if not self._sealed:
@@ -153,7 +165,7 @@ class Upload:
                 await self._discard()
 
     async def _enter(self, name: str, path: str) -> Entry:
-        """Gives the picture a place in its chunk, whose plan is put as soon as it is full."""
+        """Gives the picture a place in its chunk, and stores the chunk's list as soon as it is full."""
         if self._pictures >= self._place.settings.job_pictures:
             raise TooLarge(f"a job has at most {self._place.settings.job_pictures} pictures; send several jobs")
         entry = Entry(name=self._names.take(name), path=path)
@@ -165,17 +177,18 @@ class Upload:
 
     async def _put_chunk(self) -> None:
         number = (self._pictures - 1) // CHUNK
-        plan, self._entries = Chunk(entries=tuple(self._entries)), []
-        await self._put(layout.chunk(self._draft.id, self._draft.upload, number), plan.bytes())
+        chunk, self._entries = Chunk(entries=tuple(self._entries)), []
+        await self._put(layout.chunk(self._draft.id, self._draft.upload, number), chunk.bytes())
 
     async def _put(self, path: str, data: bytes) -> None:
         if self._earlier is None:
             await self._puts.add(path, data)
 
     async def _decide(self, job: Job) -> tuple[Job, bool]:
+        """Makes the upload a job, or finds that an earlier one has the key; see `commit`."""
         earlier = self._earlier or await self._accept(job)
         if earlier.upload == job.upload:
-            with suppress(StorageError):  # else the janitor finds that it is a job's
+            with suppress(StorageError):  # the janitor removes the mark when it finds the job
                 await self._place.storage.delete(layout.upload_mark(job.id, job.upload))
             return earlier, True
         await self._discard()
@@ -184,7 +197,7 @@ class Upload:
         return earlier, False
 
     async def _accept(self, job: Job) -> Job:
-        """Puts what is left, job.json last; the job that is there then, be it this one or another upload's."""
+        """Puts what is left, job.json last; returns the job that is there then, this one or another upload's."""
         storage = self._place.storage
         if self._entries:
             await self._put_chunk()
@@ -193,7 +206,7 @@ class Upload:
         self._sealed = True
         if await storage.put(layout.job(job.id), job.bytes(), new=True):
             return job
-        # A put that was repeated after its answer got lost finds what it put itself: only reading tells.
+        # A put that was repeated because its answer got lost finds what it put itself: only reading tells.
         there = await _stored(storage, job.id)
         if there is None:
             raise StorageError("the job of this Idempotency-Key is being removed", retry_after=RETRY_S)
@@ -208,15 +221,52 @@ class Upload:
             await self._place.storage.delete(layout.upload_mark(self._draft.id, self._draft.upload))
 
 
+class Names:
+    """The names of a job's pictures so far; without their extensions no two are equal, not even in other case."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def take(self, name: str) -> str:
+        """The cleaned name, with a number behind it if it is taken: `cat.jpg`, `cat-2.png`."""
+        name = clean(name)
+        first = unique = stem(name)
+        # Counting goes on from the last number, so that a hundred thousand equal names stay quick.
+        number = self._last.get(first.casefold(), 1)
+        while unique.casefold() in self._last:
+            number += 1
+            unique = f"{first}-{number}"
+        self._last[first.casefold()] = number
+        self._last.setdefault(unique.casefold(), 1)
+        return unique + extension(name)
+
+
+def clean(name: str) -> str:
+    """A stranger's name as a relative path that fits storage, any disk and a ZIP; never empty, at most LONGEST_NAME.
+
+    There is no `..` in it, and `/` is the only separator. No folder in it has a picture format's extension, so a folder
+    can't stand where another picture's output goes.
+    """
+    name = unicodedata.normalize("NFC", name).replace("\\", "/").translate(_RESERVED)
+    name = "".join(character for character in name if unicodedata.category(character) not in _DROPPED)
+    parts = [stripped for part in name.split("/") if (stripped := part.strip(" ."))]
+    folders = [f"{stem(part)}_{extension(part)[1:]}" if extension(part) else part for part in parts[:-1]]
+    name = "/".join([*folders, *parts[-1:]]) or "picture"
+    if len(name.encode()) <= LONGEST_NAME - _ROOM_FOR_NUMBER:
+        return name
+    room = LONGEST_NAME - _ROOM_FOR_NUMBER - len(extension(name))
+    return stem(name).encode()[:room].decode(errors="ignore").rstrip(" ./") + extension(name)
+
+
 class _Puts:
-    """Puts that run a few at a time, and that hold no more than so many bytes."""
+    """Puts objects, a few at a time, with an upper bound on the bytes in memory."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._running: dict[asyncio.Task[bool], int] = {}
 
     async def add(self, path: str, data: bytes) -> None:
-        """Begins a put, when there is room; raises what one before it raised."""
+        """Begins a put as soon as there is room; raises the error of an earlier one."""
         while self._running and (
             len(self._running) >= _PUTS_AT_ONCE or sum(self._running.values(), len(data)) > _BYTES_AT_ONCE
         ):
@@ -224,12 +274,12 @@ class _Puts:
         self._running[asyncio.create_task(self._storage.put(path, data))] = len(data)
 
     async def wait(self) -> None:
-        """Returns when everything is put; raises what one put raised."""
+        """Returns when everything is stored; raises the first error."""
         if self._running:
             await self._reap(asyncio.ALL_COMPLETED)
 
     async def abandon(self) -> None:
-        """Returns when no put is running any more; one that is begun can't be called back."""
+        """Returns when no put is running any more; one that was begun can't be called back."""
         await asyncio.gather(*self._running, return_exceptions=True)
         self._running.clear()
 
@@ -248,35 +298,30 @@ async def _stored(storage: Storage, job_id: str) -> Job | None:
 
 
 def _random_id() -> str:
-    """26 characters that sort by the time at which they were made, in milliseconds; 80 bits are random."""
-    return _spelt(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
+    """26 characters that sort by time, in milliseconds; 80 bits are random."""
+    return _encoded(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
 
 
-def _id_of(key: str) -> str:
-    return _spelt(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
+def id_of(key: str) -> str:
+    """The id of the job that an Idempotency-Key starts: a client that has the key can ask for the job."""
+    return _encoded(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
 
 
-def _spelt(value: bytes) -> str:
-    # The alphabet with digits first: only that one keeps the order.
+def _encoded(value: bytes) -> str:
+    # base32hex: the only base32 alphabet that keeps the order of the bytes.
     return base64.b32hexencode(value).decode().rstrip("=").lower()
-
-
-def _asked(draft: Job) -> bytes:
-    # Without defaults: a new version's new field does not make the same request another one.
-    asked = draft.model_dump(mode="json", include={"wish", "source", "destination", "webhook"}, exclude_defaults=True)
-    return json.dumps(asked, sort_keys=True).encode()
 
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _some(pictures: Iterator[archive.Picture]) -> list[archive.Picture]:
-    """The next few: going to another thread for each small picture would take longer than reading it."""
+def _some(files: Iterator[archive.File]) -> list[archive.File]:
+    """The next few files: going to another thread for each small picture would take longer than reading it."""
     some, size = [], 0
-    for picture in pictures:
-        some.append(picture)
-        size += len(picture.data)
+    for file in files:
+        some.append(file)
+        size += len(file.data)
         if len(some) == CHUNK or size > MIB:
             break
     return some

@@ -1,7 +1,7 @@
-"""Clears up in storage: jobs that were over long ago, and what uploads left behind that never became a job.
+"""Removes from storage the jobs that ended long ago, and what uploads left behind that never became a job.
 
-It looks at the days that are due and at what is open, never at every job. Killed in the middle, it goes on at the
-next sweep, since the mark that led it to something is the last that it removes.
+It lists the days that are due and what is open, never all jobs. If it is killed in the middle, it goes on at the next
+sweep, because it removes last the mark by which it found something.
 """
 
 import asyncio
@@ -25,41 +25,48 @@ _log = logging.getLogger(__name__)
 
 
 class Janitor:
-    """Clears up; several of them over one storage are no trouble."""
+    """Removes what is due; several of them may share one storage."""
 
     def __init__(self, storage: Storage, settings: JobSettings, *, clock: Callable[[], float] = time.time) -> None:
         self._storage, self._clock = storage, clock
         self._kept = timedelta(days=settings.job_days)
 
     async def run(self) -> None:
-        """Sweeps now and then, until it is cancelled; what goes wrong is logged."""
+        """Sweeps every SWEEP_S seconds until it is cancelled; errors are logged."""
         while True:
             try:
                 await self.sweep()
             except Exception:
-                _log.exception("clearing up failed, and is tried again")
+                _log.exception("removing old jobs failed, and is tried again")
             await asyncio.sleep(SWEEP_S)
 
     async def sweep(self) -> int:
-        """Removes what is due; how many jobs that were. Raises StorageError."""
+        """Removes what is due, and returns how many jobs that were. Raises StorageError."""
         now = datetime.fromtimestamp(self._clock(), UTC)
-        await self._uploads(now - UPLOAD)
-        await self._forgotten(now - UPLOAD)
-        return await self._ended(now - self._kept)
-
-    async def _ended(self, before: datetime) -> int:
-        """Jobs that were over before a moment; their outputs in a destination of their own are not ours to remove."""
+        for mark in await self._older(layout.UPLOADS, now - UPLOAD):
+            job_id, _, upload = _name(mark).partition("-")
+            found = await self._storage.get(layout.job(job_id))
+            if found is None or Job.model_validate_json(found).upload != upload:
+                await self._storage.clear(layout.inputs(job_id, upload))
+            await self._storage.delete(mark.path)
+        for mark in await self._older(layout.OPEN, now - UPLOAD):
+            job = layout.job(_name(mark))
+            if not await self._storage.has(job):  # the upload was left before its job.json
+                await self._storage.delete(mark.path)
+                if await self._storage.has(job):  # accepted at that very moment
+                    await self._storage.put(mark.path, b"")
         removed = 0
         for day in await self._storage.folders(layout.ENDED):
-            if day > before.date().isoformat():
+            if day > (now - self._kept).date().isoformat():
                 break
-            for mark in await self._older(f"{layout.ENDED}/{day}", before):
+            for mark in await self._older(f"{layout.ENDED}/{day}", now - self._kept):
                 await self._remove(_name(mark))
                 await self._storage.delete(mark.path)
                 removed += 1
         return removed
 
     async def _remove(self, job_id: str) -> None:
+        """Removes a job, but not what it wrote to a destination, which belongs to the user."""
         folder = layout.folder(job_id)
         found = await self._storage.get(layout.job(job_id))
         inputs = layout.inputs(job_id, Job.model_validate_json(found).upload) if found else None
@@ -67,31 +74,13 @@ class Janitor:
             if inputs is None or not inputs.startswith(f"{folder}/{name}/"):
                 await self._storage.clear(f"{folder}/{name}")
         marks = layout.hook_mark(job_id), layout.dead_mark(job_id), layout.open_mark(job_id)
-        # Once the Job is gone the same Idempotency-Key may begin a new one, which must not find this one's End. Its
-        # inputs come last: no other job's lie beside them, and on a disk the job's empty folder goes with them.
+        # Once the Job is gone, the same Idempotency-Key may begin a new one, which must not find this one's End. The
+        # inputs come last: no other job has any in this folder, and on a disk the job's empty folder goes with them.
         last = layout.webhook(job_id), layout.cancelled(job_id), layout.done(job_id), layout.job(job_id)
         for path in (*marks, *last):
             await self._storage.delete(path)
         if inputs is not None:
             await self._storage.clear(inputs)
-
-    async def _uploads(self, before: datetime) -> None:
-        """Uploads that were begun before a moment, and are no job's."""
-        for mark in await self._older(layout.UPLOADS, before):
-            job_id, _, upload = _name(mark).partition("-")
-            found = await self._storage.get(layout.job(job_id))
-            if found is None or Job.model_validate_json(found).upload != upload:
-                await self._storage.clear(layout.inputs(job_id, upload))
-            await self._storage.delete(mark.path)
-
-    async def _forgotten(self, before: datetime) -> None:
-        """Open marks whose job was never put."""
-        for mark in await self._older(layout.OPEN, before):
-            job = layout.job(_name(mark))
-            if not await self._storage.has(job):
-                await self._storage.delete(mark.path)
-                if await self._storage.has(job):  # accepted at that very moment
-                    await self._storage.put(mark.path, b"")
 
     async def _older(self, folder: str, before: datetime) -> list[Stored]:
         return [stored async for stored in self._storage.list(folder) if stored.put_at < before]

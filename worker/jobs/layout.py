@@ -1,22 +1,24 @@
-"""What lies in storage of a job; it is the truth about the job, and a queue or a cache only speeds things up.
+"""What storage holds of a job: the truth about it, while a queue or a cache only makes things faster.
 
     jobs/ID/inputs/UPLOAD/00000           a picture as it was sent, by number
     jobs/ID/inputs/UPLOAD/chunks/00000    which pictures a chunk has: a Chunk
-    jobs/ID/job.json                      what is asked: a Job; put last, so that a folder without it is no job
-    jobs/ID/begun/00000                   a chunk was begun, perhaps in vain: a Begun
+    jobs/ID/job.json                      what is asked: a Job; put last, so a folder without it is no job
+    jobs/ID/begun/00000                   a chunk was begun, perhaps without success: a Begun
     jobs/ID/outputs/NAME.png              a translated picture
     jobs/ID/chunks/00000-30-2             a chunk is finished, 30 pictures translated and 2 failed: a Finished
-    jobs/ID/cancelled                     somebody cancelled it
-    jobs/ID/done.json                     it is over: an End
-    jobs/ID/webhook.json                  what became of telling that it is over: a Delivery
+    jobs/ID/cancelled                     the job was cancelled
+    jobs/ID/done.json                     the job has ended: an End
+    jobs/ID/webhook.json                  how far the webhook has come: a Delivery
     uploads/ID-UPLOAD                     an upload is under way, or was left behind; put before its first picture
-    open/ID                               the job is not over; put before job.json, so that no job is ever forgotten
-    ended/DAY/ID                          the day on which the job was over, for whoever clears up
-    hooks/ID                              a webhook is owed; put before done.json, so that none is ever forgotten
+    open/ID                               the job has not ended; put before job.json, so that no job is forgotten
+    ended/DAY/ID                          the day on which the job ended, for the janitor
+    hooks/ID                              a webhook is to be sent; put before done.json, so that none is forgotten
     dead/ID                               the webhook was given up; jobs/ID/webhook.json says why
 
-Every object is put under a name that whoever repeats the work would choose again, so doing a thing twice changes
-nothing. The counts stand in the names of finished chunks: one listing tells the progress of a job.
+Every object has a name that a process that repeats the work would choose again, so doing a thing twice changes nothing.
+The names of finished chunks contain their counts: one listing gives the progress of a job.
+
+The names of the records' fields are in storages of earlier versions: rename none.
 """
 
 import re
@@ -24,50 +26,37 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from worker.wish import Wish
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-"""`failed`: it is over, and not one picture could be translated."""
+"""`failed`: the job has ended, and no picture could be translated."""
 
 CHUNK = 32
-"""Pictures of one chunk: what one worker does, and commits, at a time."""
+"""Pictures of one chunk, which a worker does and commits together."""
 
 UPLOADS = "uploads"
-"""The folder of the marks of uploads that are no job yet."""
+"""The folder of the marks of uploads that are not yet a job."""
 
 OPEN = "open"
-"""The folder of the marks of jobs that are not over."""
+"""The folder of the marks of jobs that have not ended."""
 
 ENDED = "ended"
-"""The folder of the days on which jobs were over."""
+"""The folder of the days on which jobs ended."""
 
 HOOKS = "hooks"
-"""The folder of the marks of webhooks that are owed."""
+"""The folder of the marks of webhooks that are to be sent."""
 
 _FINISHED = re.compile(r"(\d+)-(\d+)-(\d+)")
 
 
 class Record(BaseModel):
-    """The base of what is stored as JSON; a newer version's fields are refused, not dropped."""
+    """The base of what is stored as JSON; fields of a newer version are refused, not dropped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     def bytes(self) -> bytes:
-        """As it is stored."""
+        """The JSON that is stored."""
         return self.model_dump_json().encode()
-
-
-class Wish(Record):
-    """What is asked for of every picture: the query of POST /jobs, which is that of POST /translate."""
-
-    domains: tuple[str, ...]
-    """Domain expressions."""
-    model: str | None = None
-    """`name@version` of the bundle that will do it; None where several take part."""
-    strength: float = 1.0
-    region: Literal["auto", "whole", "face"] = "auto"
-    size: Literal["original", "model"] = "original"
-    format: str | None = None
-    """A format's name; None: as the picture."""
-    quality: int = 90
 
 
 class Job(Record):
@@ -77,15 +66,16 @@ class Job(Record):
     created: float
     """Seconds since 1970, UTC."""
     wish: Wish
+    """What is asked of every picture; `model` is the `name@version` that will do it, None where several take part."""
     pictures: Annotated[int, Field(ge=1)]
     upload: str
-    """Which upload's chunks are the job's: of two that race with one Idempotency-Key, only one becomes the job."""
+    """The upload whose chunks are the job's: if two race with one Idempotency-Key, only one becomes the job."""
     source: str | None = None
-    """`ROOT/FOLDER` that the pictures are read from; None: from the upload."""
+    """`ROOT/FOLDER` where the pictures are read; None: from the upload."""
     destination: str | None = None
-    """`ROOT/FOLDER` that the outputs are written to; None: jobs/ID/outputs."""
+    """`ROOT/FOLDER` where the outputs are written; None: to jobs/ID/outputs."""
     webhook: str | None = None
-    """Where to tell that the job is over."""
+    """The URL to call when the job has ended."""
     fingerprint: str = ""
     """SHA-256 of the whole request: the same Idempotency-Key with another one is a conflict."""
     keyed: bool = False
@@ -101,9 +91,9 @@ class Entry(Record):
     """One picture of a chunk."""
 
     name: str
-    """A clean relative path, unique in the job without its suffix; the output has it with its own suffix."""
+    """A clean relative path, unique in the job without its extension; the output has its own extension instead."""
     path: str
-    """Where its bytes lie: in the storage of jobs, or in the root that the job's source names."""
+    """Where its bytes are: in the storage of jobs, or in the root of the job's source."""
 
 
 class Chunk(Record):
@@ -113,16 +103,16 @@ class Chunk(Record):
 
 
 class Begun(Record):
-    """A chunk was begun: by whom it is being done now, or who was killed, or who failed."""
+    """A chunk was begun: a process does it now, was killed over it, or failed."""
 
     at: float
-    """When its first try was begun, seconds since 1970, UTC."""
+    """When its first try began, seconds since 1970, UTC."""
     left: bool = False
-    """Every try has ended by itself, with an error; otherwise one is under way, or was killed, perhaps by a picture."""
+    """Every try has ended with an error; False: one is under way, or its process was killed, perhaps by a picture."""
 
 
 class Outcome(Record):
-    """What became of one picture: either an output, or an error."""
+    """What became of one picture: an output or an error."""
 
     name: str
     """As in its Entry."""
@@ -131,7 +121,7 @@ class Outcome(Record):
     code: str | None = None
     """The error's stable code."""
     reason: str | None = None
-    """The error in a sentence."""
+    """The error as a sentence."""
 
 
 class Finished(Record):
@@ -154,24 +144,24 @@ class End(Record):
     done: int
     """Pictures translated."""
     failed: int
-    """Pictures that could not be."""
+    """Pictures that could not be translated."""
 
 
 class Delivery(Record):
-    """How far a job's webhook has come; neither delivered nor dead: there will be another attempt."""
+    """How far a job's webhook has come; until it is delivered or dead there will be another attempt."""
 
     attempts: int = 0
     """Attempts begun."""
     first_at: float = 0.0
-    """When the first one was begun, seconds since 1970, UTC."""
+    """When the first one began, seconds since 1970, UTC."""
     next_at: float = 0.0
-    """Before this no other attempt is begun, seconds since 1970, UTC."""
+    """No other attempt begins before this, seconds since 1970, UTC."""
     status: int | None = None
-    """What the receiver answered to the last attempt; None: nothing."""
+    """The HTTP status of the receiver's answer to the last attempt; None: no answer."""
     reason: str | None = None
-    """Why the last attempt failed, in a sentence."""
+    """Why the last attempt failed, as a sentence."""
     delivered_at: float | None = None
-    """When the receiver took it."""
+    """When the receiver accepted it."""
     dead_at: float | None = None
     """When it was given up."""
 
@@ -182,57 +172,57 @@ class Delivery(Record):
 
 
 def job(job_id: str) -> str:
-    """Where the Job lies."""
+    """Path of the Job."""
     return f"jobs/{job_id}/job.json"
 
 
 def folder(job_id: str) -> str:
-    """Everything of a job."""
+    """Folder of everything of a job."""
     return f"jobs/{job_id}"
 
 
 def inputs(job_id: str, upload: str) -> str:
-    """Everything of one upload."""
+    """Folder of everything of one upload."""
     return f"jobs/{job_id}/inputs/{upload}"
 
 
 def picture(job_id: str, upload: str, number: int) -> str:
-    """Where a picture lies as it was sent."""
+    """Path of a picture as it was sent."""
     return f"{inputs(job_id, upload)}/{number:05}"
 
 
 def chunk(job_id: str, upload: str, number: int) -> str:
-    """Where a Chunk lies."""
+    """Path of a Chunk."""
     return f"{inputs(job_id, upload)}/chunks/{number:05}"
 
 
 def begun_folder(job_id: str) -> str:
-    """Where the chunks that were begun are listed."""
+    """Folder of the marks of chunks that were begun."""
     return f"jobs/{job_id}/begun"
 
 
 def begun(job_id: str, number: int) -> str:
-    """Where a Begun lies."""
+    """Path of a Begun."""
     return f"{begun_folder(job_id)}/{number:05}"
 
 
 def outputs(job_id: str) -> str:
-    """Where a job's outputs lie, unless it names a destination."""
+    """Folder of a job's outputs, unless it names a destination."""
     return f"jobs/{job_id}/outputs"
 
 
 def finished_folder(job_id: str) -> str:
-    """Where the finished chunks are listed."""
+    """Folder of the finished chunks."""
     return f"jobs/{job_id}/chunks"
 
 
 def finished(job_id: str, number: int, record: Finished) -> str:
-    """Where a Finished lies."""
+    """Path of a Finished."""
     return f"{finished_folder(job_id)}/{number:05}-{len(record.outcomes) - record.failed}-{record.failed}"
 
 
 def counts(path: str) -> tuple[int, int, int] | None:
-    """Number of the chunk, pictures translated and pictures failed, of the path of a Finished; None for other paths."""
+    """Number, translated and failed pictures of a chunk, from the path of its Finished; None for other paths."""
     match = _FINISHED.fullmatch(path.rpartition("/")[2])
     return (int(match[1]), int(match[2]), int(match[3])) if match else None
 
@@ -243,32 +233,32 @@ def cancelled(job_id: str) -> str:
 
 
 def done(job_id: str) -> str:
-    """Where the End lies."""
+    """Path of the End."""
     return f"jobs/{job_id}/done.json"
 
 
 def open_mark(job_id: str) -> str:
-    """The mark that a job is not over."""
+    """The mark that a job has not ended."""
     return f"{OPEN}/{job_id}"
 
 
 def upload_mark(job_id: str, upload: str) -> str:
-    """The mark that an upload was begun, and is no job yet."""
+    """The mark that an upload was begun, and is not yet a job."""
     return f"{UPLOADS}/{job_id}-{upload}"
 
 
 def ended_mark(job_id: str, day: str) -> str:
-    """The mark of the day, as 2026-11-21 in UTC, on which a job was over."""
+    """The mark of the day, as 2026-11-21 in UTC, on which a job ended."""
     return f"{ENDED}/{day}/{job_id}"
 
 
 def webhook(job_id: str) -> str:
-    """Where the Delivery lies."""
+    """Path of the Delivery."""
     return f"jobs/{job_id}/webhook.json"
 
 
 def hook_mark(job_id: str) -> str:
-    """The mark that a webhook is owed."""
+    """The mark that a webhook is to be sent."""
     return f"{HOOKS}/{job_id}"
 
 

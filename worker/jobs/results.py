@@ -1,7 +1,7 @@
-"""A job's outputs as they go out: one by name, or all as a ZIP that is made while it is sent.
+"""A job's outputs for the client: one by name, or all as a ZIP that is made while it is sent.
 
-The ZIP never lies anywhere whole: a piece of an output is in memory at a time, and of each output that was sent its
-line of the ZIP's table of contents, half a kilobyte. Pictures are stored as they are, being compressed already.
+The ZIP is never whole anywhere: in memory are one piece of an output, and for each output that was sent its line of the
+ZIP's table of contents, half a kilobyte. Pictures are not compressed again.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 FAILURES = "failures.json"
-"""The file in the ZIP that says what could not be translated: a list of objects with name, code and reason."""
+"""The file in the ZIP that lists what could not be translated: objects with name, code and reason."""
 
 _PIECE = 65_536  # bytes that are sent at a time, at least
 
 
 def target(storage: Storage, roots: Roots, job: Job) -> tuple[Storage, str]:
-    """The storage of a job's outputs, and what stands before their names in it.
+    """The storage of a job's outputs, and the prefix of their paths in it.
 
-    Raises InvalidParameter where the root of its destination is not configured here.
+    Raises InvalidParameter if the root of its destination is not configured here.
     """
     if job.destination is None:
         return storage, f"{layout.outputs(job.id)}/"
@@ -42,10 +42,10 @@ def target(storage: Storage, roots: Roots, job: Job) -> tuple[Storage, str]:
 
 
 async def picture(storage: Storage, roots: Roots, job: Job, name: str) -> tuple[AsyncIterator[bytes], str]:
-    """An output piece by piece, and its media type. UnknownResult where the job has none of that name, or not yet."""
+    """An output piece by piece, and its media type. UnknownResult if the job has none of that name, or not yet."""
     kind = by_extension(name[name.rfind(".") :])
-    # The name is a stranger's. In a storage `..` is no way up but the name of nothing, and of what else may lie in a
-    # folder of the user's own nothing but pictures is given out.
+    # The name comes from a stranger. In a storage `..` leads nowhere, and of the other files that a user's folder may
+    # hold only pictures are given out.
     if kind is not None:
         place, before = _target(storage, roots, job)
         if pieces := await place.stream(before + name):
@@ -54,9 +54,9 @@ async def picture(storage: Storage, roots: Roots, job: Job, name: str) -> tuple[
 
 
 def archive(storage: Storage, roots: Roots, job: Job) -> AsyncGenerator[bytes, None]:
-    """A ZIP of the outputs of every chunk that is finished by now; FAILURES comes last, if anything failed.
+    """A ZIP of the outputs of every chunk that is finished now; FAILURES comes last, if anything failed.
 
-    Raises UnknownResult, before the first piece, where the root of the job's destination is not configured here.
+    Raises UnknownResult, before the first piece, if the root of the job's destination is not configured here.
     """
     return _archive(storage, *_target(storage, roots, job), job)
 
@@ -67,13 +67,15 @@ async def _archive(storage: Storage, place: Storage, before: str, job: Job) -> A
     created = time.gmtime(job.created)[:6]
     try:
         async for name, pieces in _files(storage, place, before, job):
-            with archive.open(_entry(name, created), "w") as file:
+            entry = ZipInfo(name, created)
+            entry.external_attr = 0o644 << 16  # a plain file that its owner may write
+            with archive.open(entry, "w") as file:
                 async for piece in pieces:
                     file.write(piece)
                     if sink.size >= _PIECE:
                         yield sink.take()
     finally:
-        # The table of contents of a hundred thousand pictures takes its time.
+        # Writing the table of contents of a hundred thousand pictures takes long.
         await asyncio.to_thread(archive.close)
     yield sink.take()
 
@@ -99,7 +101,7 @@ async def _files(
 
 
 async def _failures(storage: Storage, marks: Sequence[Mark], lost: Sequence[Outcome]) -> AsyncIterator[bytes]:
-    """The list as JSON, a line for each picture; read once more, so that it is never whole in memory."""
+    """The list as JSON, a line for each picture; the records are read again, so that it is never whole in memory."""
     yield b"["
     comma = b"\n  "
     for mark in marks:
@@ -108,7 +110,7 @@ async def _failures(storage: Storage, marks: Sequence[Mark], lost: Sequence[Outc
                 yield comma + to_json(outcome.model_dump(exclude={"output"}))
                 comma = b",\n  "
     for outcome in lost:
-        gone = {"name": outcome.name, "code": UnknownResult.code, "reason": "it was translated, and its output is gone"}
+        gone = {"name": outcome.name, "code": UnknownResult.code, "reason": "it was translated, but its output is gone"}
         yield comma + to_json(gone)
         comma = b",\n  "
     yield b"\n]\n"
@@ -121,14 +123,8 @@ def _target(storage: Storage, roots: Roots, job: Job) -> tuple[Storage, str]:
         raise UnknownResult(f"the results are where this service can't reach them: {error}") from error
 
 
-def _entry(name: str, created: tuple[int, int, int, int, int, int]) -> ZipInfo:
-    entry = ZipInfo(name, created)
-    entry.external_attr = 0o644 << 16
-    return entry
-
-
 class _Sink(io.RawIOBase):
-    """Where the ZIP is written: what nobody has taken yet."""
+    """What the ZIP's writer has written and `take` has not returned yet."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()

@@ -1,0 +1,162 @@
+"""Brings a job's results into a folder as they come, some at a time; what is there whole stays.
+
+While results are fetched, `FOLDER/.recast-ID/` holds what is not whole yet, and the list of what is. A result gets
+its own name in one step and only then stands in the list: another file of that name, perhaps of another job, does not
+count. A folder that was begun is known again, so fetching goes on where it stopped.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from urllib.parse import quote
+
+from service.client import calls
+from service.client.calls import Call
+from service.client.connection import Connection
+from service.client.values import Failure, Fetched, InputError, Job
+
+Fetching = Callable[[Job, int], None]
+"""It is called with the job as it is now, and how many of its results lie in the folder."""
+
+_AT_ONCE = 8
+_PIECE = 1 << 20
+
+
+class Shelf:
+    """A folder, and which results of one job lie in it; for any number of threads."""
+
+    def __init__(self, folder: Path, job_id: str) -> None:
+        """Nothing is written before the first result comes."""
+        self.folder = folder
+        self._aside = folder / f".recast-{quote(job_id, safe='')}"
+        self._list = self._aside / "fetched"
+        self._listing = threading.Lock()
+        lines: list[str] = []
+        with suppress(FileNotFoundError):
+            lines = self._list.read_text(encoding="utf-8").split("\n")
+        self._names: set[str] = set()
+        for line in lines:
+            with suppress(ValueError):  # a line that a kill cut short
+                self._names.add(json.loads(line))
+
+    def has(self, name: str) -> bool:
+        """Whether the result of that name lies here, whole. InputError where the name leads out of the folder."""
+        return self._path(name).is_file() and name in self._names
+
+    def part(self) -> Path:
+        """Where a result may be written that is not whole yet."""
+        return self._aside / f"{uuid.uuid4().hex}.part"
+
+    def write(self, part: Path, piece: bytes) -> None:
+        """Adds to a part."""
+        self._aside.mkdir(parents=True, exist_ok=True)
+        with part.open("ab") as file:
+            file.write(piece)
+
+    def keep(self, name: str, part: Path, piece: bytes) -> None:
+        """Adds the last piece, and gives the part its name."""
+        path = self._path(name)
+        self.write(part, piece)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(part, path)
+        with self._listing, self._list.open("a", encoding="utf-8") as file:
+            # The next line ends this one, so a line that a kill cut short spoils no other.
+            file.write(f"\n{json.dumps(name)}")
+            self._names.add(name)
+
+    def finish(self) -> None:
+        """All is here: the list is no longer needed."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        inside = path.is_relative_to(self.folder) and path != self.folder and ".." not in Path(name).parts
+        if not inside or "\0" in name:  # the service is broken, or hostile
+            raise InputError(f"the service names a result {name[:200]!r}, which is no path within a folder")
+        return path
+
+
+class Fetch:
+    """The results of one job, on their way."""
+
+    def __init__(self, connection: Connection, shelf: Shelf, on_progress: Fetching | None) -> None:
+        self._connection = connection
+        self._shelf = shelf
+        self._on_progress = on_progress
+        self._job: Job | None = None
+        self._news = asyncio.Event()
+        self._place: int | None = 0
+        self._count = 0
+        self._failures: list[Failure] = []
+
+    async def follow(self, events: AsyncIterator[Job]) -> Fetched:
+        """Fetches what is finished at each event of the job; when they end, that is everything."""
+
+        async def watch() -> Job:
+            try:
+                async for self._job in events:
+                    self._report()
+                    self._news.set()
+            finally:
+                self._news.set()
+            assert self._job is not None, "the first event comes at once"
+            return self._job
+
+        watching = asyncio.create_task(watch())
+        try:
+            over = False
+            while not over:
+                await self._news.wait()
+                self._news.clear()
+                over = watching.done() and watching.result().over
+                if self._job:
+                    await self._finished(self._job.id)
+            await asyncio.to_thread(self._shelf.finish)
+            return Fetched(watching.result(), self._shelf.folder, self._count, tuple(self._failures))
+        finally:
+            watching.cancel()
+            await asyncio.wait({watching})
+
+    async def _finished(self, job_id: str) -> None:
+        """Fetches the results that are finished and not here yet, several at a time."""
+        before = -1
+        while self._place is not None and self._place != before:
+            page = await self._connection.send(calls.pictures(job_id, self._place))
+            waiting = iter(page.outputs)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(_AT_ONCE):
+                        group.create_task(self._some(job_id, waiting))
+            except* Exception as errors:
+                raise errors.exceptions[0] from None
+            self._failures += page.failures
+            before, self._place = self._place, page.next
+
+    async def _some(self, job_id: str, waiting: Iterator[str]) -> None:
+        for name in waiting:
+            if not self._shelf.has(name):
+                call = calls.result(job_id, name)
+                await self._connection.patiently(call, partial(self._one, call, name))
+            self._count += 1
+            self._report()
+
+    async def _one(self, call: Call[None], name: str) -> None:
+        part, held = self._shelf.part(), b""
+        async with self._connection.open(call) as response:
+            async for piece in response.aiter_bytes(_PIECE):
+                # Only the last piece is shorter: most results go to the disk in one step.
+                if held:
+                    await asyncio.to_thread(self._shelf.write, part, held)
+                held = piece
+        await asyncio.to_thread(self._shelf.keep, name, part, held)
+
+    def _report(self) -> None:
+        if self._on_progress and self._job:
+            self._on_progress(self._job, self._count)
