@@ -1,11 +1,11 @@
 """Translator in this process: every request goes through one batcher, since one device runs one batch at a time.
 
-Bundles are loaded outside the batcher's thread, so that a request for a cold bundle keeps nobody else waiting.
+Bundles are loaded outside the batcher's thread, so that an order for a cold bundle does not hold up the others.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ UNKNOWN_RATE_RETRY_S = 1.0
 
 
 class Embedded(Translator):
-    """Runs the library's engines in this process; one event loop may use it, and `close` takes the library along."""
+    """Runs the library's engines in this process; one event loop may use it, and `close` closes the library too."""
 
     def __init__(
         self,
@@ -37,12 +37,13 @@ class Embedded(Translator):
         observe: Callable[[Batch], None] = lambda batch: None,
         tracer: Tracer = SILENT,
     ) -> None:
-        """Starts loading the store's bundles in the background; `observe` is told of each batch, in its own thread."""
+        """Starts loading the store's bundles in the background; `observe` gets each batch, in another thread."""
         self._library, self._tracer = library, tracer
         self._rows_at_once = _rows_at_once(settings)
         self._batcher: Batcher[_Job, Done] = Batcher(
             _run,
-            key=_key,
+            # The engine stands for the bundle's version: it is leased, so no other object has its id meanwhile.
+            key=lambda job: (id(job.engine), job.order.kind),
             weight=lambda job: job.order.rows,
             max_batch=self._rows_at_once,
             max_wait=settings.max_wait_ms / 1000,
@@ -52,7 +53,7 @@ class Embedded(Translator):
         library.follow()
 
     async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
-        """As Translator says; cancelling the call takes the work out of the queue.
+        """As Translator says; cancelling the call removes the order from the queue.
 
         `queue_s` counts from the call, so it holds the loading of a cold bundle; `infer_s` is the whole batch's.
         Raises EngineError where the graph itself fails.
@@ -71,7 +72,7 @@ class Embedded(Translator):
 
     @property
     def bulk(self) -> Translator:
-        """The same device for work that nobody waits for: its pictures give way. Closing it does nothing."""
+        """The same device for work that nobody waits for: its orders give way to others. Closing it does nothing."""
         return _Bulk(self)
 
     @property
@@ -95,9 +96,9 @@ class Embedded(Translator):
         return self._rows_at_once
 
     def submit(self, bundle: Bundle, orders: Sequence[Order]) -> list[Future[Done]]:
-        """For threads: queues what is there at once, so that it may share batches; waits only while a bundle is loaded.
+        """For threads: queues orders together, so that they may share batches; waits only while a bundle is loaded.
 
-        A future that is cancelled before its turn is not run; one that fails has EngineError, or see `explained`.
+        A future that is cancelled before its turn is not run; one that fails has EngineError or an error for `explained`.
         Raises NotReady, Overloaded.
         """
         try:
@@ -126,7 +127,7 @@ class Embedded(Translator):
     async def _lease(self, bundle: Bundle) -> Engine:
         try:
             while (engine := self._library.lease(bundle)) is None:
-                # Shielded: who gives up must not cancel the load for the others.
+                # Shielded: a caller that gives up must not cancel the load for the others.
                 await asyncio.shield(asyncio.wrap_future(self._library.load(bundle)))
         except EngineError as error:
             raise NotReady(str(error), retry_after=RETRY_S) from error
@@ -181,15 +182,10 @@ class _Job:
 
 
 def _rows_at_once(settings: EngineSettings) -> int:
-    # On a CPU larger batches were measured to gain nothing, and whoever shares one waits for all of it.
+    # On a CPU larger batches were measured to gain nothing, and each of their orders waits for all of it.
     if has_gpu(settings.device):
         return settings.max_batch
     return min(settings.max_batch, settings.threads or cores())
-
-
-def _key(job: _Job) -> Hashable:
-    # The engine stands for the bundle's version: it is leased, so no other object has its id meanwhile.
-    return id(job.engine), job.order.kind
 
 
 def _run(jobs: Sequence[_Job]) -> list[Done]:

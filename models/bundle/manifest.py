@@ -259,11 +259,9 @@ class Manifest(Part):
             raise ValueError(f"a bundle whose task is {self.task} needs at least one domain")
         _unique("domain name or alias", (spelling for domain in self.domains for spelling in domain.spellings))
         _unique("mask column", self.mask_columns)
-        _check_classifier(self)
         _check_tasks(self)
         _check_graphs(self)
         _check_columns(self)
-        _check_groups(self)
         _check_files(self.files)
         return self
 
@@ -302,8 +300,18 @@ def _from_version_1(data: Mapping[str, object]) -> dict[str, object]:
     return {**data, "schema_version": 2, "graphs": converted}
 
 
-def _check_classifier(manifest: Manifest) -> None:
+def _check_tasks(manifest: Manifest) -> None:
+    """ValueError where no graph does what the task says, or the classifier does not classify."""
+    graphs = manifest.graphs.values()
+    if manifest.task == "generate" and not any(graph.gives("pictures") for graph in graphs):
+        raise ValueError("a bundle that generates needs a graph that gives pictures")
+    if manifest.task == "score" and not any(graph.takes("pixels") and graph.gives("score") for graph in graphs):
+        raise ValueError("a bundle that scores needs a graph that takes pixels and gives a score")
+    if manifest.task == "score" and manifest.score is None:
+        raise ValueError("a bundle that scores needs `score`: the threshold and its quantile")
     if manifest.classifier is None:
+        if manifest.task == "classify":
+            raise ValueError("a bundle that classifies needs a classifier")
         return
     graph = manifest.graphs.get(manifest.classifier)
     if graph is None:
@@ -316,19 +324,6 @@ def _check_classifier(manifest: Manifest) -> None:
             f"classifier {manifest.classifier!r} must give logits of shape [{len(manifest.label_order)}], "
             "one for each name of label_order"
         )
-
-
-def _check_tasks(manifest: Manifest) -> None:
-    """ValueError where no graph does what the task says."""
-    graphs = manifest.graphs.values()
-    if manifest.task == "generate" and not any(graph.gives("pictures") for graph in graphs):
-        raise ValueError("a bundle that generates needs a graph that gives pictures")
-    if manifest.task == "score" and not any(graph.takes("pixels") and graph.gives("score") for graph in graphs):
-        raise ValueError("a bundle that scores needs a graph that takes pixels and gives a score")
-    if manifest.task == "score" and manifest.score is None:
-        raise ValueError("a bundle that scores needs `score`: the threshold and its quantile")
-    if manifest.task == "classify" and manifest.classifier is None:
-        raise ValueError("a bundle that classifies needs a classifier")
 
 
 def _check_graphs(manifest: Manifest) -> None:
@@ -373,9 +368,6 @@ def _check_columns(manifest: Manifest) -> None:
         masked = domain.column is not None and bool(manifest.mask_columns)
         if masked != (domain.mask is not None) or (masked and domain.mask not in manifest.mask_columns):
             raise ValueError(f"domain {domain.name!r} has mask {domain.mask!r} of {list(manifest.mask_columns)}")
-
-
-def _check_groups(manifest: Manifest) -> None:
     for name, members in manifest.groups.items():
         if len(members) < 2:
             raise ValueError(f"group {name!r} has {len(members)} member; it needs at least 2")

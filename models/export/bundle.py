@@ -30,9 +30,9 @@ _CHECKED = 8
 
 @dataclass(frozen=True)
 class Facts:
-    """What a person says of a bundle; `samples` is a folder of pictures for the page, of any size.
+    """What the user says of a bundle; `samples` is a folder of pictures for the page, of any size.
 
-    Without one the first held-out pictures are taken, at the network's size.
+    Without one, an export takes the first held-out pictures, at the network's size.
     """
 
     version: str = "1"
@@ -132,22 +132,19 @@ def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, f
         "options": run.said,
         **({"stages": [stage.model_dump(mode="json") for stage in run.stages]} if run.stages else {}),
     }
+    metrics: dict[str, float] = {}
+    evaluation = run.folder / "evaluation" / "metrics.json"
+    if evaluation.exists():
+        # The figures of the run's last evaluation, if it was of these weights.
+        for one in json.loads(evaluation.read_text(encoding="utf-8")).get("subjects", []):
+            if (one["subject"], one["step"]) == (run.folder.resolve().name, step):
+                metrics = one["metrics"]
     changes = {
         "version": facts.version,
         "title": facts.title,
         "licence": facts.licence,
         "precision": precision,
         "training": training,
-        "metrics": _metrics(run, step),
+        "metrics": metrics,
     }
     return Manifest.model_validate({**manifest.model_dump(), **changes})
-
-
-def _metrics(run: Run, step: int) -> dict[str, float]:
-    """The figures of the run's last evaluation, if it was of these weights."""
-    path = run.folder / "evaluation" / "metrics.json"
-    if not path.exists():
-        return {}
-    evaluated = json.loads(path.read_text(encoding="utf-8")).get("subjects", [])
-    own = (one["metrics"] for one in evaluated if (one["subject"], one["step"]) == (run.folder.resolve().name, step))
-    return dict(next(own, {}))

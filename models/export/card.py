@@ -31,7 +31,7 @@ def card(manifest: Manifest) -> str:
         "",
         "## Limits",
         "",
-        *(_imported_limits(manifest) if imported else _trained_limits(manifest)),
+        *_limits(manifest),
         "",
         "## Licence",
         "",
@@ -66,14 +66,15 @@ def _trainings(training: dict[str, Any]) -> list[str]:
         resumed = " --resume" if number else ""
         command = f"    recast train {training['recipe']} --data DATA --out RUN{resumed}"
         until = f"    # until step {stage['until']}" if len(stages) > 1 else ""
-        lines += [until] * bool(until) + [command + (" \\" if changed else ""), *_words(changed)]
+        words = [command, *(f"        --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())]
+        lines += [until] * bool(until) + [" \\\n".join(words)]
         before = stage["options"]
     return lines
 
 
 def _origin(manifest: Manifest) -> list[str]:
     training = manifest.training
-    said = ", ".join(f"{name} {value}" for name, value in training["options"].items())
+    options = ", ".join(f"{name} {value}" for name, value in training["options"].items())
     return [
         "## Origin",
         "",
@@ -83,32 +84,30 @@ def _origin(manifest: Manifest) -> list[str]:
             f"- {name}: `{source['file']}`, {source['summary']}; SHA-256 `{source['sha256']}`"
             for name, source in training["sources"].items()
         ),
-        *(["", f"The options beside them: {said}."] if said else []),
+        *(["", f"The options beside them: {options}."] if options else []),
     ]
 
 
-def _trained_limits(manifest: Manifest) -> list[str]:
-    part = "the whole picture squeezed to a square" if manifest.picture.crop == "none" else "the centre square"
-    trained = f"It was trained on pictures like those of `{manifest.training['data']}`, {part}"
-    limits = [f"{trained} at {manifest.picture.size} pixels; with any other picture, expect errors."]
-    if not any(graph.takes("pixels") for graph in manifest.graphs.values()):
-        limits = [f"{trained} at {manifest.picture.size} pixels, and it makes no pictures of another kind."]
+def _limits(manifest: Manifest) -> list[str]:
+    if "imported_from" in manifest.training:
+        limits = ["Its files do not say what it was trained on; with pictures of another kind, expect errors."]
+    else:
+        part = "the whole picture squeezed to a square" if manifest.picture.crop == "none" else "the centre square"
+        takes = any(graph.takes("pixels") for graph in manifest.graphs.values())
+        other = "with any other picture, expect errors" if takes else "it makes no pictures of another kind"
+        limits = [
+            f"It was trained on pictures like those of `{manifest.training['data']}`, {part} at "
+            f"{manifest.picture.size} pixels; {other}."
+        ]
     if manifest.classifier:
-        limits.append("A picture's own labels are read by the critic's classifier and can be wrong.")
+        limits.append("A picture's own labels are read by a classifier, which can be wrong.")
+    elif manifest.label_order and manifest.task == "translate":
+        limits.append("It has no classifier: labels that a request does not name are taken to be absent.")
     if manifest.mask_columns:
         limits.append(
             f"The labels of {', '.join(manifest.mask_columns)} were learned from separate pictures: domains of "
             "different sets are applied one after another, each in a pass of its own."
         )
-    return limits
-
-
-def _imported_limits(manifest: Manifest) -> list[str]:
-    limits = ["Its files do not say what it was trained on; with pictures of another kind, expect errors."]
-    if manifest.classifier:
-        limits.append("A picture's own labels are read by the discriminator's classifier and can be wrong.")
-    elif manifest.label_order:
-        limits.append("It has no classifier: labels that are not asked for are taken to be absent.")
     return limits
 
 
@@ -137,8 +136,3 @@ def _graphs(manifest: Manifest) -> list[str]:
 
 def _axes(row: tuple[int | None, ...]) -> str:
     return " x ".join("any" if length is None else str(length) for length in row)
-
-
-def _words(options: dict[str, object]) -> list[str]:
-    words = [f"        --set {shlex.quote(f'{key}={value}')}" for key, value in options.items()]
-    return [word + " \\" for word in words[:-1]] + words[-1:]

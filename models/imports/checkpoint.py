@@ -136,21 +136,19 @@ def _content(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
-    except Exception as error:  # foreign bytes make the unpickler raise whatever they happen to spell
-        raise CheckpointError(f"{path} {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    named = re.search(r"GLOBAL (\S+)", text)
-    save = "save the weights alone where it was made: torch.save(network.state_dict(), FILE)"
-    if named:
-        return f"holds {named[1].rstrip('.')}, which is code and not tensors: opening it could run anything; {save}"
-    if ".tar format" in text or "TorchScript" in text:
-        return f"is in a format that can't be opened without running what it holds; {save}"
-    if isinstance(error, RuntimeError):
-        return f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
-    return f"is no file of torch.save, or is torn; copy it again, or {save}"
+    except Exception as error:  # foreign bytes make the unpickler raise any exception at all
+        text = str(error)
+        save = "save the weights alone where it was made: torch.save(network.state_dict(), FILE)"
+        if named := re.search(r"GLOBAL (\S+)", text):
+            code = named[1].rstrip(".")
+            reason = f"holds {code}, which is code and not tensors: opening it could run anything; {save}"
+        elif ".tar format" in text or "TorchScript" in text:
+            reason = f"is in a format that can't be opened without running its content; {save}"
+        elif isinstance(error, RuntimeError):
+            reason = f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
+        else:
+            reason = f"is no file of torch.save, or is incomplete; copy it again, or {save}"
+        raise CheckpointError(f"{path} {reason}") from error
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:

@@ -1,7 +1,8 @@
 """Any ONNX graph that makes a picture of a picture.
 
-What is not said is found: axes and sides by the input's shape and by running it, the range of values by what it makes
-of pictures. Where more than one answer fits, it has to be said. The order of colours shows in no graph: RGB is taken.
+An import finds out what the user does not say: axes and sides by the input's shape and by running the graph, the range
+of values by what it makes of pictures. Where more than one answer fits, the user must choose. The order of colours does
+not show in a graph: RGB is assumed.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ _LEVEL = 2 / 255
 
 @dataclass(frozen=True)
 class Hints:
-    """What a person says of a graph; None is found."""
+    """What the user says of a graph; an import finds out what is None."""
 
     layout: Layout | None = None
     channels: Literal["rgb", "bgr"] = "rgb"

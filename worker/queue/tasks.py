@@ -77,7 +77,11 @@ class Inference:
         self._begin(parcels, answers)
         left = {parcel.id for parcel in parcels}
         while left:
-            ready = _ready(answers, until + _LATE_S)
+            # At least one answer, and whatever else is there by now; Empty if none comes in time.
+            ready = dict([answers.get(timeout=max(0.0, until + _LATE_S - time.monotonic()))])
+            with suppress(Empty):
+                while True:
+                    ready |= [answers.get_nowait()]
             left -= ready.keys()
             self._leave(service, ready, until, at_once)
 
@@ -214,16 +218,6 @@ def _handler(ailing: Callable[[], str | None], registry: Registry) -> type[BaseH
             self.wfile.write(body)
 
     return Handler
-
-
-def _ready(answers: Answers, until: float) -> dict[str, Done | BaseException]:
-    """The answers that are there by now, at least one; raises Empty if none comes in time."""
-    ready = dict([answers.get(timeout=max(0.0, until - time.monotonic()))])
-    try:
-        while True:
-            ready |= [answers.get_nowait()]
-    except Empty:
-        return ready
 
 
 def _packed(answer: Done | BaseException, origin: str | None) -> bytes:
