@@ -98,8 +98,8 @@ class Embedded(Translator):
     def submit(self, bundle: Bundle, orders: Sequence[Order]) -> list[Future[Done]]:
         """For threads: queues orders together, so that they may share batches; waits only while a bundle is loaded.
 
-        A future that is cancelled before its turn is not run; one that fails has EngineError or an error for `explained`.
-        Raises NotReady, Overloaded.
+        A future that is cancelled before its turn is not run; one that fails has EngineError, or an error that
+        `explained` turns into a Translator's. Raises NotReady, Overloaded.
         """
         try:
             with self._library.engine(bundle) as engine:

@@ -55,7 +55,7 @@ def export(run: Run, to: Path, precision: Precision, facts: Facts, data_folder: 
     differences: dict[str, float] = {}
     for name, each in exported.items():
         if manifest.graphs.get(name) != each.entry(name):
-            raise ExportError(f"the manifest says of graph {name} {manifest.graphs.get(name)}, not {each.entry(name)}")
+            raise ExportError(f"the recipe's manifest lists other ports of graph {name} than its network has")
         inputs, reference = _trial_inputs(each, data, manifest), network(each)
         graphs[name] = to_onnx(each, manifest.picture)
         differences[name] = compare(name, reference, graphs[name], inputs)

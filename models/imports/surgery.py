@@ -1,7 +1,7 @@
-"""Reads foreign ONNX graphs, and grafts around them what serving needs: names, axes, types, scale, any batch.
+"""Reads foreign ONNX graphs, and adds around them what serving needs: names, axes, types, scale, any batch.
 
-The foreign graph itself is left as it is. Where its nodes hold a batch of one fast, it becomes the body of a loop over
-the batch (ONNX's Scan), which is as slow as one picture after another, and right.
+The foreign graph itself stays as it is. Where its nodes fix a batch of one, it becomes the body of a loop over the batch
+(ONNX's Scan), which is as slow as one picture after another, but right.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from models.errors import CheckpointError
 Layout = Literal["nchw", "nhwc"]
 
 MAX_BYTES = 2**31 - 1
-"""The most that one ONNX file holds, and so one that was spread over several."""
+"""The most bytes that one ONNX file holds, and so a graph whose data were in several files."""
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _OLDEST_OPSET = 7  # that ONNX Runtime reads
@@ -31,7 +31,7 @@ _INNER = "inner/"
 
 @dataclass(frozen=True)
 class Ends:
-    """The one picture that a graph takes, and the one that it makes, as they are there."""
+    """The one picture that a foreign graph takes, and the one that it makes."""
 
     input: str
     output: str
@@ -55,7 +55,7 @@ class Graft:
     scale: float = 1.0
     """Multiplies what the graph makes."""
     shift: float = 0.0
-    """Is added to it then."""
+    """Added after that."""
 
     def head(self, source: str) -> list[NodeProto]:
         """Nodes from float32 pixels [n,3,h,w] to the foreign input."""

@@ -18,9 +18,14 @@ from support.tiny import CAPTION, LATENT, LONGEST, SIZE, Distance, Measuring, Pa
 from support.workers import working
 
 from models.bundle import archive
+from models.bundle.manifest import Graph, Manifest
 from models.bundle.pixels import to_tensor
+from models.bundle.ports import Output
 from models.bundle.store import Store
+from models.data.data import Description
+from models.errors import ExportError
 from models.export.graphs import LOWEST_PSNR
+from models.recipes.recipe import Options
 from worker.embedded import Embedded
 from worker.engine.engine import Engine
 from worker.engine.library import Library
@@ -113,6 +118,26 @@ def test_exports_agree_and_say_what_they_take_and_give(made: Made, store: Store)
     assert "a score above 0.25 counts as strange; 95 % of held-out" in cards["measuring"]
     assert not bundles["painting"].manifest.samples
     assert bundles["measuring"].manifest.samples
+
+
+def test_a_manifest_with_other_ports_than_the_network_is_not_written(tmp_path: Path) -> None:
+    """A recipe whose manifest and exported network disagree is told so, and leaves no bundle that would not load."""
+
+    class Disagreeing(Measuring):
+        name = "disagreeing"
+
+        @classmethod
+        def create(cls, options: Options, data: Description) -> "Disagreeing":
+            return cls(Distance())
+
+        def manifest(self, name: str, data: Description) -> Manifest:
+            graphs = {"scorer": Graph(file="scorer.onnx", outputs=(Output(kind="score"),))}
+            return super().manifest(name, data).model_copy(update={"graphs": graphs})
+
+    data = labelled_folder(tmp_path / "data", 20, SIZE)
+    with pytest.raises(ExportError, match="lists other ports of graph scorer than its network has"):
+        exported_bundle(Disagreeing, data, tmp_path / "run", tmp_path / "store" / "disagreeing")
+    assert not (tmp_path / "store").exists()
 
 
 def test_models_verify_runs_them(made: Made) -> None:
