@@ -1,7 +1,7 @@
 """Reads foreign ONNX graphs, and adds around them what serving needs: names, axes, types, scale, any batch.
 
-The foreign graph itself stays as it is. Where its nodes fix a batch of one, it becomes the body of a loop over the batch
-(ONNX's Scan), which is as slow as one picture after another, but right.
+The foreign graph itself stays as it is. Where its nodes fix a batch of one, it becomes the body of a loop over the
+batch (ONNX's Scan), which is as slow as one picture after another, but right.
 """
 
 from collections.abc import Iterator
