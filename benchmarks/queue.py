@@ -35,6 +35,7 @@ import worker.engine.library
 from models.bundle.archive import Bundle, write
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.store import Store
+from wiring.process import Process
 from wiring.worker import work
 from worker.embedded import Embedded
 from worker.engine.engine import Engine
@@ -111,8 +112,8 @@ class Double:
 
 
 def _work(store: Path, sleep: float | None) -> None:
-    with _engines(sleep), Store([store]) as opened:
-        sys.exit(work(opened, EngineSettings(), QueueSettings(), JobSettings(), Limits()))
+    with _engines(sleep), Process(Store([store]), JobSettings()) as process:
+        sys.exit(work(process, EngineSettings(), QueueSettings(), Limits()))
 
 
 @contextmanager

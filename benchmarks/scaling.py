@@ -59,7 +59,8 @@ def _launched(processes: int, folder: Path) -> dict[str, float]:
     threads = max(1, (os.cpu_count() or 1) // processes)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
-        [sys.executable, *launcher, __file__, *sys.argv[1:], f"--folder={folder}"],
+        # As a module: a script's own folder comes first in the search for modules, and there is a queue.py in it.
+        [sys.executable, *launcher, "-m", "benchmarks.scaling", *sys.argv[1:], f"--folder={folder}"],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         text=True,
@@ -77,7 +78,8 @@ def _work(given: argparse.Namespace) -> None:
     for phase in trainer.recipe.phases:
         trainer.turn(phase, batch)
         for name in phase.trains:
-            gradients[name] = torch.cat([_gradient(weights).flatten() for weights in trainer.plain[name].parameters()])
+            weights = trainer.recipe.networks[name].parameters()
+            gradients[name] = torch.cat([_gradient(each).flatten() for each in weights])
     step_s = _timed(lambda: [trainer.turn(phase, batch) for phase in trainer.recipe.phases], given.steps)
     exchange_s = _timed(lambda: trainer.world.average(list(gradients.values())), given.steps)
     if trainer.world.leads:

@@ -10,7 +10,6 @@ of its own, after one step of each to warm up, and sides take turns. Reading pic
 import argparse
 import copy
 import json
-import logging
 import os
 import platform
 import statistics
@@ -119,7 +118,6 @@ def main() -> None:
     """Prints a table of all sides; or runs a cycle of one."""
     given = _arguments()
     if given.side:
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         print(json.dumps(asdict(_cycle(_step(given.side, given), CRITIC_STEPS))))
         return
     print(f"{_machine()}; {given.size} px, width {given.width}, batch {given.batch}, {given.rounds} rounds")
@@ -146,7 +144,8 @@ def _arguments() -> argparse.Namespace:
 
 def _launched(side: str, folder: str) -> Cycle:
     done = subprocess.run(
-        [sys.executable, __file__, *sys.argv[1:], f"--side={side}", f"--folder={folder}"],
+        # As a module: a script's own folder comes first in the search for modules, and there is a queue.py in it.
+        [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], f"--side={side}", f"--folder={folder}"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
         text=True,
@@ -162,9 +161,8 @@ def _step(side: str, given: argparse.Namespace) -> Callable[[str], object]:
     if side == "reference":
         recipe = prepared.run.recipe.create(prepared.run.options, prepared.run.data)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        networks = {name: network.to(device) for name, network in recipe.networks.items()}
-        reference = Reference(networks["generator"], networks["critic"])
-        drawn = recipe.before("critic", batch)
+        reference = Reference(*(recipe.networks[name].to(device) for name in ("generator", "critic")))
+        drawn = recipe.phases[0].before(batch)
         return partial(reference.step, batch={name: tensor.to(device) for name, tensor in drawn.items()})
     trainer = begin(prepared)
     placed = trainer.to_device(batch)
@@ -183,13 +181,14 @@ def _words(side: str, given: argparse.Namespace) -> list[str]:
 
 def _compare(trainer: Trainer, batch: Batch) -> None:
     """Ends the benchmark when the two sides do not compute the same losses."""
-    reference = Reference(trainer.plain["generator"], trainer.plain["critic"])
-    drawn = trainer.recipe.before("critic", batch)
-    for phase, terms in (("critic", reference.critic_terms), ("generator", reference.generator_terms)):
-        ours, theirs = trainer.recipe.terms(phase, drawn, 0), terms(drawn)
+    recipe = trainer.recipe
+    reference = Reference(recipe.networks["generator"], recipe.networks["critic"])
+    drawn = recipe.phases[0].before(batch)
+    for phase, published in zip(recipe.phases, (reference.critic_terms, reference.generator_terms), strict=True):
+        ours, theirs = phase.terms(drawn, 0), published(drawn)
         for name, term in theirs.items():
             if not torch.allclose(ours[name], term, rtol=1e-4, atol=1e-5):
-                sys.exit(f"{phase}/{name} is {ours[name].item()} here and {term.item()} in the reference")
+                sys.exit(f"{phase.name}/{name} is {ours[name].item()} here and {term.item()} in the reference")
 
 
 def _tracking(generator: nn.Module) -> nn.Module:

@@ -25,7 +25,7 @@ Samples = Annotated[Path | None, typer.Option(help="A folder of pictures for the
 Side = Annotated[int | None, typer.Option("--image-size", help="Side of the pictures, pixels.", min=8)]
 Statistics = Annotated[
     Literal["batch", "running"],
-    typer.Option(help="What norms use: each picture's own statistics, as the official test, or the training's."),
+    typer.Option(help="Statistics of norms: each picture's own, as in the official test, or the training's."),
 ]
 
 
@@ -151,7 +151,7 @@ def _import(
     licence: str,
     samples: Path | None,
 ) -> None:
-    """Converts, prints what was found, and writes; a folder that can't be a bundle is refused before the work."""
+    """Converts, says what was found, and writes the bundle; a folder that can't be one is refused before the work."""
     from models.export.bundle import Facts, bundle_name
     from models.imports.imported import write
 

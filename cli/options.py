@@ -33,9 +33,17 @@ Broker = Annotated[
     typer.Option(help="redis://HOST:PORT/DB, where service and workers meet.", show_default="none: all in one process"),
 ]
 
+Device = Annotated[str | None, typer.Option(help="cuda:0, cpu or auto.", show_default="auto")]
+
+Threads = Annotated[
+    int | None, typer.Option(help="CPU threads of one inference, and of decoding; 0: every core.", show_default="0")
+]
+
+MaxBatch = Annotated[int | None, typer.Option(help="Pictures in one inference, at most.", show_default="16")]
+
 
 def given(options: Mapping[str, str | float | None]) -> Any:
-    """What the command line names: all else is left to the settings."""
+    """The options that were given on the command line; for the others the settings decide."""
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -1,18 +1,31 @@
-"""`recast serve` and `recast work`: the service, and the workers that it may share a broker with."""
+"""`recast serve`, `work`, `doctor` and `models`: the processes that serve, and a look at what they have."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from enum import StrEnum
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from cli.options import Broker, Storage, Stores, given, open_store
+from cli import terminal
+from cli.options import Broker, Device, MaxBatch, Storage, Stores, Threads, given, open_store
 
 if TYPE_CHECKING:
     from worker.tracing import Tracer
+
+
+class Check(StrEnum):
+    """What `recast models` can do besides listing."""
+
+    verify = "verify"
 
 
 def serve(
@@ -21,47 +34,126 @@ def serve(
     store: Stores = None,
     storage: Storage = None,
     broker: Broker = None,
+    device: Device = None,
+    threads: Threads = None,
+    max_batch: MaxBatch = None,
 ) -> None:
     """Serve the bundles over HTTP; open the address in a browser."""
     from service.settings import ServiceSettings
-    from wiring.serving import serve
-    from worker.settings import JobSettings, QueueSettings
+    from wiring.process import Process
+    from wiring.service import serve, with_workers
+    from worker.errors import InvalidParameter
+    from worker.settings import EngineSettings, JobSettings, QueueSettings
 
-    queue = QueueSettings(**given({"broker": broker}))
+    options = given({"device": device, "threads": threads, "max_batch": max_batch})
+    service, queue = ServiceSettings(**given({"host": host, "port": port})), QueueSettings(**given({"broker": broker}))
+    engine, jobs = EngineSettings(**options), JobSettings(**given({"storage": storage}))
+    if queue.broker and options:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
+        raise InvalidParameter(f"with a broker the workers run the models: give {names} to `recast work`")
     if queue.broker:
-        from wiring.workers import with_workers as backend
+        backend = partial(with_workers, queue=queue)
     else:
-        from wiring.alone import alone as backend
-    service = ServiceSettings(**given({"host": host, "port": port}))
-    jobs = JobSettings(**given({"storage": storage}))
-    # The server repeats the signal that stopped it, and what is not closed yet must be.
+        from wiring.engine import alone
+
+        backend = partial(alone, settings=engine, limits=service.limits())
+    # uvicorn raises the signal that stopped it once more; what is not closed by then still has to be.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with _told("recast-service") as tracer:
-        asyncio.run(serve(service, jobs, queue, open_store(store), backend, tracer))
+    with _telemetry("recast-service") as tracer, Process(open_store(store), jobs, tracer) as process:
+        asyncio.run(serve(process, service, backend, threads=engine.threads))
 
 
 def work(
     broker: Broker = None,
     store: Stores = None,
     storage: Storage = None,
-    device: Annotated[str | None, typer.Option(help="cuda:0, cpu or auto.", show_default="auto")] = None,
-    max_batch: Annotated[int | None, typer.Option(help="Pictures in one inference.", show_default="16")] = None,
-    max_wait_ms: Annotated[float | None, typer.Option(help="How long an idle device waits.", show_default="0")] = None,
+    device: Device = None,
+    threads: Threads = None,
+    max_batch: MaxBatch = None,
+    max_wait_ms: Annotated[
+        float | None, typer.Option(help="Milliseconds that an idle device waits for company.", show_default="0")
+    ] = None,
 ) -> None:
     """Work for services that share the broker and the storage: a Celery worker."""
     from service.settings import ServiceSettings
+    from wiring.process import Process
     from wiring.worker import work as run
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
-    engine = EngineSettings(**given({"device": device, "max_batch": max_batch, "max_wait_ms": max_wait_ms}))
+    options = {"device": device, "threads": threads, "max_batch": max_batch, "max_wait_ms": max_wait_ms}
+    engine, queue = EngineSettings(**given(options)), QueueSettings(**given({"broker": broker}))
+    jobs = JobSettings(**given({"storage": storage}))
+    with _telemetry("recast-worker") as tracer, Process(open_store(store), jobs, tracer) as process:
+        raise typer.Exit(run(process, engine, queue, ServiceSettings().limits()))
+
+
+def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None) -> None:
+    """Say what works here: ONNX Runtime and its device, training, broker, workers, storage, store and every bundle."""
+    from wiring.doctor import Runtime, examine
+    from worker.settings import EngineSettings, JobSettings, QueueSettings
+
+    runtime = None
+    if find_spec("onnxruntime"):
+        from worker.engine.engine import try_bundle
+        from worker.engine.session import providers
+
+        engine = EngineSettings()
+        runtime = Runtime(f"{engine.device}; {providers()}", partial(try_bundle, settings=engine))
     queue, jobs = QueueSettings(**given({"broker": broker})), JobSettings(**given({"storage": storage}))
-    with _told("recast-worker") as tracer, open_store(store) as opened:
-        raise typer.Exit(run(opened, engine, queue, jobs, ServiceSettings().limits(), tracer))
+    with open_store(store) as opened:
+        findings = examine(opened, runtime, queue, jobs)
+    for finding in findings:
+        mark = "[green]ok[/]  " if finding.works else "[red]FAIL[/]" if finding.needed else "[yellow]no[/]  "
+        terminal.out.print(f"{mark} {escape(f'{finding.subject}: {finding.detail}')}", soft_wrap=True)
+    if any(finding.needed and not finding.works for finding in findings):
+        raise typer.Exit(1)
+
+
+def models(
+    check: Annotated[Check | None, typer.Argument(help="verify: check every hash and run every graph.")] = None,
+    store: Stores = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List what a store holds."""
+    with open_store(store) as opened:
+        snapshot = opened.snapshot()
+    refused = {refused.folder: refused.reason for refused in snapshot.refused}
+    if check is Check.verify:
+        from worker.engine.engine import try_bundle
+        from worker.settings import EngineSettings
+
+        engine = EngineSettings()
+        refused |= {bundle.ref: reason for bundle in snapshot.bundles if (reason := try_bundle(bundle, engine))}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": bundle.name,
+            "version": bundle.version,
+            "family": bundle.manifest.family,
+            "domains": [domain.name for domain in bundle.manifest.domains],
+            "size": bundle.manifest.picture.size,
+            "precision": bundle.manifest.precision,
+            "licence": bundle.manifest.licence,
+        }
+        for bundle in snapshot.bundles
+        if bundle.ref not in refused
+    ]
+    if as_json:
+        terminal.out.print_json(json.dumps({"models": rows, "refused": refused}))
+    else:
+        table = Table("model", "family", "size", "precision", "domains", "licence", box=None)
+        for row in rows:
+            cells = row["family"], f"{row['size']} px", row["precision"], ", ".join(row["domains"]), row["licence"]
+            table.add_row(f"{row['name']}@{row['version']}", *map(escape, cells))
+        terminal.out.print(table if rows else "the store holds no bundle")
+        for name, reason in refused.items():
+            terminal.complain(f"refused {name}: {reason}")
+    if check is Check.verify and refused:
+        raise typer.Exit(1)
 
 
 @contextmanager
-def _told(service: str) -> "Iterator[Tracer]":
-    """Has the process log as it is set; the tracer that is set, which is closed in the end."""
+def _telemetry(service: str) -> "Iterator[Tracer]":
+    """Sets up the log of a process; gives its tracer, which sends what is left at the end of the block."""
     from worker import logs
     from worker.errors import InvalidParameter
     from worker.settings import OperationsSettings

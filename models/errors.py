@@ -5,7 +5,7 @@ ModelError ─┬─ OptionsError     an option, a config file or a folder that 
             ├─ CheckpointError  a checkpoint is missing, broken or of another recipe
             ├─ RunError         a run folder can't be written, as on a full disk
             ├─ ExportError      an exported graph does not agree with the network
-            └─ Diverged         a loss is no longer a number
+            └─ Diverged         a non-finite loss or weight
 """
 
 _LISTED = 10
@@ -42,13 +42,10 @@ class ExportError(ModelError):
 
 
 class Diverged(ModelError):
-    """A loss term is no longer finite; step and phase say when, term says which."""
+    """A term, or what an update made of the weights, is not finite; `where` says which."""
 
-    def __init__(self, step: int, phase: str, term: str, value: float) -> None:
+    def __init__(self, step: int, where: str) -> None:
         super().__init__(
-            f"training diverged at step {step}, phase {phase}: term {term} is {value}; "
-            "lower the learning rate or the term's weight, then resume from the last checkpoint"
+            f"training diverged at step {step}, {where}; lower the learning rate or the term's weight, "
+            "then resume from the last checkpoint, or from an earlier one with --from-step"
         )
-        self.step = step
-        self.phase = phase
-        self.term = term

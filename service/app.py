@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from models.bundle.store import Store
+from models.bundle.store import Bundles
 from service import problems, security
 from service.dependencies import Jobs
 from service.envelope import BodyLimit, Envelope, Head
@@ -47,7 +47,7 @@ class Service(FastAPI):
 def create_app(
     settings: ServiceSettings,
     pipeline: Pipeline,
-    store: Store,
+    store: Bundles,
     translator: Translator,
     jobs: Jobs,
     observer: Observer | None = None,

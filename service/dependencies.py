@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
-from models.bundle.store import Store
+from models.bundle.store import Bundles
 from service.settings import ServiceSettings
 from worker.errors import TimedOut
 from worker.exposition import Registry
@@ -51,9 +51,9 @@ async def pipeline(request: Request) -> Pipeline:
     return found
 
 
-async def store(request: Request) -> Store:
+async def store(request: Request) -> Bundles:
     """The bundles."""
-    found: Store = request.app.state.store
+    found: Bundles = request.app.state.store
     return found
 
 
@@ -82,7 +82,7 @@ async def deadline(settings: Annotated[ServiceSettings, Depends(settings)]) -> f
 
 Settings = Annotated[ServiceSettings, Depends(settings)]
 PipelinePart = Annotated[Pipeline, Depends(pipeline)]
-StorePart = Annotated[Store, Depends(store)]
+StorePart = Annotated[Bundles, Depends(store)]
 TranslatorPart = Annotated[Translator, Depends(translator)]
 JobsPart = Annotated[Jobs, Depends(jobs)]
 RegistryPart = Annotated[Registry, Depends(registry)]

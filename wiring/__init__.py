@@ -1,1 +1,1 @@
-"""Puts models, worker and service together; with recast.py, whose commands call it, where the packages meet."""
+"""Puts every process together from its parts, which begin in one order and are closed in the reverse of it."""

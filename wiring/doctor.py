@@ -1,4 +1,4 @@
-"""What works here and what does not, for `recast doctor`; what it writes to try the storage is taken away again."""
+"""What works here and what does not, for `recast doctor`; what it writes to try the storage is removed again."""
 
 import asyncio
 import importlib.metadata
@@ -21,13 +21,13 @@ from worker.queue.beats import Beat, Crew
 from worker.settings import JobSettings, QueueSettings
 from worker.storage import StorageError, open_storage
 
-_TRAINING = ("torch", "lightning-fabric", "onnx", "onnxscript")
+_TRAINING = ("torch", "onnx", "onnxscript")
 _POLICY = "noeviction"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at; `needed` says whether serving fails without it."""
+    """One thing that was looked at; `needed`: serving fails without it."""
 
     subject: str
     works: bool
@@ -47,12 +47,14 @@ class Runtime:
 
 def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: JobSettings) -> list[Finding]:
     """Looks at the interpreter, the runtime, formats, faces, training, the broker, storages, and every bundle."""
-    snapshot = store.snapshot()
+    snapshot, opencv = store.snapshot(), faces.version()
+    no_runtime = "not installed; only a service whose workers are elsewhere, over a broker, does without"
+    no_faces = "region=face is refused: OpenCV 4 is not installed; `make install` brings it"
     return [
         Finding("Python", True, True, platform.python_version()),
-        _runtime(runtime, needed=queue.broker is None),
+        Finding("ONNX Runtime", runtime is not None, queue.broker is None, runtime.offers if runtime else no_runtime),
         Finding("formats", True, True, ", ".join(f.name + ("" if f.writes else " (read only)") for f in FORMATS)),
-        _faces(),
+        Finding("faces", opencv is not None, False, f"OpenCV {opencv}" if opencv else no_faces),
         _training(),
         *asyncio.run(_queue(queue.broker)),
         asyncio.run(_storage("storage", jobs.storage)),
@@ -63,24 +65,11 @@ def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: J
     ]
 
 
-def _runtime(runtime: Runtime | None, *, needed: bool) -> Finding:
-    if runtime is None:
-        missing = "not installed; only a service whose workers are elsewhere, over a broker, does without"
-        return Finding("ONNX Runtime", False, needed, missing)
-    return Finding("ONNX Runtime", True, True, runtime.offers)
-
-
 def _bundle(bundle: Bundle, runtime: Runtime | None) -> Finding:
     if runtime is None:
         return Finding(f"bundle {bundle.ref}", True, True, "can be read; only ONNX Runtime can tell whether it runs")
     reason = runtime.try_bundle(bundle)
     return Finding(f"bundle {bundle.ref}", reason is None, True, reason or "every graph runs")
-
-
-def _faces() -> Finding:
-    version = faces.version()
-    missing = "region=face is refused: OpenCV 4 is not installed; `make install` brings it"
-    return Finding("faces", version is not None, False, f"OpenCV {version}" if version else missing)
 
 
 def _training() -> Finding:
@@ -94,7 +83,7 @@ def _training() -> Finding:
 
 
 async def _queue(url: str | None) -> list[Finding]:
-    """The broker, what it does when its memory is full, and the workers that it hears."""
+    """The broker, what it does when its memory is full, and the workers that answer through it."""
     if url is None:
         return [Finding("broker", True, False, "none is set: the service translates by itself")]
     try:
@@ -114,12 +103,17 @@ async def _queue(url: str | None) -> list[Finding]:
 def _workers(crew: list[Beat]) -> Finding:
     if not crew:
         return Finding("workers", False, False, "none answers; `recast work` starts one")
-    told = [f"{', '.join(beat.bundles) or 'no bundle'} on {', '.join(beat.providers) or 'nothing'}" for beat in crew]
+    here = importlib.metadata.version("recast")
+    told = [
+        f"{', '.join(beat.bundles) or 'no bundle'} on {', '.join(beat.providers) or 'nothing'}"
+        + ("" if beat.version == here else f", of version {beat.version or 'unknown'} where this is {here}")
+        for beat in crew
+    ]
     return Finding("workers", True, False, f"{len(crew)}: {'; '.join(told)}")
 
 
 async def _storage(subject: str, where: str) -> Finding:
-    """Whether an object can be put, read and removed; a folder that is not there yet is left so."""
+    """Whether an object can be written and removed; a folder that does not exist is not made."""
     if "://" not in where and not Path(where).exists():
         above = next(folder for folder in Path(where).absolute().parents if folder.exists())
         works = above.is_dir() and os.access(above, os.W_OK)
@@ -135,7 +129,7 @@ async def _storage(subject: str, where: str) -> Finding:
 
 
 async def _root(name: str, where: str) -> Finding:
-    """Whether a root can be read; many are for reading alone."""
+    """Whether a root can be read; whether it can be written to is not tried, since many are only read."""
     try:
         async for _ in open_storage(where).list(""):
             break

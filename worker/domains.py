@@ -81,6 +81,9 @@ def plan(wish: Wish, snapshot: Snapshot) -> Plan:
             known = tuple(dict.fromkeys(bundle.name for bundle in bundles))
             there = ", ".join(known) or "none"
             message = f"there is no model {_short(wish.model)!r} that translates; there are: {there}"
+            name = wish.model.partition("@")[0]
+            if versions := [bundle.version for bundle in bundles if bundle.name == name]:
+                message += f"; of {name!r} there is version {', '.join(versions)}"
             raise UnknownModelError(message, known=known)
         bundles = (named,)
     terms = parse(wish.domains)

@@ -7,9 +7,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Protocol, get_args
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, Info
 
 from models.bundle.store import Snapshot
 from worker.engine.batcher import Batch, Reason
@@ -85,6 +86,7 @@ class Metrics:
         for result in ("delivered", "failed", "dead"):
             self._webhooks.labels(result)
         self._outcomes.labels("done")
+        Info("recast_build", "Which version of Recast runs.", registry=registry).info({"version": version("recast")})
 
     def picture(self, seconds: Mapping[str, float]) -> None:
         """A picture was translated; `seconds` by stage."""

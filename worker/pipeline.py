@@ -17,7 +17,7 @@ from PIL import Image
 from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels, probabilities
 from models.bundle.pixels import Box, crop_box
-from models.bundle.store import Store
+from models.bundle.store import Bundles
 from worker import domains
 from worker.domains import Plan, Step, Term, by_face
 from worker.errors import InvalidParameter, NotReady, TimedOut
@@ -62,7 +62,7 @@ class Pipeline:
 
     def __init__(
         self,
-        store: Store,
+        store: Bundles,
         translator: Translator,
         limits: Limits,
         *,

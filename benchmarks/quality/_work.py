@@ -25,10 +25,8 @@ from models.evaluation.judge import LabelJudge, Training, label_judge
 from models.evaluation.metrics import Pixels
 from models.evaluation.subject import Subject, open_subject
 from models.recipes import RECIPES
-from models.training import checkpoint
-from models.training.options import resolve
-from models.training.run import open_run
-from models.training.start import start
+from models.training.run import open_run, saved
+from models.training.start import resolve, start
 
 _SHOWN = 8
 
@@ -92,7 +90,7 @@ def trained(settings: Settings, name: str, recipe: str, data: Path, options: str
     begun = (folder / "config.json").exists()
     if begun and open_run(folder).options != wanted:
         raise OptionsError(f"{folder} was trained with other options; remove it, or name another folder by --work")
-    if f"{wanted.steps:08d}" not in [path.stem for path in checkpoint.saved(folder / "checkpoints")]:
+    if f"{wanted.steps:08d}" not in [path.stem for path in saved(folder / "checkpoints")]:
         trainer = start(recipe, data, folder, None, words, begun)
         trainer.train(lambda now: report(name, now.step, now.steps))
     return open_subject(folder)

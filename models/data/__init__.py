@@ -1,1 +1,1 @@
-"""Pictures to learn from: readers of data sets, and generators of sets that the project can draw by itself."""
+"""Readers of data sets: labelled, paired and unpaired pictures, and the batches made of them."""

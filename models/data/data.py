@@ -1,4 +1,4 @@
-"""What every reader gives: a described set of examples, each a dictionary of uint8 pictures and float labels."""
+"""The interface of every reader: a description, and examples of uint8 pictures and float labels."""
 
 from typing import Any, Protocol
 
@@ -14,24 +14,24 @@ Example = dict[str, NDArray[Any]]
 
 
 class Description(BaseModel):
-    """What a recipe must know of its data, and what stays known when the data are gone."""
+    """What a recipe needs to know about its data; it is stored with a run, so it is known without the data."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     """The data's name, for the model card."""
     domains: tuple[Domain, ...]
-    """The domains in label order."""
+    """In label order."""
     picture: Picture
     """How a file becomes the network's picture."""
     count: int
-    """Examples in the part that is read."""
+    """Examples in the part."""
     counts: dict[str, int] = {}
-    """Pictures of the part by domain, and by set where sets are joined."""
+    """Pictures of the part by domain, and in a joint set by set."""
     unknown: dict[str, int] = {}
-    """Pictures of the part, or of the domain's own set, of which nobody has told whether they have the domain."""
+    """Pictures by domain that are not annotated with it; in a joint set, only pictures of the domain's own set."""
     masks: tuple[str, ...] = ()
-    """The sets that were joined, in the order of their masks; empty where it is one."""
+    """The sets of a joint set, in the order of their masks; else empty."""
 
 
 class Data(Protocol):
@@ -39,10 +39,10 @@ class Data(Protocol):
 
     description: Description
     pictures: Pictures
-    """The files behind it."""
+    """Its files."""
 
     def __len__(self) -> int:
-        """Examples in the set."""
+        """The number of examples."""
         ...
 
     def example(self, index: int, random: np.random.Generator) -> Example:

@@ -1,12 +1,12 @@
-"""Batches as a pure function of seed and step, so that a resumed training sees what an unstopped one would.
+"""Batches as a pure function of seed and step, so that a resumed training sees the same as an uninterrupted one.
 
-Threads prepare the next ones while the network works: Pillow and NumPy let go of the interpreter where it matters.
-How many threads there are decides nothing but when a batch is ready.
+Threads prepare the next batches while the network works: Pillow and NumPy release the interpreter lock where it
+matters. Their number changes no batch, only when it is ready.
 """
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from itertools import count, islice
 
@@ -33,9 +33,9 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """Endless batches from step `start` on; every epoch is a new permutation, and batches run across epochs.
 
-    `workers` threads work ahead, each on a batch; they end when the generator is closed, or raises the DataError of a
-    file that broke. `rows` are those of the batch that are wanted here, all by default. `pinned` memory reaches a CUDA
-    device without a copy. Pictures come as float32 n x 3 x h x w in the picture's range, everything else as float32.
+    `workers` threads work ahead, each on a batch; they end when the generator is closed or raises the DataError of a
+    broken file. `rows` are the rows of the batch for this process, all by default. `pinned` memory reaches a CUDA
+    device without a copy. Pictures are float32 n x 3 x h x w in the picture's range, everything else is float32.
     """
     wanted = range(batch) if rows is None else rows
 
@@ -48,19 +48,15 @@ def batches(
     if not workers:
         yield from map(made, count(start))
     with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
-        yield from _ahead(pool, workers, (pool.submit(made, step) for step in count(start)))
-
-
-def _ahead(pool: ThreadPoolExecutor, most: int, submitted: Iterator[Future[Batch]]) -> Generator[Batch, None, None]:
-    """Results in order, with `most` of them under way beside the one that is given."""
-    try:
-        waiting = deque(islice(submitted, most))
-        while True:
-            done = waiting.popleft()
-            waiting.append(next(submitted))
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        submitted = (pool.submit(made, step) for step in count(start))
+        try:
+            waiting = deque(islice(submitted, workers))
+            while True:  # in order, with `workers` batches in flight beside the one that is yielded
+                done = waiting.popleft()
+                waiting.append(next(submitted))
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=4)
@@ -69,19 +65,19 @@ def _order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 
 def indices(examples: int, batch: int, seed: int, step: int) -> list[int]:
-    """Which examples step `step` shows."""
+    """The examples of step `step`, from the permutation of its epoch."""
     places = range(step * batch, (step + 1) * batch)
     return [int(_order(examples, seed, place // examples)[place % examples]) for place in places]
 
 
 def first(data: Data, most: int) -> Batch:
-    """The first examples, at most so many, as one batch, for samples to look at."""
+    """The first examples, at most `most`, as one batch: those of the sample grids."""
     random = np.random.default_rng(0)
     return collate([data.example(index, random) for index in range(min(most, len(data)))], data.description.picture)
 
 
 def collate(examples: list[Example], picture: Picture) -> Batch:
-    """Stacks examples; uint8 arrays are pictures, n x h x w x 3."""
+    """Stacks examples; uint8 arrays are pictures n x h x w x 3, and become float32 n x 3 x h x w."""
     batch: Batch = {}
     for name, first_array in examples[0].items():
         stacked = np.stack([example[name] for example in examples])

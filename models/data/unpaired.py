@@ -1,21 +1,20 @@
-"""Unpaired pictures of two domains, in the layouts of `sides`; as many examples as the larger side has pictures."""
+"""Unpaired pictures of two domains, in the layouts of `parts`; as many examples as the larger side has pictures."""
 
 from pathlib import Path
 
 import numpy as np
 
 from models.bundle.manifest import Picture
-from models.data import parts, sides
-from models.data.augment import augment, loaded
+from models.data import parts
 from models.data.data import Description, Example
-from models.data.labels import domain, parse_domains
-from models.data.parts import Part
-from models.data.pictures import Pictures
+from models.data.parts import Part, find_sides
+from models.data.pictures import Pictures, augment, load_rule
+from models.data.tables import domain, parse_domains
 from models.errors import DataError
 
 
 class Unpaired:
-    """Pictures of A and of B; B's is drawn at random for each of A's, as in CycleGAN's official code."""
+    """Pictures of A and of B; for each of A one of B is drawn at random, as in CycleGAN's official code."""
 
     def __init__(self, pictures: Pictures, of_a: int, description: Description, flip: bool) -> None:
         self.pictures = pictures
@@ -25,11 +24,11 @@ class Unpaired:
         self.flip = flip
 
     def __len__(self) -> int:
-        """Pictures of the larger side."""
+        """The number of pictures of the larger side."""
         return max(len(self.a), len(self.b))
 
     def example(self, index: int, random: np.random.Generator) -> Example:
-        """{"a", "b": size x size x 3}, each cropped and mirrored by itself; A's pictures in turn, B's from `random`."""
+        """{"a", "b": size x size x 3}, cropped and mirrored independently; A in order, B drawn from `random`."""
         b = self.b[int(random.integers(len(self.b)))]
         size, flip = self.description.picture.size, self.flip
         both = (self.pictures[self.a[index % len(self.a)]], self.pictures[b])
@@ -40,14 +39,14 @@ class Unpaired:
 def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, load_size: int) -> Unpaired:
     """Reads one part of a set; training pictures are loaded at `load_size` and cropped at random to the picture's size.
 
-    `domains` names A and B, `horse,zebra`; empty takes the folders' names. DataError where a side has no pictures.
+    `domains` names A and B, as in `horse,zebra`; empty for the folders' names. DataError for a side without pictures.
     """
     if not folder.is_dir():
         raise DataError(f"there is no data folder {folder}")
     wanted = [one.name for one in parse_domains(domains)] if domains else []
     if len(wanted) not in (0, 2):
-        raise DataError(f"two domains are wanted, A and B, not {domains!r}")
-    found = sides.find(folder, wanted)
+        raise DataError(f"name two domains, A and B, not {domains!r}")
+    found = find_sides(folder, wanted)
     place, published = parts.find(part, lambda place: any(found.files(side, place) for side in (0, 1)))
     files = [found.files(side, place) for side in (0, 1)]
     if not published:
@@ -63,5 +62,5 @@ def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, l
         count=max(map(len, files)),
         counts={one.name: len(side) for one, side in zip(names, files, strict=True)},
     )
-    pictures = Pictures([*files[0], *files[1]], loaded(picture, load_size, part))
+    pictures = Pictures([*files[0], *files[1]], load_rule(picture, load_size, part == "train"))
     return Unpaired(pictures, len(files[0]), description, flip and part == "train")

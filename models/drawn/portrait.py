@@ -186,14 +186,16 @@ def _paint_body(body: Canvas, head: Canvas, colours: Tones, person: Person) -> N
     for side in (-1, 1):
         fold = curve((side * 30, 60), (side * 28, 50), (side * 33, 44))
         body.paint(stroke(fold, (0.6, 0.7, 0.2)), colours.cloth_dark, 0.5, soft=1.6, inside=worn)
-    paint = {"crew": _paint_crew, "collar": _paint_collar, "hoodie": _paint_hoodie, "turtleneck": _paint_turtleneck}
-    paint[person.clothes](body, colours, person, worn)
-
-
-def _paint_crew(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
-    neckline = curve((-11.0, 32.6), (0, 44.4), (11.0, 32.6), 12)
-    body.paint(stroke(neckline, (1.5, 1.7, 1.5)), colours.cloth_dark, 0.9)
-    body.paint(stroke(neckline, (0.9, 1.1, 0.9)), colours.cloth_light, 0.9)
+    if person.clothes == "crew":
+        neckline = curve((-11.0, 32.6), (0, 44.4), (11.0, 32.6), 12)
+        body.paint(stroke(neckline, (1.5, 1.7, 1.5)), colours.cloth_dark, 0.9)
+        body.paint(stroke(neckline, (0.9, 1.1, 0.9)), colours.cloth_light, 0.9)
+    elif person.clothes == "collar":
+        _paint_collar(body, colours, person, worn)
+    elif person.clothes == "hoodie":
+        _paint_hoodie(body, colours, person)
+    else:
+        _paint_turtleneck(body, colours, person)
 
 
 def _paint_collar(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
@@ -207,7 +209,7 @@ def _paint_collar(body: Canvas, colours: Tones, person: Person, worn: Field) -> 
         body.paint(wing, tone)
 
 
-def _paint_hoodie(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+def _paint_hoodie(body: Canvas, colours: Tones, person: Person) -> None:
     for side in (-1, 1):
         rim = curve((side * 13.5, 26.0), (side * 15.5, 38.0), (side * 1.0, 43.0), 8)
         body.paint(stroke(rim, (2.8, 3.2, 1.6)), colours.cloth_dark, 0.8, soft=1.4)
@@ -219,7 +221,7 @@ def _paint_hoodie(body: Canvas, colours: Tones, person: Person, worn: Field) -> 
         )
 
 
-def _paint_turtleneck(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+def _paint_turtleneck(body: Canvas, colours: Tones, person: Person) -> None:
     light = float(person.light)
     tube = blob(
         [

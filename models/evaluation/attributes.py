@@ -14,8 +14,9 @@ import numpy as np
 
 from models.bundle.manifest import Domain, Manifest
 from models.data import labelled
-from models.data.labels import UNKNOWN, Labelled
+from models.data.labelled import Labelled
 from models.data.pictures import Pictures
+from models.data.tables import UNKNOWN
 from models.errors import DataError
 from models.evaluation import figures
 from models.evaluation.counterfactuals import Labels, Request, Shown, columns_of, masked, requests, shown_by

@@ -21,8 +21,9 @@ from torch.nn import functional
 
 from models.bundle.manifest import Domain, Picture
 from models.data.data import Data
-from models.data.labels import UNKNOWN, Labelled
+from models.data.labelled import Labelled
 from models.data.loader import batches
+from models.data.tables import UNKNOWN
 from models.errors import CheckpointError
 from models.evaluation.features import best_device, in_batches
 from models.evaluation.metrics import Pixels, Vectors

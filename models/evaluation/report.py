@@ -100,7 +100,14 @@ class _Cell:
 
 
 def _sections(evaluations: Sequence[Evaluation]) -> Iterator[_Section]:
-    yield _Section("Figures", "figures", list(_figures(evaluations)))
+    found = [{value.key: value for value in one.values} for one in evaluations]
+    rows = []
+    for key in dict.fromkeys(key for one in found for key in one):
+        measured = [one.get(key) for one in found]
+        figure = next(value.figure for value in measured if value)
+        cells = _compare(figure, [value.value if value else None for value in measured])
+        rows.append({"key": key, "figure": figure, "cells": cells})
+    yield _Section("Figures", "figures", rows)
     for title in dict.fromkeys(table.title for one in evaluations for table in one.tables):
         yield _Section(title, "table", _table(title, evaluations))
     logged = [one.curves for one in evaluations]
@@ -113,16 +120,6 @@ def _sections(evaluations: Sequence[Evaluation]) -> Iterator[_Section]:
     values += [value for one in evaluations for table in one.tables for row in table.rows for value in row.values]
     present = {value.figure for value in values}
     yield _Section("What the figures mean", "meanings", [figure for figure in FIGURES if figure in present])
-
-
-def _figures(evaluations: Sequence[Evaluation]) -> Iterator[dict[str, object]]:
-    """A row for each figure, a cell for each subject."""
-    found = [{value.key: value for value in one.values} for one in evaluations]
-    for key in dict.fromkeys(key for one in found for key in one):
-        values = [one.get(key) for one in found]
-        figure = next(value.figure for value in values if value)
-        cells = _compare(figure, [value.value if value else None for value in values])
-        yield {"key": key, "figure": figure, "cells": cells}
 
 
 def _compare(figure: Figure, values: Sequence[float | None]) -> list[_Cell]:

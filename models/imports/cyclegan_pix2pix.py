@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.bundle.manifest import Domain, Picture
-from models.data.labels import domain
+from models.data.tables import domain
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import read
 from models.imports.generators import Generator, Statistics, generator

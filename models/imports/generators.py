@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import RESNET, UNET, Checkpoint, fill
-from models.networks.norms import per_picture
+from models.networks.layers import per_picture
 from models.networks.resnet import ResNet
 from models.networks.unet import UNet
 

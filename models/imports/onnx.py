@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 
 from models.bundle.manifest import Graph, Picture
-from models.data.labels import domain
+from models.data.tables import domain
 from models.errors import CheckpointError, ExportError, OptionsError
 from models.export.graphs import LARGEST_DIFFERENCE, GraphRunner, Tensor
 from models.imports.checkpoint import sha256

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.bundle.manifest import Domain, Picture
 from models.bundle.ports import PIXELS, Input, Output
-from models.data.labels import parse_domains
+from models.data.tables import parse_domains
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import STARGAN_DISCRIMINATOR, STARGAN_GENERATOR, Checkpoint, fill, read
 from models.imports.imported import CLASSIFIER, Imported, checked

@@ -5,7 +5,7 @@
 
 from torch import Tensor, nn
 
-from models.networks.norms import Norm, norm
+from models.networks.layers import Norm, norm
 
 
 def discriminator(inputs: int = 3, width: int = 64, layers: int = 3, kind: Norm = "instance") -> nn.Module:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from models.networks.norms import Norm, norm
+from models.networks.layers import Norm, norm
 
 
 class ResidualBlock(nn.Module):

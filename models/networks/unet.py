@@ -9,7 +9,7 @@ Without skips it is the plain encoder-decoder that the paper compares with (tabl
 import torch
 from torch import Tensor, nn
 
-from models.networks.norms import Norm, norm
+from models.networks.layers import Norm, norm
 
 
 class Level(nn.Module):

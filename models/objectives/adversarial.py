@@ -1,4 +1,4 @@
-"""What discriminator and generator play for, by name; any recipe takes any of them.
+"""What discriminator and generator play for, by name, and what holds a critic's slope; any recipe takes any of them.
 
 Scores are raw: no sigmoid stands in a discriminator, so D below is sigmoid(score) where an equation has a logarithm.
 Means run over batch and patches. Official pix2pix and CycleGAN code halves what the discriminator minimises; that is
@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
 
 
@@ -70,6 +71,28 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
     Scores of any shape to a scalar.
     """
     return relu(1 - real).mean() + relu(1 + fake).mean()
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    """E[(||grad D(x^)||_2 - 1)^2] at x^ = mix x + (1 - mix) G(z) (Gulrajani et al. 2017, eq. 3; StarGAN eq. 8).
+
+    Pictures n x c x h x w and `mix` n x 1 x 1 x 1, drawn evenly from [0, 1), to a scalar that is differentiable by the
+    critic's weights. As in StarGAN's official code the gradient is that of the sum over all patches, and no epsilon
+    stands in the root; the helper in CycleGAN's and pix2pix's official code adds 1e-16 to the gradient.
+    """
+    between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
+    with torch.compiler.set_stance("force_eager"):  # kernels of torch.compile can't be differentiated twice
+        scores = critic(between)
+    (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+    norms: Tensor = gradient.flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()
+
+
+@torch.no_grad()
+def clip_weights(network: nn.Module, bound: float) -> None:
+    """Brings every weight back into [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."""
+    for parameter in network.parameters():
+        parameter.clamp_(-bound, bound)
 
 
 @dataclass(frozen=True)

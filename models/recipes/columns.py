@@ -1,6 +1,6 @@
 """What the columns of a label vector mean: attributes, classes that exclude each other, and the sets that know them.
 
-A single labelled set is a joint one with one set and one mask, which no network is shown.
+A single labelled set is a joint one with one set and one mask, which no network sees.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.bundle.manifest import Domain
-from models.data.labels import UNKNOWN
-from models.objectives.classification import attribute_loss, class_loss
+from models.data.tables import UNKNOWN
+from models.objectives.supervised import attribute_loss, class_loss
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Columns:
         return m[:, self._set_of]
 
     def completed(self, c: Tensor, logits: Tensor) -> Tensor:
-        """Labels n x c, where unknown ones are as the logits n x c have them."""
+        """Labels n x c, with unknown ones as the logits n x c have them."""
         read = (logits > 0).to(c)
         for unit in set(self.units):
             places = [place for place, number in enumerate(self.units) if number == unit]

@@ -12,79 +12,47 @@ moved, through a pool of 50 pictures; identity counts by default, with half of t
 called D_A judges pictures of B; here a discriminator has the name of the domain that it knows.
 """
 
-from collections.abc import Mapping
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
 
 from models.bundle.manifest import Manifest, Picture
 from models.data import unpaired
 from models.data.data import Description
 from models.data.parts import Part
-from models.networks.patch import discriminator, smallest_side
+from models.networks.layers import initialise
+from models.networks.patch import discriminator
 from models.networks.resnet import ResNet
-from models.networks.weights import clip, initialise
-from models.objectives.adversarial import OBJECTIVES, Objective
-from models.objectives.penalty import gradient_penalty
-from models.objectives.reconstruction import l1
-from models.recipes import schedules
-from models.recipes.pool import PicturePool
-from models.recipes.recipe import Batch, Exported, Options, Phase, Recipe
+from models.objectives.adversarial import clip_weights, gradient_penalty
+from models.objectives.supervised import l1
+from models.recipes.options import Game, PatchOptions
+from models.recipes.recipe import Batch, Exported, Phase, Recipe, State, Terms
 
 
-class CycleGANOptions(Options):
+class CycleGANOptions(PatchOptions):
     """Defaults are those of the official code."""
 
-    batch: int = Field(1, gt=0)
-    """Pictures a step."""
     size: int = Field(256, ge=16, multiple_of=4)
     """Side of the network's pictures, pixels."""
-    load_size: int = Field(0, ge=0)
-    """Side before the random crop to the size, pixels; 0 takes 286 for 256 and so in proportion."""
     domains: str = ""
     """The names of A and B, `horse,zebra`; empty takes the data's."""
     width: int = Field(64, ge=4)
     """Channels of the generators' first layer."""
     blocks: int = Field(9, ge=1)
     """Residual blocks of the generators; the paper has 6 for 128 pixels and 9 for 256."""
-    layers: int = Field(3, ge=0, le=6)
-    """Layers of the discriminators, which set the patch that a score sees: 0, 1, 3, 5 for 1, 16, 70, 286 pixels."""
-    discriminator_width: int = Field(64, ge=4)
-    """Channels of the discriminators' first layer."""
     pool: int = Field(50, ge=0)
     """Made pictures of each domain that are kept for the discriminators; 0 shows them the newest alone."""
-    objective: Objective = "lsgan"
-    """What generators and discriminators play for: minimax, vanilla, lsgan, wgan, wgan-gp or hinge."""
-    adversarial: float = Field(1.0, ge=0)
-    """Weight of the objective for the generators; with 0 there are no discriminators."""
+    objective: Game = "lsgan"
     cycle_a: float = Field(10.0, ge=0)
     """Weight of the forward cycle, from A to B and back (lambda_A); 0 leaves it out."""
     cycle_b: float = Field(10.0, ge=0)
     """Weight of the backward cycle, from B to A and back (lambda_B); 0 leaves it out."""
     identity: float = Field(0.5, ge=0)
     """Weight of what a generator changes in pictures of its own target, as a share of the cycles' weights."""
-    penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty, which only wgan-gp has."""
-    clip: float = Field(0.01, gt=0)
-    """Bound of the discriminators' weights after each of their steps, which only wgan has."""
-    rate: float = Field(2e-4, gt=0)
-    """Adam's learning rate for all networks."""
-    beta1: float = Field(0.5, ge=0, lt=1)
-    """Adam's first decay; the second is 0.999."""
-    decay_from: float = Field(0.5, ge=0, le=1)
-    """Share of the steps after which the rate falls, in a straight line to zero."""
-
-    @field_validator("layers")
-    @classmethod
-    def _leaves_a_score(cls, layers: int, info: ValidationInfo) -> int:
-        if info.data.get("size", 0) < smallest_side(layers):
-            raise ValueError(f"{layers} layers need a size of {smallest_side(layers)}; take fewer, or larger pictures")
-        return layers
 
     @field_validator("cycle_b")
     @classmethod
@@ -94,7 +62,43 @@ class CycleGANOptions(Options):
         return weight
 
 
-class CycleGAN(Recipe):
+class PicturePool:
+    """Up to `size` made pictures, so that a discriminator does not forget what the generator made before.
+
+    Shrivastava et al., CVPR 2017, section 2.3; CycleGAN, section 4, with 50 pictures.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.pictures: list[Tensor] = []
+
+    def exchange(self, made: Tensor) -> Tensor:
+        """Pictures n x 3 x h x w for as many that were made, in turn; drawn from torch's generator of the CPU.
+
+        The new one itself until the pool is full; from then on, every other time, an old one whose place it takes.
+        """
+        return torch.stack([self._exchange(picture) for picture in made.detach()]) if self.size else made.detach()
+
+    def _exchange(self, picture: Tensor) -> Tensor:
+        if len(self.pictures) < self.size:
+            self.pictures.append(picture.clone())
+            return picture
+        if torch.rand(()).item() < 0.5:
+            return picture
+        place = int(torch.randint(self.size, ()).item())
+        old, self.pictures[place] = self.pictures[place], picture.clone()
+        return old
+
+    def state(self) -> list[Tensor]:
+        """The pictures, for a checkpoint."""
+        return list(self.pictures)
+
+    def load_state(self, state: Iterable[Tensor], device: torch.device) -> None:
+        """Takes back what `state` gave."""
+        self.pictures = [picture.to(device) for picture in state]
+
+
+class CycleGAN(Recipe[CycleGANOptions]):
     """Two generators that undo each other, and a discriminator for each domain."""
 
     name = "cyclegan"
@@ -103,20 +107,36 @@ class CycleGAN(Recipe):
 
     def __init__(self, options: CycleGANOptions) -> None:
         self.options = options
-        self.game = OBJECTIVES[options.objective]
         self.pools = {"a": PicturePool(options.pool), "b": PicturePool(options.pool)}
         self.made: dict[str, list[Tensor]] = {"a": [], "b": []}
-        """What the generators made in this step, for the discriminators that come after them."""
-        self.networks: dict[str, nn.Module] = {
-            name: ResNet(3, 3, options.width, options.blocks) for name in self.averaged
-        }
-        self.phases: tuple[Phase, ...] = (Phase("generators", trains=self.averaged),)
+        """What the generators made in this step, in as many parts as the batch has, for the discriminators."""
+        self.a_to_b = ResNet(3, 3, options.width, options.blocks)
+        self.b_to_a = ResNet(3, 3, options.width, options.blocks)
+        self.discriminators: dict[str, nn.Module] = {}
+        """The judge of each domain, `a` and `b`; none where the objective has no weight."""
+        self.phases = (
+            Phase(
+                "generators",
+                trains=self.averaged,
+                terms=self.generator_terms,
+                optimizer=options.adam,
+                before=self.forget_made,
+            ),
+        )
         if options.adversarial:
-            judges = {
-                f"discriminator_{side}": discriminator(3, options.discriminator_width, options.layers) for side in "ab"
-            }
-            self.networks |= judges
-            self.phases = (*self.phases, Phase("discriminators", trains=tuple(judges)))
+            self.discriminators = {side: discriminator(3, options.discriminator_width, options.layers) for side in "ab"}
+            self.phases += (
+                Phase(
+                    "discriminators",
+                    trains=("discriminator_a", "discriminator_b"),
+                    terms=self.discriminator_terms,
+                    optimizer=options.adam,
+                    before=self.take_from_pools,
+                    after=self.clip_discriminators,
+                ),
+            )
+        judges = {f"discriminator_{side}": judge for side, judge in self.discriminators.items()}
+        self.networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, **judges}
         for network in self.networks.values():
             initialise(network)
 
@@ -124,101 +144,96 @@ class CycleGAN(Recipe):
     def read(cls, folder: Path, options: CycleGANOptions, part: Part) -> unpaired.Unpaired:
         """Pictures of both domains, squeezed to a square bicubically and cropped at random as officially done."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bicubic", crop="none")
-        load_size = options.load_size or round(options.size * 286 / 256)
-        return unpaired.read(folder, options.domains, picture, part, options.flip, load_size)
+        return unpaired.read(folder, options.domains, picture, part, options.flip, options.loaded_side)
 
     @classmethod
     def create(cls, options: CycleGANOptions, data: Description) -> Self:
         """Fresh weights from N(0, 0.02)."""
         return cls(options)
 
-    def optimizer(self, phase: str) -> Optimizer:
-        """Adam with the published betas, one for both generators and one for both discriminators."""
-        (trains,) = (each.trains for each in self.phases if each.name == phase)
-        parameters = chain.from_iterable(self.networks[name].parameters() for name in trains)
-        return Adam(parameters, lr=self.options.rate, betas=(self.options.beta1, 0.999), fused=True)
-
     def rate(self, step: int) -> float:
         """1 up to `decay_from`, then linearly to 0."""
-        return schedules.linear(step, self.options.steps, self.options.decay_from)
+        return self.options.linear_decay(step)
 
-    def before(self, phase: str, batch: Batch) -> Batch:
-        """For the discriminators: what the generators made, through the pool, and the penalty's mixing factors."""
-        if phase == "generators":
-            self.made = {"a": [], "b": []}
-            return batch
-        drawn = {f"made_{side}": self._pooled(side) for side in "ab"}
-        if self.game.penalised:
-            drawn["mix"] = self.share.rand(len(batch["a"]), 1, 1, 1)
-        return {**batch, **drawn}
+    def forget_made(self, batch: Batch) -> Batch:
+        """Before the generators: what was made in the step before has been judged."""
+        self.made = {"a": [], "b": []}
+        return batch
 
-    def _pooled(self, side: str) -> Tensor:
-        """The pool is every process's own and the same in all, so the whole batch goes through it in each."""
-        return self.share.own(self.pools[side].exchange(self.share.gather(torch.cat(self.made[side]))))
-
-    def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The terms of equation (3); `batch` holds a and b, n x 3 x s x s, and what `before` added."""
-        if phase == "generators":
-            return self._generator_terms(batch["a"], batch["b"])
-        return {name: term for side in "ab" for name, term in self._discriminator_terms(side, batch).items()}
-
-    def _generator_terms(self, a: Tensor, b: Tensor) -> dict[str, Tensor]:
-        weights = self.options
-        a_to_b, b_to_a = self.networks["a_to_b"], self.networks["b_to_a"]
-        made_b, made_a = a_to_b(a), b_to_a(b)
-        terms: dict[str, Tensor] = {}
+    def generator_terms(self, batch: Batch, step: int) -> Terms:
+        """The generators' terms of equation (3); `batch` holds a and b, n x 3 x s x s."""
+        weights, game = self.options, self.options.game
+        a, b = batch["a"], batch["b"]
+        made_b, made_a = self.a_to_b(a), self.b_to_a(b)
+        terms: Terms = {}
         if weights.adversarial:
-            terms["adversarial_a"] = weights.adversarial * self.game.generator(self.networks["discriminator_a"](made_a))
-            terms["adversarial_b"] = weights.adversarial * self.game.generator(self.networks["discriminator_b"](made_b))
+            terms["adversarial_a"] = weights.adversarial * game.generator(self.discriminators["a"](made_a))
+            terms["adversarial_b"] = weights.adversarial * game.generator(self.discriminators["b"](made_b))
         if weights.cycle_a:
-            terms["cycle_a"] = weights.cycle_a * l1(b_to_a(made_b), a)
+            terms["cycle_a"] = weights.cycle_a * l1(self.b_to_a(made_b), a)
         if weights.cycle_b:
-            terms["cycle_b"] = weights.cycle_b * l1(a_to_b(made_a), b)
+            terms["cycle_b"] = weights.cycle_b * l1(self.a_to_b(made_a), b)
+        # A generator is shown its own target: the paper's G makes B, so it must leave a picture of B alone.
         if weights.cycle_a * weights.identity:
-            terms["identity_a"] = weights.cycle_a * weights.identity * l1(b_to_a(a), a)
+            terms["identity_a"] = weights.cycle_a * weights.identity * l1(self.b_to_a(a), a)
         if weights.cycle_b * weights.identity:
-            terms["identity_b"] = weights.cycle_b * weights.identity * l1(a_to_b(b), b)
+            terms["identity_b"] = weights.cycle_b * weights.identity * l1(self.a_to_b(b), b)
         self.made["a"].append(made_a.detach())
         self.made["b"].append(made_b.detach())
         return terms
 
-    def _discriminator_terms(self, side: str, batch: Batch) -> dict[str, Tensor]:
-        judge = self.networks[f"discriminator_{side}"]
-        real, fake = batch[side], batch[f"made_{side}"]
-        # One pass over both halves: instance norm sees each picture alone.
-        real_score, fake_score = judge(torch.cat([real, fake])).chunk(2)
-        terms = {f"adversarial_{side}": 0.5 * self.game.discriminator(real_score, fake_score)}
-        if self.game.penalised:
-            terms[f"penalty_{side}"] = self.options.penalty * gradient_penalty(judge, real, fake, batch["mix"])
+    def take_from_pools(self, batch: Batch) -> Batch:
+        """Before the discriminators: what the generators made, through the pools, and the penalty's mixing factors."""
+        drawn: Batch = {}
+        for side, pool in self.pools.items():
+            # Each process has the same pool, so the whole batch goes through it in each.
+            everyone = self.share.gather(torch.cat(self.made[side]))
+            drawn[f"made_{side}"] = self.share.own(pool.exchange(everyone))
+        # After the pools' draws, which come from the CPU's generator: the order of draws is part of a seeded run.
+        if self.options.game.penalised:
+            drawn["mix"] = self.share.rand(len(batch["a"]), 1, 1, 1)
+        return {**batch, **drawn}
+
+    def discriminator_terms(self, batch: Batch, step: int) -> Terms:
+        """The discriminators' terms; `batch` also holds what `take_from_pools` added."""
+        game, terms = self.options.game, Terms()
+        for side, judge in self.discriminators.items():
+            real, fake = batch[side], batch[f"made_{side}"]
+            # One pass over both halves: instance norm sees each picture alone.
+            real_score, fake_score = judge(torch.cat([real, fake])).chunk(2)
+            terms[f"adversarial_{side}"] = 0.5 * game.discriminator(real_score, fake_score)
+            if game.penalised:
+                slope = gradient_penalty(judge, real, fake, batch["mix"])
+                terms[f"penalty_{side}"] = self.options.penalty * slope
         return terms
 
-    def after(self, phase: str) -> None:
-        """Clips the discriminators' weights where the objective wants it."""
-        if phase == "discriminators" and self.game.clipped:
-            for side in "ab":
-                clip(self.networks[f"discriminator_{side}"], self.options.clip)
+    def clip_discriminators(self, terms: Mapping[str, Tensor]) -> None:
+        """After the discriminators: clips their weights where the objective wants it."""
+        if self.options.game.clipped:
+            for judge in self.discriminators.values():
+                clip_weights(judge, self.options.clip)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> State:
         """The pictures of both pools."""
         return {side: pool.state() for side, pool in self.pools.items()}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state` gave."""
+    def load_state(self, state: State) -> None:
+        """Takes back what `state` gave; pictures of another size are left out, and a pool of such begins empty."""
+        device = next(self.a_to_b.parameters()).device
         for side, pool in self.pools.items():
-            pool.load_state(state[side], next(self.networks["a_to_b"].parameters()).device)
+            pool.load_state([made for made in state[side] if made.shape[-1] == self.options.size], device)
 
     def samples(self, batch: Batch) -> Tensor:
         """Each picture of A, its translation and the way back, then the same for B."""
         a, b = batch["a"], batch["b"]
-        made_b, made_a = self.networks["a_to_b"](a), self.networks["b_to_a"](b)
-        back = self.networks["b_to_a"](made_b), self.networks["a_to_b"](made_a)
-        return torch.stack([a, made_b, back[0], b, made_a, back[1]], dim=1)
+        made_b, made_a = self.a_to_b(a), self.b_to_a(b)
+        return torch.stack([a, made_b, self.b_to_a(made_b), b, made_a, self.a_to_b(made_a)], dim=1)
 
     def exported(self) -> dict[str, Exported]:
         """Both generators."""
         return {
-            "a-to-b": Exported(self.networks["a_to_b"], source="a"),
-            "b-to-a": Exported(self.networks["b_to_a"], source="b"),
+            "a-to-b": Exported(self.a_to_b, source="a"),
+            "b-to-a": Exported(self.b_to_a, source="b"),
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:

@@ -1,45 +1,85 @@
 """What a recipe is: one GAN system, said in networks, phases and terms, so that the loop need not know which.
 
 The loop asks nothing else of a recipe. Hard cases are carried by the same few words: a critic that moves more often
-is a phase with `every`; a picture pool, BEGAN's k or a decaying weight is `state`; clipping after a step is `after`;
-many critics, many generators or three players are more networks and more phases; a frozen first stage is a network
-that no phase trains; averaged weights are the loop's option for the networks that `averaged` names.
+is a phase with `every`; a stage is a phase with `start` and `until`; a picture pool, BEGAN's k or a decaying weight is
+`state`; clipping after a step and moving k are `after`; a rule that looks at what was reached is `due`; many critics,
+many generators or three players are more networks and more phases; a frozen first stage is a network that no phase
+trains; averaged weights are the loop's option for the networks that `averaged` names.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 from models.bundle.manifest import Graph, Manifest
 from models.bundle.ports import PIXELS, TRANSLATED, Input, Output
 from models.data.data import Data, Description
-from models.recipes.share import Share
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-"""Arithmetic of a training, in Lightning's words."""
+from models.data.parts import Part
+from models.recipes.options import Options
 
 Batch = dict[str, Tensor]
 """What a reader yields for one step; every tensor has the batch first. The recipe says which names it expects."""
 
+Terms = dict[str, Tensor]
+"""Scalars by name; their sum is minimised and all are logged. One without a gradient is a measure, only logged."""
+
+State = dict[str, Tensor | list[Tensor]]
+"""What a recipe remembers beside its networks."""
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def _unchanged(batch: Batch) -> Batch:
+    return batch
+
+
+def _nothing(terms: Mapping[str, Tensor]) -> None:
+    pass
+
 
 @dataclass(frozen=True)
 class Phase:
-    """One player's turn: the networks that it moves, on every how many steps it comes, and from which step on."""
+    """One player's turn: the networks that it trains, by which terms, with which optimiser, and when.
+
+    A turn is `before`, `terms`, the backward pass, the optimiser's step, `after`. All phases of a step begin with the
+    same random state: what two of them draw first, they share.
+    """
 
     name: str
     trains: tuple[str, ...]
+    """The networks that it moves, by their names among the recipe's."""
+    terms: Callable[[Batch, int], Terms]
+    """Terms of a batch at a step.
+
+    Each is a mean over the batch's rows, and always there: a batch may come in parts, to several processes or one after
+    another, whose terms and gradients are averaged. So nothing is drawn here but by the networks (dropout).
+    """
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    """A new optimiser over the parameters that the phase trains."""
+    before: Callable[[Batch], Batch] = _unchanged
+    """The batch with what concerns it as a whole: what is drawn (by `share`), permuted labels, a picture pool."""
+    after: Callable[[Mapping[str, Tensor]], None] = _nothing
+    """What follows the optimiser's step: clip weights, move a scalar state.
+
+    It is given the turn's terms, averaged over all parts and processes, so a state that they move is the same in all
+    processes. They are on the device: reading one as a number waits for it.
+    """
     every: int = 1
+    """It comes at the last of every so many steps."""
     start: int = 0
+    """The first step at which it may come, counted from 0."""
+    until: int | None = None
+    """The step before which it ends; None is never."""
 
     def due(self, step: int) -> bool:
-        """Whether it comes at this step, counted from 0: the last of every `every` steps."""
-        return step >= self.start and (step + 1) % self.every == 0
+        """Whether `every`, `start` and `until` have it come at this step, counted from 0."""
+        return self.start <= step and (self.until is None or step < self.until) and (step + 1) % self.every == 0
 
 
 @dataclass(frozen=True)
@@ -69,103 +109,99 @@ class Exported:
         return Graph(file=f"{name}.onnx", inputs=self.inputs, outputs=self.outputs)
 
 
-class Options(BaseModel):
-    """What every training can be told; recipes add their own fields and defaults."""
+@dataclass(frozen=True)
+class Share:
+    """What process `rank` among `ranks` holds of a step's batch: its rows. By default there is one process, with all.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    Every process begins a phase with the same random state and draws for the whole batch, so that N processes move the
+    weights as one would. Rows go by rank: of 16 pictures, the second of two processes holds the last 8.
+    """
 
-    steps: int = Field(200_000, gt=0)
-    """Steps of the loop; a step is one batch shown to every phase that is due."""
-    batch: int = Field(16, gt=0)
-    """Pictures a step."""
-    size: int = Field(128, ge=16)
-    """Side of the network's pictures, pixels."""
-    seed: int = Field(0, ge=0)
-    """Seeds weights, order, flips and noise; the same seed gives the same training."""
-    flip: bool = True
-    """Whether half of the pictures are mirrored."""
-    precision: Precision = "32-true"
-    """Arithmetic of the networks, in Lightning's words; weights stay in 32 bits."""
-    accumulate: int = Field(1, gt=0)
-    """Parts in which each process takes its pictures one after another, so that a large batch fits into memory."""
-    channels_last: bool = False
-    """Whether a pixel's channels lie side by side in memory: other kernels, the same numbers but for rounding."""
-    compile: bool = False
-    """Whether torch.compile builds the networks' kernels; minutes at the start, and slower on most CPUs."""
-    workers: int = Field(4, ge=0)
-    """Threads that decode pictures ahead; 0 decodes in the loop."""
-    pretrained: str = ""
-    """Folder of a bundle whose weights it begins with, domains by their names; empty begins with random ones."""
-    average: float = Field(0.0, ge=0, lt=1)
-    """Decay a step of the exponentially averaged generator that is shown and exported; 0 exports the last weights."""
-    log_every: int = Field(10, gt=0)
-    """Steps between two lines of metrics."""
-    sample_every: int = Field(1000, gt=0)
-    """Steps between two grids of sample pictures."""
-    save_every: int = Field(1000, gt=0)
-    """Steps between two checkpoints."""
-    checkpoints: int = Field(2, gt=0)
-    """Checkpoints that are kept, newest first."""
+    rank: int = 0
+    ranks: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a device is immutable
+
+    def rand(self, n: int, *shape: int) -> Tensor:
+        """Uniform draws n x shape from [0, 1) for the `n` rows held here."""
+        return self.own(torch.rand(n * self.ranks, *shape, device=self.device))
+
+    def randn(self, n: int, *shape: int) -> Tensor:
+        """Standard normal draws n x shape for the `n` rows held here."""
+        return self.own(torch.randn(n * self.ranks, *shape, device=self.device))
+
+    def permuted(self, rows: Tensor, kinds: Tensor) -> Tensor:
+        """Rows n x c of the whole batch in one random order, of which as many as were given.
+
+        Each changes its place with rows of its own kind alone, by whole numbers `kinds` n.
+        """
+        everyone = self.gather(kinds)
+        # Each kind's places, in order, are filled with its rows in the order of one random permutation. Drawn on the
+        # CPU, so that every device draws the same.
+        order = torch.randperm(len(everyone)).to(rows.device)
+        source = torch.empty_like(order)
+        source[everyone.argsort(stable=True)] = order[everyone[order].argsort(stable=True)]
+        return self.own(self.gather(rows)[source])
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The whole batch's rows, the same in every process; without gradients."""
+        if self.ranks == 1:
+            return rows.detach()
+        # The exchange goes by memory, so a layout of channels last would mix up pixels.
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(self.ranks)]
+        distributed.all_gather(parts, rows.detach().contiguous())
+        return torch.cat(parts)
+
+    def own(self, whole: Tensor) -> Tensor:
+        """This process's rows of a tensor that has the whole batch's."""
+        rows = len(whole) // self.ranks  # `World.rows` has refused a batch that can't be dealt out evenly
+        return whole[self.rank * rows : (self.rank + 1) * rows]
 
 
-class Recipe(ABC):
+class Recipe(ABC, Generic[OptionsT]):
     """One GAN system. Subclasses build `networks` and `phases` from their options and the data's description."""
 
     name: ClassVar[str]
     options_type: ClassVar[type[Options]]
     averaged: ClassVar[tuple[str, ...]] = ()
+    """The networks of which the option `average` keeps averaged weights."""
+    settled: ClassVar[tuple[str, ...]] = ()
+    """Options that change what the weights mean, and so can't be changed on resuming."""
 
+    options: OptionsT
     networks: dict[str, nn.Module]
+    """What is trained, saved and exported; the loop sets their arithmetic in place, so there is no wrapped twin."""
     phases: tuple[Phase, ...]
     share: Share = Share()
     """This process's rows of each batch; the loop sets it where several processes train together."""
 
     @classmethod
     @abstractmethod
-    def read(cls, folder: Any, options: Any, part: Literal["train", "test"]) -> Data:
+    def read(cls, folder: Path, options: OptionsT, part: Part) -> Data:
         """The data of `folder` as this recipe wants it; DataError when they are not there."""
 
     @classmethod
     @abstractmethod
-    def create(cls, options: Any, data: Description) -> Self:
+    def create(cls, options: OptionsT, data: Description) -> Self:
         """The recipe with fresh weights, drawn from torch's global generator."""
-
-    @abstractmethod
-    def optimizer(self, phase: str) -> Optimizer:
-        """A new optimiser over the parameters that the phase trains."""
 
     def rate(self, step: int) -> float:
         """What multiplies every learning rate at this step; a pure function, so that a resumed run agrees."""
         return 1.0
 
-    def before(self, phase: str, batch: Batch) -> Batch:
-        """The batch with what concerns it as a whole: whatever is drawn (by `share`), permuted labels, a picture pool.
+    def due(self, phase: Phase, step: int) -> bool:
+        """Whether a phase comes at this step, asked just before it would; may look at the recipe's state."""
+        return phase.due(step)
 
-        All phases of one step begin from the same random state: what two of them draw first, they share.
-        """
-        return batch
-
-    @abstractmethod
-    def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Weighted scalars; their sum is minimised and their names are logged.
-
-        Each is a mean over the batch's rows, and always there: a batch may come in parts, to several processes or one
-        after another, whose terms and gradients are averaged. So nothing is drawn here but by the networks (dropout).
-        """
-
-    def after(self, phase: str) -> None:  # noqa: B027 - most recipes have nothing to do here
-        """Whatever follows an optimiser's step: clip weights, move a scalar state."""
-
-    def state(self) -> dict[str, Any]:
-        """Tensors and plain data beside the networks that a resumed run needs."""
+    def state(self) -> State:
+        """Tensors beside the networks that a resumed run needs."""
         return {}
 
-    def load_state(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most recipes have no state
+    def load_state(self, state: State) -> None:
         """Takes back what `state` gave."""
 
     @abstractmethod
     def samples(self, batch: Batch) -> Tensor:
-        """Pictures rows x columns x 3 x h x w in [-1, 1] to look at, the input in the first column."""
+        """Pictures rows x columns x 3 x h x w in [-1, 1] to look at; the first column is the input, if any."""
 
     @abstractmethod
     def exported(self) -> dict[str, Exported]:

@@ -5,19 +5,19 @@ x is a picture, c its own labels, c_t the target labels, a permutation of the ba
     critic     L_D = -L_adv + w_cls L_cls^r            (5), L_adv with gradient penalty (8), L_cls^r (2)
     generator  L_G =  L_adv + w_cls L_cls^f + w_rec L_rec   (6), L_cls^f (3), L_rec = ||x - G(G(x, c_t), c)||_1 (4)
 
-Labels may be unknown. The critic is not asked for them; a target leaves them as they are, and where the generator must
-be told one, it is as the critic reads it from the picture.
+Labels may be unknown. They add nothing to the classification, and a target leaves them unknown; the generator gets what
+the critic reads from the picture in their place.
 
 Several labelled sets are learned together as in section 3.2: c~ = [c_1, ..., c_n, m] (7), where the labels of all sets
-but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, and
-answers for those of the picture's own set alone; targets are permuted within each set.
+but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, of
+which only those of the picture's own set count; targets are permuted within each set.
 
 Where the official code differs from the paper and is followed: classification is summed over attributes; a step is a
 critic step, and the generator moves on every fifth. Its decay ends at 0.999 of the rate by a slip; `decay=official`
 keeps that, `linear` (the default) falls to zero as the paper says.
 
 Own additions, off by default: `mask` gives the generator GANimation's mask, which lets pixels through. `warmup` trains
-the critic alone first, since a generator that hears of reconstruction before it hears of domains settles on no change.
+the critic alone first, since a generator that learns reconstruction before domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
 extra pass. `erase`, `shift` and `blur` change all that the critic sees, real or made: one that sees everything is
@@ -25,31 +25,30 @@ convinced by a few pixels of grey hair, and a generator that is paid for changin
 `smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
-from torch.optim import Adam, Optimizer
 
 from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.ports import PIXELS, Input, Output
 from models.data import labelled
 from models.data.data import Description
-from models.data.labels import UNKNOWN
+from models.data.parts import Part
+from models.data.tables import UNKNOWN
 from models.networks.stargan import Critic, Generator
-from models.networks.weights import clip
-from models.objectives.adversarial import OBJECTIVES, Objective
+from models.objectives.adversarial import clip_weights, gradient_penalty
 from models.objectives.diffaugment import blurred, erased, shifted
-from models.objectives.penalty import gradient_penalty
-from models.objectives.reconstruction import l1
-from models.recipes import schedules
+from models.objectives.supervised import l1
 from models.recipes.columns import Columns
-from models.recipes.recipe import Batch, Exported, Options, Phase, Recipe
+from models.recipes.options import AdversarialOptions, Game, Rate
+from models.recipes.recipe import Batch, Exported, Phase, Recipe, Terms
 
 
-class StarGANOptions(Options):
+class StarGANOptions(AdversarialOptions):
     """Defaults are those of the official code."""
 
     domains: str = ""
@@ -64,28 +63,18 @@ class StarGANOptions(Options):
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)
     """Halvings in the critic; the size must be a multiple of 2 to this power."""
-    objective: Objective = "wgan-gp"
-    """What critic and generator play for: minimax, vanilla, lsgan, wgan, wgan-gp or hinge."""
+    objective: Game = "wgan-gp"
     generator_every: int = Field(5, ge=1)
     """Critic steps for each step of the generator (n_critic)."""
     warmup: int = Field(0, ge=0)
     """Steps of the critic alone at the start, so that it knows the domains before the generator settles; paper: 0."""
-    rate: float = Field(1e-4, gt=0)
-    """Adam's learning rate for both networks."""
-    beta1: float = Field(0.5, ge=0, lt=1)
-    """Adam's first decay; the second is 0.999."""
+    rate: Rate = 1e-4
     decay: Literal["linear", "official", "none"] = "linear"
     """How the rate falls: to zero (the paper), by a thousandth in all (the official code), or not at all."""
-    decay_from: float = Field(0.5, ge=0, le=1)
-    """Share of the steps after which the rate begins to fall."""
     classification: float = Field(1.0, ge=0)
     """Weight of the domain classification, summed over attributes."""
     reconstruction: float = Field(10.0, ge=0)
     """Weight of the cycle's L1 distance."""
-    penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty, which only wgan-gp has."""
-    clip: float = Field(0.01, gt=0)
-    """Bound of the critic's weights after each of its steps, which only wgan has."""
     keep: float = Field(0.0, ge=0, lt=1)
     """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
@@ -110,7 +99,7 @@ class StarGANOptions(Options):
         return layers
 
 
-class StarGAN(Recipe):
+class StarGAN(Recipe[StarGANOptions]):
     """One generator for all domains, one critic that also classifies."""
 
     name = "stargan"
@@ -121,17 +110,31 @@ class StarGAN(Recipe):
         self.options = options
         self.columns = Columns(domains, masks)
         self.masks = masks
-        self.game = OBJECTIVES[options.objective]
         self.generator = Generator(len(domains) + len(masks), options.width, options.blocks, options.mask)
         self.critic = Critic(len(domains), options.size, options.critic_width, options.critic_layers)
         self.networks = {"generator": self.generator, "critic": self.critic}
         self.phases = (
-            Phase("critic", trains=("critic",)),
-            Phase("generator", trains=("generator",), every=options.generator_every, start=options.warmup),
+            Phase(
+                "critic",
+                trains=("critic",),
+                terms=self.critic_terms,
+                optimizer=options.adam,
+                before=self.draw_for_critic,
+                after=self.clip_critic,
+            ),
+            Phase(
+                "generator",
+                trains=("generator",),
+                terms=self.generator_terms,
+                optimizer=options.adam,
+                before=self.draw_for_generator,
+                every=options.generator_every,
+                start=options.warmup,
+            ),
         )
 
     @classmethod
-    def read(cls, folder: Path, options: StarGANOptions, part: labelled.Part) -> labelled.Labelled:
+    def read(cls, folder: Path, options: StarGANOptions, part: Part) -> labelled.Labelled:
         """Labelled pictures, the centre square resized bilinearly as the official code does."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bilinear", crop="centre")
         return labelled.read(folder, options.domains, picture, part, options.flip, options.balance)
@@ -141,30 +144,38 @@ class StarGAN(Recipe):
         """Fresh weights for the data's domains; PyTorch's own initialisation, as the official code."""
         return cls(options, data.domains, data.masks)
 
-    def optimizer(self, phase: str) -> Optimizer:
-        """Adam with the published betas."""
-        parameters = self.networks[phase].parameters()
-        return Adam(parameters, lr=self.options.rate, betas=(self.options.beta1, 0.999), fused=True)
-
     def rate(self, step: int) -> float:
         """1 up to `decay_from`, then as `decay` says."""
         if self.options.decay == "linear":
-            return schedules.linear(step, self.options.steps, self.options.decay_from)
+            return self.options.linear_decay(step)
         begin = self.options.decay_from * self.options.steps
         if step < begin or self.options.decay == "none":
             return 1.0
         return 1.0 - (step - begin) // 1000 / 100_000
 
-    def before(self, phase: str, batch: Batch) -> Batch:
-        """Draws target labels n x c, and for the penalty a mixing factor for each picture; one set alone has mask 1."""
+    def draw_for_critic(self, batch: Batch) -> Batch:
+        """Target labels n x c, for the penalty a mixing factor for each picture, and changes to what is seen."""
+        drawn = self.with_targets(batch)
+        # Between targets and changes: the order of draws is part of a seeded run.
+        if self.options.game.penalised:
+            drawn["mix"] = self.share.rand(len(batch["labels"]), 1, 1, 1)
+        return self.with_changes(drawn)
+
+    def draw_for_generator(self, batch: Batch) -> Batch:
+        """Target labels n x c, the same as the critic's of this step, and changes to what is seen."""
+        return self.with_changes(self.with_targets(batch))
+
+    def with_targets(self, batch: Batch) -> Batch:
+        """The batch with targets n x c, and masks n x m, which are 1 where one set is learned alone."""
         c = batch["labels"]
         m = batch["masks"] if self.masks else c.new_ones(len(c), 1)
-        drawn = {"targets": self._targets(c, m), "masks": m}
-        if phase == "critic" and self.game.penalised:
-            drawn["mix"] = self.share.rand(len(c), 1, 1, 1)
+        return {**batch, "targets": self._targets(c, m), "masks": m}
+
+    def with_changes(self, batch: Batch) -> Batch:
+        """The batch with uniform draws, n x numbers, for each change to what the critic sees."""
         changes = (("erase", self.options.erase, 2), ("shift", self.options.shift, 2), ("blur", self.options.blur, 1))
-        drawn |= {name: self.share.rand(len(c), numbers) for name, strength, numbers in changes if strength}
-        return {**batch, **drawn}
+        n = len(batch["labels"])
+        return {**batch, **{name: self.share.rand(n, numbers) for name, strength, numbers in changes if strength}}
 
     def _targets(self, c: Tensor, m: Tensor) -> Tensor:
         """The batch's labels permuted within each set.
@@ -175,39 +186,37 @@ class StarGAN(Recipe):
         kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
         return torch.where(kept[:, self.columns.units] | (permuted == UNKNOWN), c, permuted)
 
-    def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
-        """The terms of equations (5) and (6).
+    def critic_terms(self, batch: Batch, step: int) -> Terms:
+        """The terms of equation (5).
 
         `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, mix n x 1 x 1 x 1 for the penalty,
         and the place or strength of each change to what the critic sees, erase n x 2, shift n x 2, blur n x 1.
         """
-        return self._critic_terms(batch) if phase == "critic" else self._generator_terms(batch)
-
-    def _critic_terms(self, batch: Batch) -> dict[str, Tensor]:
-        critic = self.networks["critic"]
+        game = self.options.game
         x, m = batch["pixels"], batch["masks"]
-        with torch.no_grad():
+        with torch.no_grad():  # the generator does not move here: no graph is kept for it
             fake = self._translate(x, self._completed(batch)[1], m)
         x, fake = self._seen(x, batch), self._seen(fake, batch)
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
-        scores, logits = critic(torch.cat([x, fake]))
+        scores, logits = self.critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
         terms = {
-            "adversarial": self.game.discriminator(real_score, fake_score),
+            "adversarial": game.discriminator(real_score, fake_score),
             "classification": self._domain_loss(logits[: len(x)], batch["labels"]),
         }
-        if self.game.penalised:
-            slope = gradient_penalty(lambda pixels: critic(pixels)[0], x, fake, batch["mix"])
+        if game.penalised:
+            slope = gradient_penalty(lambda pixels: self.critic(pixels)[0], x, fake, batch["mix"])
             terms["penalty"] = self.options.penalty * slope
         return terms
 
-    def _generator_terms(self, batch: Batch) -> dict[str, Tensor]:
+    def generator_terms(self, batch: Batch, step: int) -> Terms:
+        """The terms of equation (6); `batch` as for the critic, without mix."""
         x, m = batch["pixels"], batch["masks"]
         c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
-        score, logits = self.networks["critic"](self._seen(fake, batch))
+        score, logits = self.critic(self._seen(fake, batch))
         terms = {
-            "adversarial": self.game.generator(score),
+            "adversarial": self.options.game.generator(score),
             "classification": self._domain_loss(logits, batch["targets"]),
             "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
         }
@@ -237,19 +246,19 @@ class StarGAN(Recipe):
         if not ((c == UNKNOWN) & (self.columns.own(batch["masks"]) == 1)).any():
             return c, c_t  # a target has gaps only where the labels have them
         with torch.no_grad():
-            logits = self.networks["critic"](batch["pixels"])[1]
+            logits = self.critic(batch["pixels"])[1]
         return self.columns.completed(c, logits), self.columns.completed(c_t, logits)
 
     def _translate(self, x: Tensor, c: Tensor, m: Tensor) -> Tensor:
         """G(x, c~) of equation (7), the labels of other sets 0; a single set has no mask."""
         told = c * self.columns.own(m)
-        made: Tensor = self.networks["generator"](x, torch.cat([told, m], dim=1) if self.masks else told)
+        made: Tensor = self.generator(x, torch.cat([told, m], dim=1) if self.masks else told)
         return made
 
-    def after(self, phase: str) -> None:
+    def clip_critic(self, terms: Mapping[str, Tensor]) -> None:
         """Clips the critic's weights where the objective wants it."""
-        if phase == "critic" and self.game.clipped:
-            clip(self.critic, self.options.clip)
+        if self.options.game.clipped:
+            clip_weights(self.critic, self.options.clip)
 
     def samples(self, batch: Batch) -> Tensor:
         """Each picture, then its translation to every domain as the official test does.
@@ -258,7 +267,7 @@ class StarGAN(Recipe):
         """
         x, c = batch["pixels"], batch["labels"]
         if (c == UNKNOWN).any():
-            c = self.columns.completed(c, self.networks["critic"](x)[1])
+            c = self.columns.completed(c, self.critic(x)[1])
         made = [self._translate(x, *self.columns.asked(c, place)) for place in range(len(self.columns))]
         return torch.stack([x, *made], dim=1)
 

@@ -19,7 +19,9 @@ class History:
     def __init__(self, folder: Path, start: int) -> None:
         self.folder = folder
         self._path = folder / "metrics.jsonl"
-        kept = [line for line in _lines(self._path) if json.loads(line)["step"] <= start]
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True) if self._path.exists() else []
+        # Whole lines only: a kill may have cut the last one short.
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= start]
         self._path.write_text("".join(kept), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
@@ -49,10 +51,3 @@ def grid(samples: Tensor, picture: Picture) -> Image.Image:
     height, width = tiles.shape[1:3]
     arranged = tiles.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4)
     return Image.fromarray(np.ascontiguousarray(arranged.reshape(rows * height, columns * width, 3)))
-
-
-def _lines(path: Path) -> list[str]:
-    """Whole lines only: a kill may have cut the last one short."""
-    if not path.exists():
-        return []
-    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

@@ -1,4 +1,4 @@
-"""The training loop: phases in turn, on Lightning Fabric; it names no recipe and prints nothing.
+"""The training loop: phases in turn; it names no recipe and prints nothing.
 
 A step is a pure function of (state before, seed, step): batches, noise and learning rates are drawn from seed and step
 alone, so a run that was killed and resumed ends with the same bits as one that never stopped. Under torchrun the step
@@ -7,26 +7,21 @@ is dealt out to processes; one of them writes and reports, and all hold the same
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
 
 from models.data.data import Data
 from models.data.loader import batches, first
-from models.errors import Diverged, RunError
-from models.recipes.recipe import Batch, Phase
-from models.training import checkpoint
-from models.training.averages import Averages
+from models.errors import CheckpointError, Diverged, RunError
+from models.recipes.recipe import Batch, Phase, Terms
 from models.training.history import History
-from models.training.precision import Autocast
 from models.training.pretrained import begin_with
-from models.training.run import Run, load_weights
-from models.training.turn import Turn
+from models.training.run import Checkpoint, Run, load_weights, save, saved
+from models.training.step import Autocast, Averages, Turn
 from models.training.world import join
 
 _SAMPLES = 6
@@ -50,31 +45,35 @@ class Trainer:
         self.run = run
         self.data = data
         self.options = options
-        self.world = join(options.precision)
+        self.world = join()
         self.rows = self.world.rows(options.batch, options.accumulate)
         self.step = 0
         self.losses: dict[str, float] = {}
-        torch.manual_seed(options.seed)
+        self._unproven: Path | None = None
+        """The checkpoint of this step, as long as no terms have shown that its weights are sound; older ones stay."""
+        torch.manual_seed(options.seed)  # of the weights; each turn seeds its own draws
         latest = run.latest()
         self.recipe = run.recipe.create(options, run.data)
         if latest is None and options.pretrained:
             begin_with(Path(options.pretrained), self.recipe, run.data)
         self.recipe.share = self.world.share()
-        self.plain = dict(self.recipe.networks)
-        self.shown = run.recipe.create(options, run.data) if options.average else self.recipe
-        copied = self.recipe.averaged if options.average else ()
-        self.averages = Averages(
-            {name: self.plain[name] for name in copied},
-            {name: self._placed(self.shown.networks[name]) for name in copied},
-            options.average,
-        )
-        self._wrap()
+        self.autocast = Autocast(options.precision, self.world.device)
+        networks = self.recipe.networks
+        for network in networks.values():  # before optimisers and averages, which go by where the weights lie
+            layout = torch.channels_last if options.channels_last else torch.contiguous_format
+            network.to(device=self.world.device, memory_format=layout)  # type: ignore[call-overload]
+            self.autocast.set_up(network)
+            if options.compile:
+                network.compile()  # in place, unlike torch.compile, which returns a wrapper
         self._turns = {
-            phase.name: Turn(phase, self.recipe, self.plain, self.world, options) for phase in self.recipe.phases
+            phase.name: Turn(phase, networks, self.recipe.rate, self.world, self.autocast, options)
+            for phase in self.recipe.phases
         }
+        averaged = self.recipe.averaged if options.average else ()
+        self.averages = Averages({name: networks[name] for name in averaged}, options.average)
         if latest is not None:
             self._resume(latest)
-        self.world.agree(self.step)
+        self.world.agree(self.step)  # and from here on each process may write what others have read
         self.sample_batch = self.to_device(first(samples, _SAMPLES))
 
     def train(self, on_step: Callable[[Progress], None]) -> None:
@@ -82,20 +81,31 @@ class Trainer:
 
         Of several processes only the one that leads writes, and calls `on_step`.
         """
-        history = self._begin() if self.world.leads else None
+        options, pinned = self.options, self.world.device.type == "cuda"
+        source = batches(self.data, options.batch, options.seed, self.step, options.workers, self.rows, pinned)
+        history: History | None = None
+        if self.world.leads and self.step == 0:
+            self.run.write()
         started_at, started_step = time.monotonic(), self.step
-        source = self._source()
         try:
+            # One ahead: the next batch is on its way while the device works at this one.
             batch = self.to_device(next(source))
-            while self.step < self.options.steps:
-                terms = self._advance(batch)
-                batch = self.to_device(next(source))  # is read while a GPU still works
+            while self.step < options.steps:
+                terms: Terms = {}
+                for phase in self.recipe.phases:
+                    # Asked now, and not at the step's start: what an earlier phase has just moved may decide.
+                    if self.recipe.due(phase, self.step):
+                        terms |= self.turn(phase, batch)
+                batch = self.to_device(next(source))
                 self.losses.update(self._values(terms))
+                if self._unproven is not None:
+                    self._drop_old_checkpoints()
                 self.step += 1
                 self.averages.update(self.step)
-                if history is not None:
-                    speed = (self.step - started_step) * self.options.batch / (time.monotonic() - started_at)
-                    on_step(Progress(self.step, self.options.steps, self.losses, speed))
+                if self.world.leads:
+                    history = history or self._begin_history(started_step)
+                    speed = (self.step - started_step) * options.batch / (time.monotonic() - started_at)
+                    on_step(Progress(self.step, options.steps, self.losses, speed))
                     self._record(history, speed)
         finally:
             source.close()
@@ -103,41 +113,35 @@ class Trainer:
                 with _writing(self.run):
                     history.close()
 
-    def _source(self) -> Generator[Batch, None, None]:
-        """Batches from this step on, of each the rows that are held here."""
-        options, pinned = self.options, self.world.fabric.device.type == "cuda"
-        return batches(self.data, options.batch, options.seed, self.step, options.workers, self.rows, pinned)
+    def _begin_history(self, start: int) -> History:
+        """The first step worked, so the run is from now on that of these options, and of the checkpoint at `start`.
 
-    def _begin(self) -> History:
-        self.run.write()
-        return History(self.run.folder, self.step)
+        Not before: a resume with options that fail at once leaves a run that can be resumed and exported as it was.
+        """
+        with _writing(self.run):
+            self.run.write()
+            for later in saved(self.run.checkpoints):
+                if int(later.stem) > start:
+                    later.unlink()
+            return History(self.run.folder, start)
 
-    def _resume(self, content: Mapping[str, Any]) -> None:
-        for name, network in self.plain.items():
+    def _resume(self, content: Checkpoint) -> None:
+        for name, network in self.recipe.networks.items():
             load_weights(network, name, content["networks"])
         for name, turn in self._turns.items():
+            if name not in content["optimizers"]:
+                raise CheckpointError(f"the checkpoint has no phase {name}; keep the run's options")
             turn.load_state(content["optimizers"][name])
-        if content.get("precision"):  # the scale of 16-mixed; other precisions have none
-            self.world.fabric.strategy.precision.load_state_dict(content["precision"])
+        if content["precision"] and self.autocast.scaler.is_enabled():  # only 16-mixed has a scale
+            self.autocast.scaler.load_state_dict(content["precision"])
         self.recipe.load_state(content["state"])
         self.averages.load_state(content["averages"])
-        self.losses = dict(content.get("losses", {}))
-        self.step = int(content["step"])
-
-    def _wrap(self) -> None:
-        """Moves networks to the device; the recipe then calls wrapped ones."""
-        for name, network in self.plain.items():
-            self._placed(network)
-            compiled = cast(nn.Module, torch.compile(network)) if self.options.compile else network
-            self.recipe.networks[name] = Autocast(compiled, self.world.fabric)
-
-    def _placed(self, network: nn.Module) -> nn.Module:
-        layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
-        return cast(nn.Module, network.to(device=self.world.fabric.device, memory_format=layout))  # type: ignore[call-overload]
+        self.losses = dict(content["losses"])
+        self.step = content["step"]
 
     def to_device(self, batch: Batch) -> Batch:
         """A batch of the loader's where the networks want it."""
-        moved = {name: tensor.to(self.world.fabric.device, non_blocking=True) for name, tensor in batch.items()}
+        moved = {name: tensor.to(self.world.device, non_blocking=True) for name, tensor in batch.items()}
         if not self.options.channels_last:
             return moved
         return {
@@ -145,22 +149,20 @@ class Trainer:
             for name, tensor in moved.items()
         }
 
-    def _advance(self, batch: Batch) -> dict[str, Tensor]:
-        """The turn of every phase that is due."""
-        due = [phase for phase in self.recipe.phases if phase.due(self.step)]
-        return {name: term for phase in due for name, term in self.turn(phase, batch).items()}
-
-    def turn(self, phase: Phase, batch: Batch) -> dict[str, Tensor]:
+    def turn(self, phase: Phase, batch: Batch) -> Terms:
         """One phase's update, and its terms, `phase/term`."""
         return {f"{phase.name}/{name}": term for name, term in self._turns[phase.name].take(batch, self.step).items()}
 
-    def _values(self, terms: Mapping[str, Tensor]) -> dict[str, float]:
+    def _values(self, terms: Terms) -> dict[str, float]:
         """Takes the terms off the device, once a step, as that waits for it; Diverged when one is not finite."""
         values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True)) if terms else {}
         for name, value in values.items():
             if not math.isfinite(value):
                 phase, _, term = name.partition("/")
-                raise Diverged(self.step, phase, term, value)
+                if self._unproven is not None and next(iter(values)).startswith(f"{phase}/"):
+                    # Nothing has moved since the save before the step's first phase: these are the saved weights.
+                    self._unproven.unlink()
+                raise Diverged(self.step, f"phase {phase}: term {term} is {value}")
         return values
 
     def _record(self, history: History, speed: float) -> None:
@@ -169,22 +171,38 @@ class Trainer:
             if self.step % self.options.log_every == 0 or last:
                 history.log(self.step, {**self.losses, "pictures_per_second": round(speed, 2)})
             if self.step % self.options.sample_every == 0 or last:
-                with torch.no_grad(), torch.compiler.set_stance("force_eager"):  # no kernels for a few samples
-                    history.show(self.step, self.shown.samples(self.sample_batch), self.run.data.picture)
+                # Without compiled kernels, which would be built anew for a few samples.
+                with torch.no_grad(), torch.compiler.set_stance("force_eager"), self.averages.swapped_in():
+                    samples = self.recipe.samples(self.sample_batch)
+                if not samples.isfinite().all():
+                    raise Diverged(self.step, "the sample pictures are not finite")
+                history.show(self.step, samples, self.run.data.picture)
         if self.step % self.options.save_every == 0 or last:
-            checkpoint.save(self.run.checkpoints, self.step, self._state(), self.options.checkpoints)
+            self._save()
+            if last:
+                self._drop_old_checkpoints()
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "recipe": self.recipe.name,
-            "step": self.step,
-            "losses": self.losses,
-            "networks": {name: network.state_dict() for name, network in self.plain.items()},
-            "averages": self.averages.state(),
-            "optimizers": {name: turn.state() for name, turn in self._turns.items()},
-            "precision": self.world.fabric.strategy.precision.state_dict(),
-            "state": self.recipe.state(),
-        }
+    def _save(self) -> None:
+        """Saves the state, unless an update that followed on finite terms has spoilt it."""
+        for name, network in self.recipe.networks.items():
+            if not torch.stack([weights.isfinite().all() for weights in network.parameters()]).all():
+                raise Diverged(self.step, f"the weights of the network {name} are not finite")
+        content = Checkpoint(
+            recipe=self.recipe.name,
+            step=self.step,
+            losses=self.losses,
+            networks={name: network.state_dict() for name, network in self.recipe.networks.items()},
+            averages=self.averages.weights,
+            optimizers={name: turn.state() for name, turn in self._turns.items()},
+            precision=self.autocast.scaler.state_dict(),
+            state=self.recipe.state(),
+        )
+        self._unproven = save(self.run.checkpoints, content)
+
+    def _drop_old_checkpoints(self) -> None:
+        for old in saved(self.run.checkpoints)[self.options.checkpoints :]:
+            old.unlink()
+        self._unproven = None
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Begins a training with the weights of a bundle, shipped, exported or imported, instead of random ones.
 
-A graph's initialisers bear the names of the weights that they were exported from. Networks that a bundle does not hold
+A graph's initialisers have the names of the weights that they were exported from. Networks that a bundle does not hold
 begin at random: discriminators, a critic's patch scores. A kernel that grows with the size, as that of a critic's
 classification, is resized, so that a training can go on at another size. A domain that a bundle has not learned begins
 at zero, so that asking for the others gives at first what it gave.
@@ -20,10 +20,11 @@ from models.bundle import archive
 from models.bundle.manifest import Manifest
 from models.data.data import Description
 from models.errors import OptionsError
-from models.recipes.recipe import Exported, Recipe
+from models.recipes import AnyRecipe
+from models.recipes.recipe import Exported
 
 
-def begin_with(folder: Path, recipe: Recipe, data: Description) -> str:
+def begin_with(folder: Path, recipe: AnyRecipe, data: Description) -> str:
     """Copies the bundle's weights into the recipe's networks, those of domains by name; gives its `name@version`.
 
     OptionsError where the bundle can't be read, is of another recipe, or has networks of another shape.
@@ -37,18 +38,16 @@ def begin_with(folder: Path, recipe: Recipe, data: Description) -> str:
         if not shared:
             raise OptionsError(f"the bundle {bundle.ref} has none of the graphs {', '.join(recipe.exported())}")
         for name, exported in shared.items():
-            stored = _initialisers(bundle.load(bundle.manifest.graphs[name].file))
+            graph = onnx.load_model_from_string(bundle.load(bundle.manifest.graphs[name].file)).graph
+            # Halves of an fp16 bundle become float32 again.
+            stored = {
+                each.name: torch.from_numpy(numpy_helper.to_array(each).copy()).float() for each in graph.initializer
+            }
             _match(exported, stored, _columns(bundle.manifest, name), _columns(wanted, name))
             _copy(exported.module, stored, f"graph {name} of {bundle.ref}")
     except archive.BundleError as error:
         raise OptionsError(f"pretrained={folder}: {error}") from error
     return bundle.ref
-
-
-def _initialisers(graph: bytes) -> dict[str, Tensor]:
-    """The tensors that a graph holds, by name, in float32."""
-    model = onnx.load_model_from_string(graph)
-    return {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()).float() for each in model.graph.initializer}
 
 
 def _columns(manifest: Manifest, graph: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The folder that one training leaves; everything that is needed to go on, to export or to evaluate lies in it.
 
 RUN/config.json      recipe, data folder, resolved options, description of the data, versions
-RUN/checkpoints/     STEP.ckpt
+RUN/checkpoints/     STEP.ckpt, each one file of tensors and plain data
 RUN/metrics.jsonl    one line a log: step, terms, pictures a second
 RUN/tensorboard/     the same for TensorBoard
 RUN/samples/         STEP.png
@@ -10,18 +10,37 @@ RUN/samples/         STEP.png
 import json
 import os
 import platform
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
 
 from models.data.data import Description
-from models.errors import CheckpointError, OptionsError
-from models.recipes import RECIPES
-from models.recipes.recipe import Options, Recipe
-from models.training import checkpoint
+from models.errors import CheckpointError, OptionsError, RunError
+from models.recipes import RECIPES, AnyRecipe
+from models.recipes.options import Options
+from models.recipes.recipe import State
+
+_SUFFIX = ".ckpt"
+_UNFINISHED = ".tmp"
+
+
+class Checkpoint(TypedDict):
+    """What is saved at a step; `averages`, `optimizers` and `precision` are state dicts as PyTorch has them."""
+
+    recipe: str
+    step: int
+    losses: dict[str, float]
+    networks: dict[str, dict[str, Tensor]]
+    averages: dict[str, dict[str, Tensor]]
+    optimizers: dict[str, dict[str, Any]]
+    precision: dict[str, Any]
+    state: State
 
 
 class Stage(BaseModel):
@@ -38,11 +57,13 @@ class Run:
     """A run folder and its resolved config; `stages` are what came before the options that hold now."""
 
     folder: Path
-    recipe: type[Recipe]
+    recipe: type[AnyRecipe]
     options: Options
     data_folder: Path
     data: Description
     stages: tuple[Stage, ...] = ()
+    from_step: int | None = None
+    """The step of the checkpoint to go on from; None is the newest one that can be read."""
 
     @property
     def checkpoints(self) -> Path:
@@ -51,13 +72,7 @@ class Run:
 
     def write(self) -> None:
         """Writes config.json atomically; makes the folder."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / "config.json.tmp"
-        beside.write_text(json.dumps(self._config(), indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, self.folder / "config.json")
-
-    def _config(self) -> dict[str, Any]:
-        return {
+        config = {
             "recipe": self.recipe.name,
             "data_folder": str(self.data_folder.resolve()),
             "options": self.options.model_dump(mode="json"),
@@ -65,6 +80,10 @@ class Run:
             "data": self.data.model_dump(mode="json"),
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
         }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        beside = self.folder / "config.json.tmp"
+        beside.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        os.replace(beside, self.folder / "config.json")
 
     @property
     def said(self) -> dict[str, Any]:
@@ -76,22 +95,21 @@ class Run:
         values = {**self.options.model_dump(mode="json"), "pretrained": Path(self.options.pretrained).name}
         return {name: value for name, value in values.items() if name in mentioned}
 
-    def resumed(self, options: Options) -> tuple[Stage, ...]:
-        """The stages of this run when it goes on with `options`: one more where they differ, and steps were made."""
-        latest = self.latest() if options != self.options else None
-        if latest is None:
-            return self.stages
-        return (*self.stages, Stage(until=int(latest["step"]), options=self.said))
+    def latest(self) -> Checkpoint | None:
+        """The checkpoint of `from_step`, else the newest that can be read; None when there is none at all.
 
-    def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, None when there is none at all.
-
-        CheckpointError when there are some and none can be read, or when it is another recipe's.
+        CheckpointError when there is none of that step, when none can be read, or when it is another recipe's.
         """
+        paths = saved(self.checkpoints)
+        if self.from_step is not None:
+            steps = ", ".join(str(int(path.stem)) for path in paths) or "none"
+            paths = [path for path in paths if int(path.stem) == self.from_step]
+            if not paths:
+                raise CheckpointError(f"{self.folder} has no checkpoint of step {self.from_step}; it has {steps}")
         problems: list[str] = []
-        for path in checkpoint.saved(self.checkpoints):
+        for path in paths:
             try:
-                content = checkpoint.load(path)
+                content = load(path)
             except CheckpointError as error:
                 problems.append(str(error))
                 continue
@@ -102,26 +120,17 @@ class Run:
             raise CheckpointError(problems[0])
         return None
 
-    def trained(self) -> tuple[Recipe, int]:
+    def trained(self) -> tuple[AnyRecipe, int]:
         """The recipe with its newest weights, averaged where they were averaged, in inference mode; and their step."""
         content = self.latest()
         if content is None:
             raise CheckpointError(f"{self.folder} holds no checkpoint yet; train it first")
         recipe = self.recipe.create(self.options, self.data)
-        weights = {**content["networks"], **content["averages"]}
+        weights = {**content["networks"], **content["averages"]}  # averaged ones take the place of live ones
         for name, network in recipe.networks.items():
             load_weights(network, name, weights)
             network.eval().requires_grad_(False)
-        return recipe, int(content["step"])
-
-
-def load_weights(network: torch.nn.Module, name: str, weights: dict[str, Any]) -> None:
-    """Loads one network strictly; CheckpointError names what does not fit."""
-    try:
-        network.load_state_dict(weights[name])
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"the checkpoint does not fit the network {name}: {reason}") from error
+        return recipe, content["step"]
 
 
 def open_run(folder: Path) -> Run:
@@ -138,3 +147,72 @@ def open_run(folder: Path) -> Run:
         raise OptionsError(f"{folder} is no run of a training: it has no config.json") from error
     except (KeyError, ValueError, ValidationError) as error:
         raise OptionsError(f"{path} is not the config of a run: {str(error).splitlines()[0]}") from error
+
+
+def load_weights(network: torch.nn.Module, name: str, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Loads one network strictly; CheckpointError names what does not fit."""
+    if name not in weights:
+        raise CheckpointError(f"the checkpoint has no network {name}; keep the run's options")
+    try:
+        network.load_state_dict(weights[name])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"the checkpoint does not fit the network {name}: {reason}") from error
+
+
+def saved(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first."""
+    return sorted(folder.glob(f"*{_SUFFIX}"), reverse=True)
+
+
+def save(folder: Path, content: Checkpoint) -> Path:
+    """Writes `folder/STEP.ckpt` beside, flushes it and renames it into place.
+
+    A kill, a full disk or a power cut leave what was there before. RunError when it can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"*{_UNFINISHED}"):  # by a save that was killed
+        left.unlink()
+    path = folder / f"{content['step']:08d}{_SUFFIX}"
+    beside = path.with_suffix(_UNFINISHED)
+    try:
+        with beside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+        # The folder too: after a power cut the new name must be there before old checkpoints are gone.
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except (OSError, RuntimeError) as error:
+        # PyTorch's writer meets the system's refusal, fails again while it closes the file, and reports that.
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__context__
+        if reason is None:
+            raise
+        wrote, free = beside.stat().st_size if beside.exists() else 0, shutil.disk_usage(folder).free
+        good = [left.name for left in saved(folder)]
+        raise RunError(
+            f"{path} can't be written: {reason.strerror} after {wrote / 1e6:.0f} MB, {free / 1e6:.0f} MB are free; "
+            f"make room and resume, {f'the last good checkpoint is {good[0]}' if good else 'there is no earlier one'}"
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint; nothing in the file is executed. CheckpointError when it isn't one."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torn bytes make the unpickler raise whatever they happen to spell
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is no checkpoint that can be read: {reason}") from error
+    if not isinstance(content, dict) or not {"recipe", "step", "networks"} <= content.keys():
+        raise CheckpointError(f"{path} is no checkpoint of `recast train`")
+    # The first versions saved neither losses nor the scale of 16-mixed.
+    return cast(Checkpoint, {"losses": {}, "precision": {}, **content})

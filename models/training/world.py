@@ -1,28 +1,30 @@
 """The processes of one training: torchrun starts them, and what each learned is averaged after every phase.
 
-Each holds the same weights and its own rows of every batch. Fabric's own wrapper for that is not used: it forbids the
-gradient penalty (docs/decisions/0003), and one exchange of all that a phase trains is simpler than a hook a layer.
+Each holds the same weights and its own rows of every batch. PyTorch's wrapper for that (DDP) is not used: it forbids
+the gradient penalty (docs/decisions/0003), and one exchange of all that a phase trains is simpler than a hook a layer.
 """
 
 import atexit
+import contextlib
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, distributed
 
 from models.errors import CheckpointError, OptionsError
-from models.recipes.recipe import Precision
-from models.recipes.share import Share
-from models.training.memory import keep_freed
+from models.recipes.recipe import Share
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
 
 
 @dataclass(frozen=True)
 class World:
     """This process, of rank `rank` among `ranks`, and its device."""
 
-    fabric: Fabric
+    device: torch.device
     rank: int = 0
     ranks: int = 1
 
@@ -33,13 +35,15 @@ class World:
 
     def share(self) -> Share:
         """What a recipe may know of the other processes."""
-        return Share(self.rank, self.ranks, self.fabric.device)
+        return Share(self.rank, self.ranks, self.device)
 
     def seed(self, seed: int) -> None:
         """Seeds what is drawn on the CPU and on this process's device; `torch.manual_seed` looks at every backend."""
         torch.default_generator.manual_seed(seed)
-        if self.fabric.device.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def rows(self, batch: int, parts: int) -> range:
         """The rows of a batch that are held here; OptionsError when they can't be dealt out evenly."""
@@ -63,23 +67,38 @@ class World:
 
     def agree(self, step: int) -> None:
         """Waits for the others; CheckpointError when they begin at another step, since they see other files."""
-        steps = self.share().gather(torch.tensor([step], device=self.fabric.device)).tolist()
+        steps = self.share().gather(torch.tensor([step], device=self.device)).tolist()
         if len(set(steps)) > 1:
             begun = ", ".join(map(str, steps))
             raise CheckpointError(f"the processes would begin at steps {begun}; all must see the same run folder")
 
 
-def join(precision: Precision) -> World:
+def join() -> World:
     """This process alone with the first device, or under torchrun one of several, each with a device of its own."""
     several = distributed.is_torchelastic_launched()
-    devices = [distributed.get_node_local_rank()] if several and torch.cuda.is_available() else 1
-    fabric = Fabric(accelerator="auto", devices=devices, precision=precision)
-    fabric.launch()  # before the processes meet: it says which GPU is this one's
-    if fabric.device.type == "cpu":
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", distributed.get_node_local_rank() if several else 0)
+        torch.cuda.set_device(device)  # before the processes meet: it says which GPU is this one's
+    elif torch.backends.mps.is_available():
+        device = torch.device("mps")
+    if device.type == "cpu":
         keep_freed()
     if not several:
-        return World(fabric)
+        return World(device)
     if not distributed.is_initialized():
         distributed.init_process_group()
         atexit.register(distributed.destroy_process_group)
-    return World(fabric, distributed.get_rank(), distributed.get_world_size())
+    return World(device, distributed.get_rank(), distributed.get_world_size())
+
+
+def keep_freed() -> None:
+    """From now on this process keeps what memory it frees; with another C library than GNU's nothing happens.
+
+    That one gives large blocks back at once, and the system zeroes them again, page by page, when the next layer asks
+    for as much: at 128 pixels on a CPU this was a fifth of a step, and half of a gradient penalty.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_MAX, 0)
+        library.mallopt(_M_TRIM_THRESHOLD, -1)

@@ -281,8 +281,8 @@ def test_images_install_what_the_project_names(path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "without"),
     [
-        ("service", {"onnxruntime", "onnxruntime-gpu", "torch", "onnx", "lightning-fabric"}),
-        ("worker", {"torch", "onnx", "lightning-fabric"}),
+        ("service", {"onnxruntime", "onnxruntime-gpu", "torch", "onnx"}),
+        ("worker", {"torch", "onnx"}),
         ("train", {"celery", "redis"}),
     ],
 )
@@ -337,14 +337,14 @@ def test_the_context_holds_the_project_and_nothing_else() -> None:
 
 WITHOUT = """
 import sys
-for name in ("onnxruntime", "torch", "lightning_fabric", "onnx", "onnxscript"):
+for name in ("onnxruntime", "torch", "onnx", "onnxscript"):
     sys.modules[name] = None
 """
 
 
 def test_the_service_runs_without_onnx_runtime(tmp_path: Path) -> None:
     """What serves with a broker can be imported where neither ONNX Runtime nor PyTorch is installed."""
-    names = "service.app, worker.pipeline, worker.queue.remote, wiring.serving, wiring.workers"
+    names = "service.app, worker.pipeline, worker.queue.remote, wiring.service"
     done = bare(tmp_path, [sys.executable, "-c", f"import {names}"])
     assert done.returncode == 0, done.stderr
 

@@ -198,6 +198,7 @@ def test_an_unknown_model_lists_those_that_translate(store: Snapshot) -> None:
             plan(["blond"], Snapshot((*store.bundles, scorer)), model=model)
         assert caught.value.known == ("flip", "toy")
         assert "flip, toy" in str(caught.value)
+        assert ("of 'toy' there is version 1" in str(caught.value)) == (model == "toy@2")
 
 
 def test_the_first_bundle_that_knows_all_names_is_chosen() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import watchfiles
 from support.bundles import flip_bundle, toy_bundle
 
 from models.bundle import archive
@@ -308,22 +307,8 @@ def test_a_failing_listener_does_not_stop_the_watch(tmp_path: Path) -> None:
         assert refs(changes.get(timeout=PATIENCE_S)) == ["flip@1", "toy@1"]
 
 
-def test_without_a_watch_of_the_system_the_store_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When no watch can be set up at all, changes are found by scanning."""
-
-    def exhausted(*_: object, **__: object) -> None:
-        raise OSError("OS file watch limit reached")
-
-    monkeypatch.setattr(watchfiles, "watch", exhausted)
-    changes: queue.Queue[Snapshot] = queue.Queue()
-    with Store([tmp_path]) as store:
-        store.watch(changes.put)
-        toy_bundle(tmp_path)
-        assert refs(changes.get(timeout=PATIENCE_S)) == ["toy@1"]
-
-
-def test_a_folder_without_file_events_is_scanned_regularly(tmp_path: Path) -> None:
-    """Where no events come (here: the folder is away when the watch begins), changes are found all the same."""
+def test_a_folder_that_was_away_is_followed_again(tmp_path: Path) -> None:
+    """A mount that is away when the watch begins, and comes back, is scanned like any other."""
     changes: queue.Queue[Snapshot] = queue.Queue()
     folder = tmp_path / "store"
     toy_bundle(folder)

@@ -33,17 +33,18 @@ def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path
 
 
 def test_doctor_names_the_workers_that_the_broker_hears(recast_: Recast, tmp_path: Path, server: Server) -> None:
-    """What each can translate with, and on what it runs."""
+    """What each can translate with, on what it runs, and its version where that is another one."""
 
     async def say() -> None:
         async with aclosing(broker.connect_async(server.url)) as client:
-            await beats.say(client, Beat(name="one", bundles=("toy@1",), providers=("CUDAExecutionProvider",)))
+            beat = Beat(name="one", bundles=("toy@1",), providers=("CUDAExecutionProvider",), version="0.0.1")
+            await beats.say(client, beat)
 
     asyncio.run(say())
     said = recast_("doctor", "--storage", tmp_path, "--broker", server.url)
     assert said.code == 0
     assert "broker: 127.0.0.1, Redis" in said.out
-    assert "workers: 1: toy@1 on CUDAExecutionProvider" in said.out
+    assert "workers: 1: toy@1 on CUDAExecutionProvider, of version 0.0.1 where this is" in said.out
 
 
 def test_doctor_warns_of_a_broker_that_throws_work_away(recast_: Recast, tmp_path: Path, server: Server) -> None:

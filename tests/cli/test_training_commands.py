@@ -47,12 +47,14 @@ def test_a_dry_run_says_what_would_be_trained(recast_: Recast, labelled_set: Pat
 
 
 def test_a_dry_run_of_a_run_says_where_it_goes_on(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """With `--resume` the run's own options and its last step are shown, and the run stays as it is."""
+    """With `--resume` the run's own options and its last step are shown, or that of `--from-step`; the run stays."""
     train = ("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run")
-    recast_(*train, *options(2))
+    recast_(*train, *options(2), "--set", "save_every=1")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     said = recast_(*train, "--resume", "--dry-run", "--set", "steps=1000")
     assert said.out.splitlines()[0] == "recipe: stargan, 1,000 steps, batch 4, 32 px; goes on at step 2"
+    said = recast_(*train, "--resume", "--from-step", "1", "--dry-run")
+    assert said.out.splitlines()[0].endswith("goes on at step 1")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -99,6 +101,7 @@ def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list
         ),
         (["train", "stargan", "--data", "empty", "--out", "run", "--config", "gone.toml"], "gone.toml can't be read"),
         (["train", "stargan", "--data", "empty", "--out", "run", "--resume"], "is no run of a training"),
+        (["train", "stargan", "--data", "empty", "--out", "run", "--from-step", "3"], "--from-step 3"),
         (["export", "gone", "--to", "store/x"], "gone is no run of a training"),
         (["export", "empty", "--to", "store/x"], "empty is no run of a training"),
         (["evaluate", "empty", "--data", "gone"], "is neither a run"),

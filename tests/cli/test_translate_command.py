@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from PIL import Image
 from support.bundles import toy_picture, toy_translated
 from support.commands import Recast
 
-from worker.imaging.formats import WEBP, sniff
+from wiring.translate import gather
+from worker.imaging.formats import JPEG, WEBP, sniff
+from worker.wish import Wish
 
 SMILING = np.array([[0, 1, 0, 0, 1, 0]], np.float32)
 
@@ -130,6 +133,86 @@ def test_two_pictures_never_overwrite_each_other(recast_: Recast, toy_store: Pat
     said = recast_("translate", first, second, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out")
     assert (said.code, "two pictures would be written" in said.err) == (2, True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("names", [("a.jpg", "a.png"), ("a.png", "a.webp", "deep/a.png", "b.jpg")])
+def test_pictures_of_one_name_and_two_formats_stay_apart(
+    recast_: Recast, toy_store: Path, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """a.jpg and a.png become a.jpg and a.png: where formats are kept, the suffixes tell the outputs apart."""
+    for name in names:
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    said = recast_("translate", tmp_path / "in", "--domains", "smiling", "--store", toy_store, "--out", out)
+    assert said.code == 0, said.err
+    assert {str(path.relative_to(out)) for path in out.rglob("*.*")} == set(names)
+
+
+@pytest.mark.parametrize(("names", "words"), [(("a.jpg", "a.png"), ["--format", "png"]), (("a.gif", "a.png"), [])])
+def test_outputs_that_would_be_one_file_are_refused(
+    recast_: Recast, toy_store: Path, tmp_path: Path, names: tuple[str, ...], words: list[str]
+) -> None:
+    """Both would be a.png: by --format, or since GIF is not written and PNG takes its place."""
+    for name in names:
+        picture(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    said = recast_("translate", tmp_path / "in", "--domains", "smiling", "--store", toy_store, "--out", out, *words)
+    assert (said.code, "two pictures would be written to" in said.err, "a.png;" in said.err) == (2, True, True)
+    assert not out.exists()
+
+
+def test_formats_are_told_by_content(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """A PNG that is called a.jpg, beside a.png, would be written to a.png, too."""
+    picture(tmp_path / "in" / "a.png").rename(tmp_path / "in" / "a.jpg")
+    picture(tmp_path / "in" / "a.png")
+    said = recast_("translate", tmp_path / "in", "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "o")
+    assert (said.code, "two pictures would be written to" in said.err) == (2, True)
+
+
+def test_a_suffix_within_a_name_is_no_format(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """a.png.jpg is a JPEG called `a.png`, and so is its output."""
+    picture(tmp_path / "in" / "a.png.jpg")
+    out = tmp_path / "out"
+    recast_("translate", tmp_path / "in", "--domains", "smiling", "--store", toy_store, "--out", out)
+    assert [path.name for path in out.iterdir()] == ["a.png.jpg"]
+    assert sniff((out / "a.png.jpg").read_bytes()) is JPEG
+
+
+def test_outputs_of_an_earlier_run_are_no_inputs(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
+    """The output folder may lie within the input's."""
+    picture(tmp_path / "a.png")
+    for _ in range(2):
+        said = recast_("translate", tmp_path, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out")
+        assert (said.code, "1 of 1 pictures" in said.out) == (0, True)
+
+
+@pytest.mark.parametrize("out", ["in", "in/a.png"])
+def test_a_picture_is_not_written_over(recast_: Recast, toy_store: Path, tmp_path: Path, out: str) -> None:
+    """An output that would be its own source is refused: what was there before could not be had back."""
+    source = picture(tmp_path / "in" / "a.png")
+    before = source.read_bytes()
+    said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / out)
+    assert (said.code, "is the picture itself" in said.err) == (2, True)
+    assert source.read_bytes() == before
+
+
+def test_gathering_compares_no_picture_with_every_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are, each path is compared a few times; and of names that differ no file is opened."""
+    count = 300
+    (tmp_path / "in").mkdir()
+    for number in range(count):
+        (tmp_path / "in" / f"{number}.jpg").touch()
+    compared, opened, equal = Counter[str](), Counter[str](), PurePath.__eq__
+
+    def counted(one: PurePath, other: object) -> bool:
+        compared["all"] += 1
+        return equal(one, other)
+
+    monkeypatch.setattr(PurePath, "__eq__", counted)
+    monkeypatch.setattr(Path, "open", lambda path, *_: opened.update([path.name]))
+    todo = gather([tmp_path / "in"], tmp_path / "out", Wish(domains=("smiling",)))
+    assert (len(todo), opened) == (count, Counter())
+    assert compared["all"] < 10 * count
 
 
 def test_models_lists_the_store_for_people_and_programs(recast_: Recast, toy_store: Path) -> None:

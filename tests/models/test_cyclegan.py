@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from models.bundle.manifest import Domain, Picture
 from models.data.data import Description
-from models.recipes.cyclegan import CycleGAN, CycleGANOptions
-from models.recipes.pool import PicturePool
+from models.recipes.cyclegan import CycleGAN, CycleGANOptions, PicturePool
 
 SMALL: dict[str, Any] = {"size": 32, "width": 4, "blocks": 1, "discriminator_width": 4, "layers": 2}
 DATA = Description(
@@ -30,7 +29,8 @@ def batch(count: int = 2) -> dict[str, Tensor]:
 
 
 def generator_terms(made: CycleGAN, given: dict[str, Tensor]) -> dict[str, Tensor]:
-    return made.terms("generators", made.before("generators", given), 0)
+    generators = made.phases[0]
+    return generators.terms(generators.before(given), 0)
 
 
 def test_published_defaults() -> None:
@@ -106,7 +106,7 @@ def test_terms_are_those_of_the_equations() -> None:
     assert {name: value.item() for name, value in terms.items()} == pytest.approx(
         {name: value.item() for name, value in expected.items()}, rel=1e-5
     )
-    judged = made.terms("discriminators", made.before("discriminators", given), 0)
+    judged = made.discriminator_terms(made.take_from_pools(given), 0)
     assert {name: value.item() for name, value in judged.items()} == {"adversarial_a": 0.5, "adversarial_b": 0.5}
 
 
@@ -116,7 +116,7 @@ def test_discriminators_see_what_generators_made_before_they_moved(unpaired_set:
     before = made.recipe.networks["a_to_b"](made.sample_batch["a"]).detach()
     made.turn(made.recipe.phases[0], made.sample_batch)
     after = made.recipe.networks["a_to_b"](made.sample_batch["a"]).detach()
-    seen = made.recipe.before("discriminators", made.sample_batch)["made_b"]
+    seen = made.recipe.phases[1].before(made.sample_batch)["made_b"]
     assert torch.equal(seen, before)
     assert not torch.equal(seen, after)
 

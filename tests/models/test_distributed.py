@@ -10,8 +10,8 @@ from subprocess import PIPE
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from support import ranks
+from support.balanced import balanced, k_of
 from support.states import differing
 from support.training import FOLDERS, trained
 
@@ -88,6 +88,15 @@ def test_one_process_alone_writes_the_run(case: str, together: Path) -> None:
     assert files(together / "grown" / case) == files(together / "alone" / case)
 
 
+def test_a_scalar_state_is_the_same_in_all_processes(sets: dict[str, Path], together: Path, tmp_path: Path) -> None:
+    """BEGAN's k, which the averaged terms move, has the same bits in both, and is that of one process."""
+    first, second = (torch.load(together / f"balanced.{rank}.pt") for rank in range(RANKS))
+    alone = balanced(next(iter(sets.values())), tmp_path / "alone", 6)
+    alone.train(lambda progress: None)
+    assert first == second
+    assert first.item() == pytest.approx(k_of(alone).item(), rel=1e-3)
+
+
 def test_the_command_line_speaks_once(together: Path) -> None:
     """Of two processes one says that the training is done."""
     assert (together / "said.txt").read_text().count("is trained: 4 steps") == 1
@@ -103,7 +112,7 @@ def test_processes_that_see_other_runs_are_refused(together: Path) -> None:
 @pytest.mark.parametrize(("batch", "parts", "multiple"), [(4, 1, 3), (9, 2, 6)])
 def test_a_batch_that_can_not_be_dealt_out_is_refused(batch: int, parts: int, multiple: int) -> None:
     """The error names the batch, the processes, the parts and what would fit."""
-    world = World(Fabric(accelerator="cpu", devices=1), rank=1, ranks=3)
+    world = World(torch.device("cpu"), rank=1, ranks=3)
     with pytest.raises(
         OptionsError, match=f"batch={batch} .* over 3 .* accumulate={parts}; take a multiple of {multiple}"
     ):

@@ -17,7 +17,7 @@ from models.bundle.archive import write
 from models.bundle.manifest import Manifest
 from models.bundle.pixels import shrink, to_pixels, to_tensor
 from models.data import labelled
-from models.data.labels import parse_domains
+from models.data.tables import parse_domains
 from models.drawn import people
 from models.drawn.person import COLUMNS, DOMAINS, HAIR, Attributes
 from models.drawn.portrait import draw

@@ -22,7 +22,7 @@ from models.bundle.manifest import Picture
 from models.bundle.pixels import to_pixels, to_tensor
 from models.bundle.ports import Output
 from models.bundle.store import Store
-from models.data.labels import UNKNOWN
+from models.data.tables import UNKNOWN
 from models.errors import CheckpointError, DataError, ExportError, OptionsError
 from models.export.bundle import (
     Facts,

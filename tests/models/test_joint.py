@@ -8,8 +8,8 @@ from support.data import class_folders, joint_folder, labelled_folder
 
 from models.bundle.manifest import Picture
 from models.data.labelled import Labelled, read
-from models.data.labels import UNKNOWN
 from models.data.parts import Part
+from models.data.tables import UNKNOWN
 from models.errors import DataError
 
 PICTURE = Picture(size=16, multiple=4, crop="centre", resize="bilinear")

@@ -8,7 +8,7 @@ import torch
 from support.evaluations import PICTURE
 
 from models.data import labelled, unpaired
-from models.data.labels import Labelled
+from models.data.labelled import Labelled
 from models.errors import CheckpointError
 from models.evaluation.judge import LabelJudge, SideJudge, Training, label_judge, side_judge
 

@@ -8,9 +8,9 @@ from PIL import Image
 from support.data import COLUMNS, DOMAINS, labelled_folder
 
 from models.bundle.manifest import Picture
-from models.data.labelled import Labelled, parse_domains, read
-from models.data.labels import UNKNOWN, repeated
+from models.data.labelled import Labelled, read
 from models.data.parts import Part
+from models.data.tables import UNKNOWN, parse_domains, repeated
 from models.errors import DataError
 
 U = UNKNOWN
@@ -208,10 +208,10 @@ def test_an_unknown_attribute_is_named_with_the_known_ones(tmp_path: Path) -> No
 
 
 def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:
-    """A file that is no picture stops with its path."""
+    """A file that is not a readable picture stops with its path."""
     folder = labelled_folder(tmp_path / "set")
     (folder / "images" / "000001.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"000001\.png is no picture"):
+    with pytest.raises(DataError, match=r"000001\.png is not a readable picture"):
         read_part(folder).picture(0)
 
 
@@ -232,7 +232,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         "list_eval_partition.txt, line 42: expected a file name and 0, 1 or 2",
         "1 picture of list_eval_partition.txt without attributes: 000052.png",
         "images: 000002.png",
-        "000003.png is no picture that can be read: it is empty; replace it",
+        "000003.png is not a readable picture: it is empty; replace it",
     ]
 
 

@@ -128,7 +128,7 @@ def test_a_file_that_breaks_is_named_and_ends_the_threads(
     ahead = batches(source, 1, seed=0, start=0, workers=workers)
     for _ in range(5):
         next(ahead)
-    with pytest.raises(DataError, match=f"{source.paths[broken].name} is no picture that can be read: it is empty"):
+    with pytest.raises(DataError, match=f"{source.paths[broken].name} is not a readable picture: it is empty"):
         next(ahead)
     assert threads() == []
 

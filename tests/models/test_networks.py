@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.networks.norms import per_picture, twin
+from models.networks.layers import initialise, per_picture, twin
 from models.networks.patch import PatchDiscriminator, PixelDiscriminator, discriminator, smallest_side
 from models.networks.resnet import ResNet
 from models.networks.stargan import Critic, Generator
 from models.networks.unet import UNet
-from models.networks.weights import clip, initialise
+from models.objectives.adversarial import clip_weights
 
 PUBLISHED: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("StarGAN G, 5 labels", lambda: Generator(5), 8_430_528),
@@ -182,7 +182,7 @@ def test_clipped_weights_lie_within_the_bound() -> None:
     """Every weight ends up within the bound, and those that were there stay."""
     network = nn.Linear(2, 1, bias=False)
     network.weight.data = torch.tensor([[-3.0, 0.005]])
-    clip(network, 0.01)
+    clip_weights(network, 0.01)
     assert network.weight.tolist() == [pytest.approx([-0.01, 0.005])]
 
 

@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.objectives.adversarial import OBJECTIVES, Objective
-from models.objectives.classification import attribute_loss, class_loss
+from models.objectives.adversarial import OBJECTIVES, Objective, gradient_penalty
 from models.objectives.diffaugment import blurred, erased, shifted
-from models.objectives.penalty import gradient_penalty
-from models.objectives.reconstruction import l1, l2
+from models.objectives.supervised import attribute_loss, class_loss, l1, l2
 
 LOG3 = math.log(3)  # sigmoid(log 3) is 3/4, sigmoid(-log 3) is 1/4
 

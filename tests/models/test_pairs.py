@@ -118,7 +118,7 @@ def test_all_missing_partners_are_named(tmp_path: Path) -> None:
     assert "2 pictures without a partner in A: " in text
     assert "trainB/1.png, " in text
     assert "1 picture without a partner in B: " in text
-    assert "trainB/5.png is no picture that can be read: it is empty" in text
+    assert "trainB/5.png is not a readable picture: it is empty" in text
 
 
 def test_a_name_that_stands_for_two_pictures_is_refused(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_folders_without_pairs_are_refused(tmp_path: Path) -> None:
     """A folder that is missing, or has no sides, is named with what was looked for."""
     with pytest.raises(DataError, match="there is no data folder"):
         pairs(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="folders for 0 sides \\(none\\), and two are wanted: trainA and trainB"):
+    with pytest.raises(DataError, match="folders for 0 sides \\(none\\), and must have two: trainA and trainB"):
         pairs(tmp_path)
 
 

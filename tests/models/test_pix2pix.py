@@ -31,7 +31,8 @@ def batch(count: int = 1) -> dict[str, Tensor]:
 
 def terms(made: Pix2Pix, phase: str, given: dict[str, Tensor]) -> dict[str, Tensor]:
     torch.manual_seed(2)
-    return made.terms(phase, made.before(phase, given), 0)
+    (asked,) = (each for each in made.phases if each.name == phase)
+    return asked.terms(asked.before(given), 0)
 
 
 def test_published_defaults() -> None:
@@ -58,7 +59,7 @@ def test_the_generator_is_as_deep_as_the_size_allows(size: int, depth: int) -> N
         ({"size": 64, "levels": 7}, "size 64 can be halved 6 times"),
         ({"size": 64, "layers": 5}, "5 layers need a size of 96"),
         ({"adversarial": 0, "reconstruction": 0}, "there is nothing to learn"),
-        ({"domains": "a photo!"}, "is no domain"),
+        ({"domains": "a photo!"}, "is not a domain"),
     ],
 )
 def test_options_that_do_not_fit_each_other_are_refused(options: dict[str, Any], message: str) -> None:
@@ -85,7 +86,7 @@ def test_both_players_of_a_step_see_one_noise() -> None:
     assert torch.equal(*seen)
     terms(made, "generator", batch())
     torch.manual_seed(3)
-    made.terms("generator", made.before("generator", batch()), 0)
+    made.generator_terms(made.draw_mix(batch()), 0)
     assert torch.equal(seen[2], seen[1])
     assert not torch.equal(seen[3], seen[1])
 
@@ -111,7 +112,7 @@ def test_only_a_conditional_discriminator_sees_the_input(conditional: bool) -> N
     made = recipe(conditional=conditional, norm="instance")
     one, other = batch(2)["a"].chunk(2)
     judge = made.networks["discriminator"]
-    scores = [judge(made._judged(x, one)) for x in (one, other)]
+    scores = [judge(made.judged(x, one)) for x in (one, other)]
     assert torch.equal(*scores) != conditional
 
 

@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from models.errors import OptionsError
 from models.export.bundle import Facts, export
 from models.imports import imported, stargan
-from models.recipes.recipe import Recipe
-from models.training.plan import describe
+from models.recipes import AnyRecipe
 from models.training.run import Run, open_run
-from models.training.start import prepare
+from models.training.start import describe, prepare
 
-WRAPPED = "network."
-"""What the loop's wrapper puts before the names of weights."""
 KNOWN = ("red", "green")
 """What `learned` has learned, in its order."""
 
@@ -45,10 +42,10 @@ def learned(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return bundle_of(trained("stargan", labelled_set, folder / "run", 3, "domains=hue=red|green").run, folder / "toy")
 
 
-def served(recipe: Recipe) -> dict[str, Tensor]:
+def served(recipe: AnyRecipe) -> dict[str, Tensor]:
     """All weights that a bundle of the recipe holds."""
     return {
-        f"{graph} {name.removeprefix(WRAPPED)}": weights.detach()
+        f"{graph} {name}": weights.detach()
         for graph, exported in recipe.exported().items()
         for name, weights in exported.module.named_parameters()
     }
@@ -64,8 +61,9 @@ def test_a_training_begins_where_the_bundle_ended(case: str, tmp_path: Path, req
     taken, given = served(begun.recipe), served(run.trained()[0])
     assert taken.keys() == given.keys()
     assert [name for name in given if not torch.equal(taken[name], given[name])] == []
-    for name, copy in begun.averages.copies.items():
-        assert all(torch.equal(a, b) for a, b in zip(copy.parameters(), begun.plain[name].parameters(), strict=True))
+    for name, means in begun.averages.weights.items():
+        live = begun.recipe.networks[name].state_dict()
+        assert [key for key in live if not torch.equal(means[key], live[key])] == []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_domains_are_matched_by_name(
         ("generator", "main.0.weight", 1, [*labels, *begun.run.data.masks]),
         ("critic", "conv2.weight", 0, labels),
     ):
-        mine, theirs = (slices(each[network], weights, axis) for each in (begun.plain, source))
+        mine, theirs = (slices(each[network], weights, axis) for each in (begun.recipe.networks, source))
         first = len(mine) - len(names)
         assert torch.equal(mine[:first], theirs[:first])
         for place, name in enumerate(names):
@@ -99,10 +97,10 @@ def test_a_training_goes_on_at_another_size(learned: Path, labelled_set: Path, t
     )
     source = open_run(learned.parent / "run").trained()[0].networks
     assert served(begun.recipe).keys() == served(open_run(learned.parent / "run").trained()[0]).keys()
-    mine, theirs = (each["critic"].get_parameter("conv2.weight") for each in (begun.plain, source))
+    mine, theirs = (each["critic"].get_parameter("conv2.weight") for each in (begun.recipe.networks, source))
     assert (mine.shape[2:], theirs.shape[2:]) == ((8, 8), (4, 4))
     assert torch.allclose(mine.sum(dim=(2, 3)), theirs.sum(dim=(2, 3)), atol=1e-6)
-    assert torch.equal(*(each["critic"].get_parameter("main.0.weight") for each in (begun.plain, source)))
+    assert torch.equal(*(each["critic"].get_parameter("main.0.weight") for each in (begun.recipe.networks, source)))
 
 
 def slices(network: nn.Module, weights: str, axis: int) -> Tensor:
@@ -115,7 +113,7 @@ def test_a_reference_checkpoint_is_trained_on(labelled_set: Path, tmp_path: Path
     generator, discriminator = stargan_generator(blocks=1), stargan_discriminator(kernel=4)
     files = [saved(tmp_path / "1-G.ckpt", generator), saved(tmp_path / "1-D.ckpt", discriminator)]
     imported.write(stargan.convert(files, None, None), tmp_path / "faces", "fp32", Facts())
-    begun = trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'faces'}").plain
+    begun = trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'faces'}").recipe.networks
     assert torch.equal(begun["generator"].get_parameter("main.3.weight"), generator["main.3.weight"])
     assert torch.equal(begun["critic"].get_parameter("main.0.weight"), discriminator["main.0.weight"])
 

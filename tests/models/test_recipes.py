@@ -71,11 +71,11 @@ def test_each_phase_moves_exactly_the_networks_that_it_claims(case: str, folder:
     """One turn of a phase changes every network it trains and no other."""
     made = trainer(case, folder, tmp_path / "run", 4)
     for phase in made.recipe.phases:
-        before = {name: weights(network) for name, network in made.plain.items()}
+        before = {name: weights(network) for name, network in made.recipe.networks.items()}
         made.turn(phase, made.sample_batch)
         moved = {
             name
-            for name, network in made.plain.items()
+            for name, network in made.recipe.networks.items()
             if any(not torch.equal(a, b) for a, b in zip(before[name], weights(network), strict=True))
         }
         assert moved == set(phase.trains)
@@ -87,7 +87,7 @@ def test_every_parameter_of_a_phase_receives_a_gradient(case: str, folder: Path,
     made = trainer(case, folder, tmp_path / "run", 4)
     for phase in made.recipe.phases:
         made.turn(phase, made.sample_batch)
-        parameters = [parameter for name in phase.trains for parameter in made.plain[name].parameters()]
+        parameters = [parameter for name in phase.trains for parameter in made.recipe.networks[name].parameters()]
         assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters)
 
 
@@ -119,8 +119,8 @@ def test_a_trained_run_opens_with_the_weights_that_are_shown(case: str, folder: 
     opened, step = made.run.trained()
     assert step == 3
     for name, network in opened.networks.items():
-        expected = made.averages.copies.get(name, made.plain[name])
-        assert all(torch.equal(a, b) for a, b in zip(weights(network), weights(expected), strict=True))
+        expected = made.averages.weights.get(name, made.recipe.networks[name].state_dict())
+        assert all(torch.equal(value, expected[key]) for key, value in network.state_dict().items())
 
 
 def test_every_recipe_has_a_case() -> None:
@@ -137,7 +137,7 @@ def test_every_recipe_plays_for_every_objective(case: str, objective: str, folde
     for phase in made.recipe.phases:
         losses = made.turn(phase, made.sample_batch)
         assert all(math.isfinite(value) for value in losses.values())
-        parameters = [parameter for name in phase.trains for parameter in made.plain[name].parameters()]
+        parameters = [parameter for name in phase.trains for parameter in made.recipe.networks[name].parameters()]
         assert all(p.grad is not None and p.grad.isfinite().all() for p in parameters)
         judging = phase.name.startswith(("critic", "discriminator"))
         assert any("penalty" in name for name in losses) == (judging and game.penalised)

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from models.bundle.manifest import Domain, Picture
 from models.data.data import Description
-from models.data.labelled import parse_domains
-from models.data.labels import UNKNOWN
+from models.data.tables import UNKNOWN, parse_domains
 from models.objectives.diffaugment import erased
 from models.recipes.columns import Columns
 from models.recipes.stargan import StarGAN, StarGANOptions
@@ -227,7 +226,7 @@ def test_real_and_made_pictures_are_seen_through_the_same_change(change: str) ->
     name, strength = change.split("=")
     made = recipe(**{name: strength})
     pixels = torch.rand(1, 3, 32, 32).expand(4, -1, -1, -1)
-    batch = made.before("critic", {"pixels": pixels, "labels": LABELS})
+    batch = made.draw_for_critic({"pixels": pixels, "labels": LABELS})
     seen = made._seen(pixels, batch)
     assert torch.equal(seen, made._seen(pixels, batch))
     assert not torch.equal(seen, pixels)
@@ -238,11 +237,11 @@ def test_the_critic_never_sees_what_is_erased() -> None:
     """Pixels within the square change no term of the critic; the same change beside it does."""
     made = recipe(erase=0.5)
     torch.manual_seed(0)
-    batch = made.before("critic", {"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
+    batch = made.draw_for_critic({"pixels": torch.rand(4, 3, 32, 32), "labels": LABELS})
     window = erased(torch.ones(4, 1, 32, 32), batch["erase"], 0.5)
     hidden = {**batch, "pixels": batch["pixels"] + 5 * (1 - window)}
     shown = {**batch, "pixels": batch["pixels"] + 5 * window}
-    first, second, third = (made.terms("critic", each, 0)["classification"] for each in (batch, hidden, shown))
+    first, second, third = (made.critic_terms(each, 0)["classification"] for each in (batch, hidden, shown))
     assert torch.equal(first, second)
     assert not torch.equal(first, third)
 

@@ -10,15 +10,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from support.training import trained, trainer, words
+from torch import Tensor
 
 from models.errors import CheckpointError, Diverged, OptionsError, RunError
-from models.training import checkpoint
 from models.training.loop import Progress
-from models.training.run import open_run
+from models.training.run import Checkpoint, load, open_run, save, saved
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def kill_after_first_checkpoint(data: Path, out: Path) -> None:
     )
     try:
         patience = time.monotonic() + 100
-        while not checkpoint.saved(out / "checkpoints"):
+        while not saved(out / "checkpoints"):
             assert process.poll() is None, "the training ended by itself"
             assert time.monotonic() < patience, "no checkpoint appeared"
             time.sleep(0.01)
@@ -65,7 +66,7 @@ def test_a_killed_and_resumed_run_has_the_bits_of_one_that_never_stopped(labelle
 def test_a_half_written_checkpoint_is_passed_over(labelled_set: Path, tmp_path: Path) -> None:
     """The newest file may be torn by a crash of the disk; the one before it is loaded."""
     trained("stargan", labelled_set, tmp_path / "run", 4, "save_every=2")
-    newest, older = checkpoint.saved(tmp_path / "run" / "checkpoints")
+    newest, older = saved(tmp_path / "run" / "checkpoints")
     newest.write_bytes(newest.read_bytes()[:1000])
     content = open_run(tmp_path / "run").latest()
     assert content is not None
@@ -75,30 +76,43 @@ def test_a_half_written_checkpoint_is_passed_over(labelled_set: Path, tmp_path: 
 def test_when_no_checkpoint_can_be_read_nothing_is_overwritten(labelled_set: Path, tmp_path: Path) -> None:
     """A resume over torn checkpoints stops with the file's name instead of beginning anew."""
     trained("stargan", labelled_set, tmp_path / "run", 2)
-    (only,) = checkpoint.saved(tmp_path / "run" / "checkpoints")
+    (only,) = saved(tmp_path / "run" / "checkpoints")
     only.write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="is no checkpoint that can be read"):
         trainer("stargan", labelled_set, tmp_path / "run", 4, resume=True)
 
 
+def toy(step: int, weights: object = None) -> Checkpoint:
+    """A checkpoint of two weights, or of what is given in their place."""
+    content = {"w": torch.ones(2) if weights is None else cast(Tensor, weights)}
+    return Checkpoint(
+        recipe="stargan",
+        step=step,
+        losses={},
+        networks={"g": content},
+        averages={},
+        optimizers={},
+        precision={},
+        state={},
+    )
+
+
 def test_a_failed_save_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
     """What cannot be pickled stops the save; the file that was there stays, and loads."""
-    content = {"recipe": "stargan", "step": 1, "networks": {"g": {"w": torch.ones(2)}}}
-    path = checkpoint.save(tmp_path, 1, content, keep=2)
+    path = save(tmp_path, toy(1))
     with pytest.raises(Exception, match="pickle"):
-        checkpoint.save(tmp_path, 1, {**content, "bad": lambda: None}, keep=2)
-    assert torch.equal(checkpoint.load(path)["networks"]["g"]["w"], torch.ones(2))
+        save(tmp_path, toy(1, lambda: None))
+    assert torch.equal(load(path)["networks"]["g"]["w"], torch.ones(2))
 
 
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path: Path) -> None:
     """The error names the file, the reason, the room and what is left; the earlier checkpoint stays, no scrap does."""
-    content = {"recipe": "stargan", "step": 1, "networks": {"g": {"w": torch.ones(2)}}}
-    path = checkpoint.save(tmp_path, 1, content, keep=1)
+    path = save(tmp_path, toy(1))
     message = r"00000002\.ckpt can't be written: .+, \d+ MB are free; .+, the last good checkpoint is 00000001\.ckpt$"
     with full_disk(100_000), pytest.raises(RunError, match=message):
-        checkpoint.save(tmp_path, 2, {**content, "big": torch.ones(1_000_000)}, keep=1)
+        save(tmp_path, toy(2, torch.ones(1_000_000)))
     assert list(tmp_path.iterdir()) == [path]
-    assert torch.equal(checkpoint.load(path)["networks"]["g"]["w"], torch.ones(2))
+    assert torch.equal(load(path)["networks"]["g"]["w"], torch.ones(2))
 
 
 def test_a_training_that_met_a_full_disk_goes_on_from_its_last_checkpoint(labelled_set: Path, tmp_path: Path) -> None:
@@ -108,8 +122,8 @@ def test_a_training_that_met_a_full_disk_goes_on_from_its_last_checkpoint(labell
         made.train(lambda now: fills.enter_context(full_disk(20_000)) if now.step == 3 else None)
     resumed = trained("stargan", labelled_set, tmp_path / "run", 6, resume=True)
     whole = trained("stargan", labelled_set, tmp_path / "whole", 6)
-    for name, network in whole.plain.items():
-        assert all(map(torch.equal, network.parameters(), resumed.plain[name].parameters()))
+    for name, network in whole.recipe.networks.items():
+        assert all(map(torch.equal, network.parameters(), resumed.recipe.networks[name].parameters()))
 
 
 def test_metrics_that_can_not_be_written_stop_the_training(labelled_set: Path, tmp_path: Path) -> None:
@@ -121,14 +135,13 @@ def test_metrics_that_can_not_be_written_stop_the_training(labelled_set: Path, t
 
 def test_an_interrupted_save_leaves_no_scrap(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a save removes what was written so far; so does the next save after a kill."""
-    content = {"recipe": "stargan", "step": 1, "networks": {}}
-    path = checkpoint.save(tmp_path, 1, content, keep=2)
+    path = save(tmp_path, toy(1))
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.save(tmp_path, 2, {**content, "interrupts": Interrupts()}, keep=2)
+        save(tmp_path, toy(2, Interrupts()))
     assert list(tmp_path.iterdir()) == [path]
     (tmp_path / "00000002.tmp").write_bytes(b"killed")
-    assert checkpoint.saved(tmp_path) == [path]
-    newer = checkpoint.save(tmp_path, 3, content, keep=2)
+    assert saved(tmp_path) == [path]
+    newer = save(tmp_path, toy(3))
     assert set(tmp_path.iterdir()) == {path, newer}
 
 
@@ -155,7 +168,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "evil.ckpt"
     torch.save({"recipe": "stargan", "step": 1, "networks": {}, "evil": Path("x")}, path)
     with pytest.raises(CheckpointError, match="no checkpoint that can be read"):
-        checkpoint.load(path)
+        load(path)
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(labelled_set: Path, tmp_path: Path) -> None:
@@ -163,7 +176,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(labelled_set: Path, tmp_path:
     made = trained("stargan", labelled_set, tmp_path / "run", 2)
     content = made.run.latest()
     assert content is not None
-    checkpoint.save(made.run.checkpoints, 9, {**content, "recipe": "cyclegan"}, keep=2)
+    save(made.run.checkpoints, {**content, "recipe": "cyclegan", "step": 9})
     with pytest.raises(CheckpointError, match="of the recipe cyclegan, not stargan"):
         trainer("stargan", labelled_set, tmp_path / "run", 4, resume=True)
 
@@ -175,12 +188,12 @@ def test_a_run_of_another_width_is_refused(labelled_set: Path, tmp_path: Path) -
         trainer("stargan", labelled_set, tmp_path / "run", 4, "width=8", resume=True)
 
 
-def test_a_loss_that_is_no_number_stops_with_step_phase_and_term(labelled_set: Path, tmp_path: Path) -> None:
-    """An absurd rate diverges within a few steps; the error says where, and no checkpoint of the ruins is kept."""
+def test_a_non_finite_loss_stops_with_step_phase_and_term(labelled_set: Path, tmp_path: Path) -> None:
+    """An absurd rate diverges within a few steps; the error says where, and no checkpoint of such weights is kept."""
     made = trainer("stargan", labelled_set, tmp_path / "run", 50, "rate=1e30")
     with pytest.raises(Diverged, match=r"at step \d+, phase (critic|generator): term \w+ is (nan|inf|-inf);"):
         made.train(lambda progress: None)
-    assert checkpoint.saved(made.run.checkpoints) == []
+    assert saved(made.run.checkpoints) == []
 
 
 def test_a_run_leaves_what_a_person_looks_for(labelled_set: Path, tmp_path: Path) -> None:

@@ -79,14 +79,14 @@ def test_two_of_many_domains_can_be_chosen(tmp_path: Path) -> None:
     folder = class_folders(tmp_path / "set", classes=("cat", "dog", "fox"))
     data = unpaired(folder, domains="fox,cat")
     assert {path.parent.name for path in data.pictures.paths} == {"fox", "cat"}
-    with pytest.raises(DataError, match="folders for 3 sides \\(cat, dog, fox\\), and two are wanted"):
+    with pytest.raises(DataError, match="folders for 3 sides \\(cat, dog, fox\\), and must have two"):
         unpaired(folder)
 
 
 def test_names_that_are_no_folders_name_a_and_b(unpaired_set: Path) -> None:
     """trainA and trainB are what the domains say, A first; other than two names are refused."""
     assert names(unpaired(unpaired_set, domains="night,day")) == ["night", "day"]
-    with pytest.raises(DataError, match="two domains are wanted, A and B, not 'night'"):
+    with pytest.raises(DataError, match="name two domains, A and B, not 'night'"):
         unpaired(unpaired_set, domains="night")
 
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,18 +22,14 @@ from support.sockets import WAIT_S, connected
 from support.stored import put_job
 
 from models.bundle.store import Store
-from wiring.alone import alone
-from wiring.serving import Place
-from wiring.workers import with_workers
+from wiring.engine import alone
+from wiring.process import Process
+from wiring.service import with_workers
 from worker.errors import NotReady, Overloaded
-from worker.exposition import MEDIA_TYPE, Registry
-from worker.jobs.roots import Roots
+from worker.exposition import MEDIA_TYPE
 from worker.logs import JsonLines
-from worker.metrics import Metrics
 from worker.otel import OpenTelemetry
-from worker.settings import EngineSettings, JobSettings, QueueSettings
-from worker.storage import open_storage
-from worker.tracing import SILENT
+from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
 from worker.translator import Translator
 from worker.wish import Wish
 
@@ -129,22 +125,22 @@ def test_hang_ups_are_counted(serve: Start, picture: bytes) -> None:
     assert counted(figures(client, 1), "/translate", "POST", "499") == 1
 
 
+in_one = partial(alone, settings=EngineSettings(device="cpu", threads=1), limits=Limits())
+
+
 @pytest.fixture
-def place(store: Store, tmp_path: Path) -> Iterator[Place]:
-    """What a service would have whose Redis is not there."""
+def process(store: Store, tmp_path: Path) -> Iterator[Process]:
+    """What a service has."""
     secret = SecretStr("whsec_" + base64.b64encode(bytes(32)).decode())
     jobs = JobSettings(storage=str(tmp_path), webhook_secret=secret, webhook_private=True)
-    queue = QueueSettings(broker="redis://127.0.0.1:1/0")
-    engine = EngineSettings(device="cpu", threads=1)
-    storage, metrics = open_storage(jobs.storage), Metrics(Registry())
-    yield Place(settings(), jobs, queue, engine, store, storage, Roots({}), metrics, SILENT)
-    store.close()
+    with Process(store, jobs) as opened:
+        yield opened
 
 
 @asynccontextmanager
-async def translating(place: Place, translator: Translator, picture: bytes) -> AsyncIterator[None]:
+async def translating(process: Process, translator: Translator, picture: bytes) -> AsyncIterator[None]:
     """A block after one picture was translated."""
-    pipeline = place.pipeline(translator)
+    pipeline = process.pipeline(process.store, translator, Limits(), 1)
     try:
         await pipeline.translate(picture, Wish(domains=("blond",)), deadline=time.monotonic() + 60)
         yield
@@ -152,12 +148,12 @@ async def translating(place: Place, translator: Translator, picture: bytes) -> A
         pipeline.close()
 
 
-def test_a_service_alone_shows_its_device(place: Place, picture: bytes) -> None:
+def test_a_service_alone_shows_its_device(process: Process, picture: bytes) -> None:
     """Where one process does everything, stages, batches, bundles and the provider show in its own figures."""
 
     async def scenario() -> Figures:
-        async with alone(place) as (translator, _), translating(place, translator, picture):
-            return Figures(place.metrics.registry.text())
+        async with in_one(process) as backend, translating(process, backend.translator, picture):
+            return Figures(process.metrics.registry.text())
 
     found = asyncio.run(scenario())
     stages = ("decode", "queue", "infer", "compose", "encode")
@@ -168,27 +164,28 @@ def test_a_service_alone_shows_its_device(place: Place, picture: bytes) -> None:
     assert "recast_workers" not in found.names
 
 
-def test_a_service_alone_tells_of_its_jobs(place: Place, picture: bytes) -> None:
+def test_a_service_alone_tells_of_its_jobs(process: Process, picture: bytes) -> None:
     """Chunks, pictures and webhooks are counted, a chunk is a trace, and the lines about a job bear its id."""
     log = logging.getLogger("worker.jobs.webhooks")
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(JsonLines())
     log.addHandler(handler)
 
-    async def scenario(place: Place, url: str) -> None:
+    async def scenario(url: str) -> None:
         pictures = {"good.png": picture, "bad.png": b"no picture"}
-        job = await put_job(place.storage, pictures, job_id="a-job", webhook=url)
-        async with alone(place) as (_, runner):
-            await runner.wake(job.id)
-            while not Figures(place.metrics.registry.text()).sum("recast_webhooks_total"):
+        job = await put_job(process.storage, pictures, job_id="a-job", webhook=url)
+        async with in_one(process) as backend:
+            await backend.runner.wake(job.id)
+            while not Figures(process.metrics.registry.text()).sum("recast_webhooks_total"):
                 await asyncio.sleep(0.02)
 
     with collecting() as collector, receiver(500) as hook:
         tracer = OpenTelemetry(collector.endpoint, "test")
-        asyncio.run(asyncio.wait_for(scenario(replace(place, tracer=tracer), hook.url()), 60))
+        process.tracer = tracer
+        asyncio.run(asyncio.wait_for(scenario(hook.url()), 60))
         tracer.close()
     log.removeHandler(handler)
-    found = Figures(place.metrics.registry.text())
+    found = Figures(process.metrics.registry.text())
     assert found.get("recast_chunks_total") == 1
     for outcome in ("done", "unsupported-media-type"):
         assert found.get("recast_job_pictures_total", {"outcome": outcome}) == 1
@@ -199,14 +196,14 @@ def test_a_service_alone_tells_of_its_jobs(place: Place, picture: bytes) -> None
     assert {json.loads(line)["job_id"] for line in handler.stream.getvalue().splitlines()} == {"a-job"}
 
 
-def test_a_service_with_workers_shows_its_own_part(place: Place) -> None:
+def test_a_service_with_workers_shows_its_own_part(process: Process) -> None:
     """With a broker it shows the workers that it hears of, here none, and the bundles, but no device."""
 
     async def scenario() -> Figures:
-        async with with_workers(place) as (translator, _):
+        async with with_workers(process, queue=QueueSettings(broker="redis://127.0.0.1:1/0")) as backend:
             with pytest.raises(NotReady):
-                await translator.ready()
-            return Figures(place.metrics.registry.text())
+                await backend.translator.ready()
+            return Figures(process.metrics.registry.text())
 
     found = asyncio.run(scenario())
     assert (found.get("recast_workers"), found.get("recast_depth_pictures")) == (0, 0)

@@ -15,7 +15,7 @@ def test_service_loads_neither_engine_nor_frameworks() -> None:
 
 def test_a_service_with_workers_needs_no_engine() -> None:
     """In a fresh process, what `recast serve --broker` is made of runs where there is no onnxruntime."""
-    script = "import sys, wiring.workers; print(*sys.modules)"
+    script = "import sys, wiring.service; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     assert "worker.queue.remote" in loaded

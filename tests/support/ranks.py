@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
+from support.balanced import balanced, k_of
 from support.training import trained, trainer
 from support.training import words as small_words
 from torch import Tensor
@@ -40,7 +41,7 @@ def gradients(case: str, data: Path, out: Path, *more: str) -> dict[str, Tensor]
     for phase in made.recipe.phases:
         found.update(made.turn(phase, batch))
         for name in phase.trains:
-            for key, parameter in made.plain[name].named_parameters():
+            for key, parameter in made.recipe.networks[name].named_parameters():
                 assert parameter.grad is not None
                 found[f"{phase.name}/{name}.{key}"] = parameter.grad.clone()
     return found
@@ -59,13 +60,16 @@ def main(folder: Path) -> None:
     cases = {case: Path(data) for case, data in json.loads((folder / "cases.json").read_text()).items()}
     for case, data in cases.items():
         found = gradients(case, data, folder / "gradients" / case)
-        rank = torch.distributed.get_rank()
+        rank = torch.distributed.get_rank()  # the first trainer has begun them
         torch.save(found, folder / f"{case}.{rank}.pt")
         alike = trained(case, data, folder / "alike" / case, 2, "batch=4")
         torch.save([alike.recipe.state(), *bits(alike)], folder / f"alike.{case}.{rank}.pt")
         made = trained(case, data, folder / "grown" / case, 4, *words(case), resume=True)
         disagree(made, folder / f"disagreement.{rank}.txt")
     case, data = next(iter(cases.items()))
+    steered = balanced(data, folder / "balanced", 6)
+    steered.train(lambda progress: None)
+    torch.save(k_of(steered), folder / f"balanced.{steered.world.rank}.pt")
     options = [part for word in small_words(case, 4, *words(case)) for part in ("--set", word)]
     command = ["train", case, "--data", str(data), "--out", str(folder / "commanded"), *options]
     app(command, standalone_mode=False)
@@ -73,7 +77,7 @@ def main(folder: Path) -> None:
 
 def bits(made: Trainer) -> list[dict[str, Tensor]]:
     """All weights and statistics, of the live networks and of the averaged ones."""
-    return [network.state_dict() for network in (*made.plain.values(), *made.averages.copies.values())]
+    return [*(network.state_dict() for network in made.recipe.networks.values()), *made.averages.weights.values()]
 
 
 def disagree(made: Trainer, path: Path) -> None:

@@ -10,6 +10,14 @@ import httpx
 WAIT_S = 20
 
 
+def free_port() -> int:
+    """A port that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @contextmanager
 def connected(client: httpx.Client) -> Iterator[socket.socket]:
     """A bare connection to the client's service, closed at the end of the block."""

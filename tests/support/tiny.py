@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from models.bundle.manifest import Manifest, Picture
 from models.bundle.ports import PIXELS, Input, Latent, Output, Score, Text
@@ -14,9 +13,9 @@ from models.data import labelled
 from models.data.data import Data, Description, Example
 from models.data.pictures import Pictures
 from models.export.bundle import Facts, export
-from models.recipes.recipe import Batch, Exported, Options, Recipe
-from models.training import checkpoint
-from models.training.run import Run
+from models.recipes.options import Options
+from models.recipes.recipe import Batch, Exported, Recipe
+from models.training.run import Checkpoint, Run, save
 
 SIZE = 16
 LATENT = 3
@@ -69,7 +68,7 @@ class Distance(nn.Module):
         return distances.mean(dim=(2, 3)), distances
 
 
-class _Untrained(Recipe):
+class _Untrained(Recipe[Options]):
     options_type = Options
 
     def __init__(self, network: nn.Module) -> None:
@@ -80,12 +79,6 @@ class _Untrained(Recipe):
     @classmethod
     def read(cls, folder: Path, options: Options, part: Literal["train", "test"]) -> Data:
         return Captioned(labelled.read(folder, "", Picture(size=options.size, multiple=4, free=True), part, False))
-
-    def optimizer(self, phase: str) -> Optimizer:
-        raise NotImplementedError
-
-    def terms(self, phase: str, batch: Batch, step: int) -> dict[str, Tensor]:
-        raise NotImplementedError
 
     def samples(self, batch: Batch) -> Tensor:
         raise NotImplementedError
@@ -145,12 +138,21 @@ class Measuring(_Untrained):
         )
 
 
-def exported_bundle(recipe: type[Recipe], data: Path, folder: Path, to: Path) -> dict[str, float]:
+def exported_bundle(recipe: type[Recipe[Options]], data: Path, folder: Path, to: Path) -> dict[str, float]:
     """A run of the recipe as a training of no steps leaves it, and its export in fp16; the differences measured."""
     part = recipe.read(data, OPTIONS, "train")
     run = Run(folder, recipe, OPTIONS, data, part.description)
     run.write()
     networks = {name: network.state_dict() for name, network in recipe.create(OPTIONS, run.data).networks.items()}
-    content = {"recipe": recipe.name, "step": 1, "networks": networks, "averages": {}}
-    checkpoint.save(run.checkpoints, 1, content, keep=1)
+    content = Checkpoint(
+        recipe=recipe.name,
+        step=1,
+        losses={},
+        networks=networks,
+        averages={},
+        optimizers={},
+        precision={},
+        state={},
+    )
+    save(run.checkpoints, content)
     return export(run, to, "fp16", Facts(licence="CC0-1.0"), None)

@@ -19,12 +19,13 @@ import logging, sys
 from pathlib import Path
 from models.bundle.store import Store
 from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
+from wiring.process import Process
 from wiring.worker import work
 logging.basicConfig(level=logging.INFO)
 logging.getLogger("celery").setLevel(logging.WARNING)
 {prelude}
-with Store([Path(sys.argv[1])]) as store:
-    sys.exit(work(store, EngineSettings(), QueueSettings(), JobSettings(), Limits()))
+with Process(Store([Path(sys.argv[1])]), JobSettings()) as process:
+    sys.exit(work(process, EngineSettings(), QueueSettings(), Limits()))
 """
 
 SLOW = """

@@ -25,7 +25,7 @@ from models.bundle.store import Store
 from models.data.data import Description
 from models.errors import ExportError
 from models.export.graphs import LOWEST_PSNR
-from models.recipes.recipe import Options
+from models.recipes.options import Options
 from worker.embedded import Embedded
 from worker.engine.engine import Engine
 from worker.engine.library import Library

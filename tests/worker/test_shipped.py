@@ -8,8 +8,9 @@ import models
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from models.recipes import RECIPES
-from models.training.options import resolve
-from worker.trial import try_bundle
+from models.training.start import resolve
+from worker.engine.engine import try_bundle
+from worker.settings import EngineSettings
 
 FOLDER = Path(models.__file__).parent / "pretrained"
 SHIPPED = Store([FOLDER]).snapshot().bundles
@@ -28,7 +29,7 @@ def test_the_folder_holds_bundles_and_nothing_is_refused() -> None:
 @pytest.mark.parametrize("bundle", SHIPPED, ids=lambda bundle: bundle.name)
 def test_a_shipped_bundle_runs(bundle: Bundle) -> None:
     """Every graph of it."""
-    assert try_bundle(bundle) is None
+    assert try_bundle(bundle, EngineSettings()) is None
 
 
 @pytest.mark.parametrize("bundle", SHIPPED, ids=lambda bundle: bundle.name)

@@ -22,6 +22,7 @@ from support.bundles import toy_bundle
 from support.collectors import Collector, collecting
 from support.figures import Figures
 from support.services import png
+from support.sockets import free_port
 
 from models.bundle.store import Store
 from worker import otel
@@ -133,7 +134,7 @@ def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_for_traces_that_nobody_wants() -> None:
     """All that serves and works is imported without what records traces, or the exporter that the extra brings."""
-    script = "import sys, service.app, wiring.alone, wiring.workers, wiring.worker; print(*sys.modules)"
+    script = "import sys, service.app, wiring.engine, wiring.service, wiring.worker; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "worker.tracing" in loaded
@@ -255,14 +256,6 @@ def command(name: str, folder: Path, settings: dict[str, str]) -> subprocess.Pop
     return subprocess.Popen(
         words, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-
-
-def free_port() -> int:
-    """A port that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until_ready(client: httpx.Client, *processes: "subprocess.Popen[str]") -> None:

@@ -102,6 +102,19 @@ class Engine:
         return buckets(self._max_batch) if session.provider == CUDA else ()
 
 
+def try_bundle(bundle: Bundle, settings: EngineSettings) -> str | None:
+    """Loads a bundle and runs every graph of it once; the reason why it can't be served, or None."""
+    try:
+        engine = Engine(bundle, settings)
+        try:
+            engine.warm()
+        finally:
+            engine.close()
+    except EngineError as error:
+        return str(error)
+    return None
+
+
 def buckets(most: int) -> tuple[int, ...]:
     """The batch sizes that a GPU sees: 1, 2, 4, 8 and so on below `most`, and `most`."""
     return (*(2**power for power in range((most - 1).bit_length())), most)

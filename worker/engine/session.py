@@ -92,6 +92,11 @@ def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, allowed)
 
 
+def providers() -> str:
+    """ONNX Runtime's version and the execution providers that it has, for people."""
+    return f"{onnxruntime.__version__} offers {', '.join(onnxruntime.get_available_providers())}"
+
+
 def has_gpu(device: str) -> bool:
     """Whether sessions for `device` will try a GPU here; one that then does not work shows only in a session."""
     return device != "cpu" and CUDA in onnxruntime.get_available_providers()

@@ -1,6 +1,7 @@
 """Which workers are there: each reports every two seconds that it lives and what it can do; the others keep a list."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -25,6 +26,8 @@ class Beat(BaseModel):
 
     name: str
     """The worker's own name, new at each start."""
+    version: str = ""
+    """The version of Recast that it runs; empty: one from before versions were said."""
     leaves: bool = False
     """Whether it takes no more orders."""
     bundles: tuple[str, ...] = ()
@@ -42,10 +45,11 @@ class Beat(BaseModel):
 
 
 class Crew:
-    """The workers whose beats came within the last seconds; for one thread or event loop."""
+    """The workers whose beats came within the last seconds; safe to use from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._heard: dict[str, tuple[float, Beat]] = {}
         self._lost: set[str] = set()
 
@@ -56,19 +60,22 @@ class Crew:
         except ValidationError:
             _log.warning("%s holds what no worker writes: %.100r", broker.WORKERS, data)
             return
-        self._heard[beat.name] = self._clock() - age_s, beat
+        with self._lock:
+            self._heard[beat.name] = self._clock() - age_s, beat
 
     @property
     def beats(self) -> list[Beat]:
         """The last beat of each worker that lives and stays."""
         old = self._clock() - broker.ALIVE_S
-        self._heard = {name: heard for name, heard in self._heard.items() if heard[0] > old}
-        return [beat for _, beat in self._heard.values() if not beat.leaves]
+        with self._lock:
+            self._heard = {name: heard for name, heard in self._heard.items() if heard[0] > old}
+            return [beat for _, beat in self._heard.values() if not beat.leaves]
 
     def lost_another(self) -> bool:
         """Whether a worker fell silent since the last call without reporting that it leaves."""
         old, before = self._clock() - LOST_S, self._lost
-        self._lost = {name for name, (at, beat) in self._heard.items() if at <= old and not beat.leaves}
+        with self._lock:
+            self._lost = {name for name, (at, beat) in self._heard.items() if at <= old and not beat.leaves}
         return not self._lost <= before
 
 

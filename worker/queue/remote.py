@@ -22,7 +22,7 @@ from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.logs import known
 from worker.queue import beats, broker
 from worker.queue.app import INFER, Post, create_app
-from worker.queue.beats import BEAT_S, LOST_S, Crew
+from worker.queue.beats import BEAT_S, LOST_S, Beat, Crew
 from worker.queue.broker import FAILURES, Letterbox, Parcel
 from worker.queue.lines import Asked, Line, Message, share
 from worker.queue.parcels import ParcelError, pack_order, read_reply
@@ -132,6 +132,11 @@ class Remote(Translator):
     def depth(self) -> int:
         """Orders that were not answered yet, waiting here and on their way."""
         return len(self._asked)
+
+    @property
+    def beats(self) -> list[Beat]:
+        """What each worker said last, of those heard of within the last seconds; may be called from any thread."""
+        return self._crew.beats
 
     @property
     def workers(self) -> int:

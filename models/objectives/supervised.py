@@ -1,8 +1,8 @@
-"""Domain classification: how far a critic's logits are from the domains that a picture has or shall have.
+"""Distances to what is known: to the labels that a picture has or shall have, and to another picture.
 
-Both give a loss for each picture, not its mean, since different labels are known of the pictures of a batch; `known`
-n x c says which. With `smoothing` labels are moved that far towards knowing nothing (Szegedy et al., CVPR 2016, section
-7): a logit beyond what they say costs again, so that nobody is paid for exaggerating.
+Classification gives a loss for each picture, not its mean, since different labels are known of the pictures of a batch;
+`known` n x c says which. With `smoothing` labels are moved that far towards knowing nothing (Szegedy et al., CVPR 2016,
+section 7): a logit beyond what they say costs again, so that exaggeration is not rewarded.
 """
 
 from torch import Tensor
@@ -26,3 +26,13 @@ def class_loss(logits: Tensor, labels: Tensor, known: Tensor, smoothing: float =
     """
     smooth = labels * (1 - smoothing) + labels.sum(dim=1, keepdim=True) * smoothing / logits.shape[1]
     return -(known * smooth * functional.log_softmax(logits, dim=1)).sum(dim=1)
+
+
+def l1(x: Tensor, y: Tensor) -> Tensor:
+    """E[||x - y||_1], the mean over batch and pixels of pictures in [-1, 1] (StarGAN eq. 4; CycleGAN 2; pix2pix 3)."""
+    return (x - y).abs().mean()
+
+
+def l2(x: Tensor, y: Tensor) -> Tensor:
+    """E[||x - y||_2^2], the mean over batch and pixels (pix2pix section 3.1, which prefers L1, as it blurs less)."""
+    return (x - y).square().mean()

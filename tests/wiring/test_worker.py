@@ -1,5 +1,6 @@
 """`recast work` as a real process: how it begins, what it survives, and how it ends."""
 
+import importlib.metadata
 import json
 import math
 import os
@@ -119,6 +120,7 @@ def test_it_says_what_it_has(server: Server, service: Service, folder: Path, tmp
     with working(tmp_path, server, folder, settings={"bulk": "3"}):
         (beat,) = service.beats()
         assert (beat.bundles, beat.providers, beat.bulk) == (("flip@1",), ("CPUExecutionProvider",), 3)
+        assert beat.version == importlib.metadata.version("recast")
         assert "values that are not finite" in beat.refused["failing@1"]
         ids = service.ask(1, 2, 3)
         assert [service.level(each) for each in ids] == [254, 253, 252]

@@ -79,7 +79,7 @@ def test_a_domain_without_training_pictures_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_whose_name_is_no_domain_is_refused(tmp_path: Path) -> None:
     """Names become words of requests, so they are of letters and digits."""
-    with pytest.raises(DataError, match=r"'sad \(1\)' of group None is no domain: names have"):
+    with pytest.raises(DataError, match=r"'sad \(1\)' of group None is not a domain: names have"):
         read_part(class_folders(tmp_path / "set", classes=("happy", "sad (1)")))
 
 

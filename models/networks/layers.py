@@ -1,4 +1,4 @@
-"""The two normalisations of the CycleGAN and pix2pix lineage, built in one place so that their flags agree."""
+"""What the networks of CycleGAN and pix2pix share: their two normalisations, and how their weights begin."""
 
 from copy import deepcopy
 from itertools import chain
@@ -14,10 +14,26 @@ def norm(kind: Norm, channels: int) -> nn.Module:
     return nn.InstanceNorm2d(channels) if kind == "instance" else nn.BatchNorm2d(channels)
 
 
+def initialise(network: nn.Module, deviation: float = 0.02) -> None:
+    """Draws convolutions from N(0, deviation) and batch norms' scales from N(1, deviation); biases become 0.
+
+    As CycleGAN (appendix 7.1), pix2pix (section 6.2) and their official code do, after DCGAN (Radford et al. 2016).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, deviation)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, deviation)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
 def twin(network: nn.Module) -> nn.Module:
-    """The same network on the same weights, which are not copied; its modes can be set without the other's."""
-    tensors = chain(network.parameters(), network.buffers())
-    return deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    """The same network on the same weights, which are not copied; train and eval mode are its own."""
+    # What deepcopy finds in its memo it takes for copied already.
+    return deepcopy(network, {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())})
 
 
 def per_picture(network: nn.Module) -> nn.Module:

@@ -1,0 +1,95 @@
+"""An engine in this process, and what is built on it: the jobs that it does, and a service that needs no other process.
+
+A service whose workers run the models imports nothing of this, so that it needs no ONNX Runtime.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from models.bundle.store import Snapshot, Store
+from wiring.process import Backend, Process, beside
+from worker.embedded import Embedded
+from worker.engine.library import Library
+from worker.jobs.board import Board
+from worker.jobs.chunks import Chunks
+from worker.jobs.layout import End, Job
+from worker.jobs.runner import Local
+from worker.jobs.webhooks import Courier
+from worker.settings import EngineSettings, Limits
+
+CHUNKS_AT_ONCE = 2
+"""Chunks under way in a service alone: while the outputs of one are written, the other is computed."""
+
+PICTURES_AT_ONCE = 64
+"""Pictures of jobs in memory."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The models of a store, loaded here, and the jobs that are done with them."""
+
+    library: Library
+    embedded: Embedded
+    chunks: Chunks
+    courier: Courier
+
+
+@asynccontextmanager
+async def engine(process: Process, settings: EngineSettings, limits: Limits) -> AsyncIterator[Engine]:
+    """Loads the store's bundles and follows it; jobs give way to those who wait for one picture.
+
+    In the end deliveries and pictures of jobs stop first, then the batch that runs is finished, and all is unloaded.
+    """
+    async with AsyncExitStack() as stack:
+        library = Library(process.store, settings)
+        embedded = Embedded(library, settings, observe=process.metrics.batch, tracer=process.tracer)
+        stack.push_async_callback(embedded.close)
+        process.follow(library.follow)
+        process.metrics.watch_library(library, process.store.snapshot)
+        process.metrics.watch_depth(lambda: embedded.depth)
+        pipeline = process.pipeline(_Held(process.store, library), embedded.bulk, limits, settings.threads)
+        stack.callback(pipeline.close)
+        chunks = Chunks(
+            process.storage,
+            process.roots,
+            pipeline,
+            at_once=PICTURES_AT_ONCE,
+            observe=process.metrics.chunk,
+            tracer=process.tracer,
+        )
+        courier = process.courier()
+        stack.callback(courier.close)
+        yield Engine(library, embedded, chunks, courier)
+
+
+@asynccontextmanager
+async def alone(process: Process, *, settings: EngineSettings, limits: Limits) -> AsyncIterator[Backend]:
+    """Has pictures translated, jobs done and webhooks delivered in the service's own process."""
+    async with engine(process, settings, limits) as parts, AsyncExitStack() as stack:
+
+        async def tell(job: Job, _: End) -> None:
+            """The first attempt at the webhook, at once; the rounds make the others."""
+            if job.webhook:
+                await parts.courier.deliver(job.id)
+
+        runner = Local(Board(process.storage), parts.chunks, ended=tell, at_once=CHUNKS_AT_ONCE)
+        stack.push_async_callback(runner.close)
+        await stack.enter_async_context(beside(parts.courier.rounds()))
+        await runner.start()
+        yield Backend(parts.embedded, runner, process.store)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The store's bundles, then those that have left it and are still loaded: a job names the version it began with."""
+
+    store: Store
+    library: Library
+
+    def snapshot(self) -> Snapshot:
+        """A name without `@version` never means a bundle that has left: one of the store comes before it."""
+        now = self.store.snapshot()
+        present = {bundle.ref for bundle in now.bundles}
+        left = [self.library.find(ref) for ref in self.library.loaded if ref not in present]
+        return Snapshot((*now.bundles, *(bundle for bundle in left if bundle is not None)), now.refused)
