@@ -126,19 +126,13 @@ def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> d
                 ) from error
             reference = GraphRunner(checked.graph)
             differences[f"{name} fp16"] = compare_fp16(name, reference, graphs[name], checked.inputs, imported.picture)
-    manifest = _manifest(imported, bundle_name(to), precision, facts)
-    bundle.write(to, manifest, graphs, chosen_samples(facts.samples) if facts.samples else {})
-    return differences
-
-
-def _manifest(imported: Imported, name: str, precision: Precision, facts: Facts) -> Manifest:
     training: dict[str, Any] = {
         "imported_from": imported.origin,
         "sources": {name: asdict(source) for name, source in imported.sources.items()},
         "options": dict(imported.options),
     }
-    return Manifest(
-        name=name,
+    manifest = Manifest(
+        name=bundle_name(to),
         version=facts.version,
         title=facts.title,
         family=imported.family,
@@ -152,3 +146,5 @@ def _manifest(imported: Imported, name: str, precision: Precision, facts: Facts)
         licence=facts.licence,
         training=training,
     )
+    bundle.write(to, manifest, graphs, chosen_samples(facts.samples) if facts.samples else {})
+    return differences

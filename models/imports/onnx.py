@@ -5,6 +5,7 @@ of values by what it makes of pictures. Where more than one answer fits, the use
 not show in a graph: RGB is assumed.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -196,24 +197,19 @@ def _sides(foreign: _Foreign, size: int | Literal["free"] | None) -> tuple[int, 
             raise OptionsError(f"--image-size is {size}, but {path} takes {side} and no other; leave the option out")
         return side, 1, False
     side = size if isinstance(size, int) else _SIDE
-    multiple = next((multiple for multiple in _MULTIPLES if _takes_multiples(foreign, multiple)), None)
-    if multiple is None:
+    for multiple in _MULTIPLES:
+        # A picture whose sides are multiples of this and of nothing more, and differ from each other.
+        factor = -(-_SMALLEST_TRIED // multiple) | 1
+        with suppress(CheckpointError):
+            foreign(np.zeros((1, 3, multiple * factor, multiple * (factor + 2)), np.float32))
+            break
+    else:
         if not isinstance(size, int):
             raise OptionsError(f"{path} does not take sides of every multiple of {_MULTIPLES[-1]}; say --image-size N")
         return side, 1, False
     if side % multiple:
         raise OptionsError(f"--image-size is {side}, but {path} needs multiples of {multiple}")
     return side, multiple, True
-
-
-def _takes_multiples(foreign: _Foreign, multiple: int) -> bool:
-    """Whether it runs on a picture whose sides are multiples of this and of nothing more, each another one."""
-    factor = -(-_SMALLEST_TRIED // multiple) | 1
-    try:
-        foreign(np.zeros((1, 3, multiple * factor, multiple * (factor + 2)), np.float32))
-    except CheckpointError:
-        return False
-    return True
 
 
 def _ranges(foreign: _Foreign, side: int, given: Range | None) -> tuple[Range, Range]:

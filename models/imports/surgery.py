@@ -107,7 +107,8 @@ def load(path: Path) -> ModelProto:
         raise CheckpointError(
             f"{path} has more than {MAX_BYTES} bytes with its data, the most that one ONNX file holds"
         )
-    beyond = sorted({f"{node.domain}.{node.op_type}" for node in _nodes(model.graph) if node.domain not in _STANDARD})
+    nodes = (node for graph in _graphs(model.graph) for node in graph.node)
+    beyond = sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in _STANDARD})
     if beyond:
         raise CheckpointError(
             f"{path} has operators that are not ONNX's own: {', '.join(beyond)}; export it without optimisation"
@@ -206,10 +207,6 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
         for attribute in node.attribute:
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
                 yield from _graphs(inner)
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    return (node for inner in _graphs(graph) for node in inner.node)
 
 
 def _opset(model: ModelProto) -> int:

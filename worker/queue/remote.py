@@ -81,7 +81,12 @@ class Remote(Translator):
         order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.here())
         if deadline <= began:
             raise _late(order)
-        await self._fit(order.bundle)
+        await self.ready()
+        crew = self._crew.beats
+        if not any(order.bundle in beat.bundles for beat in crew):
+            reasons = {beat.refused[order.bundle] for beat in crew if order.bundle in beat.refused}
+            lacking = f"no worker has {order.bundle}: their stores lack it, or it has not arrived yet"
+            raise NotReady("; ".join(sorted(reasons)) or lacking, retry_after=NO_WORKER_RETRY_S)
         # Refused at once if those that wait here already can't all be posted.
         waiting = sum(len(line.waiting) for line in self._lines.values())
         if waiting and waiting + self._under_way >= self._settings.max_in_flight:
@@ -142,16 +147,6 @@ class Remote(Translator):
     def workers(self) -> int:
         """How many workers were heard of within the last seconds."""
         return len(self._crew.beats)
-
-    async def _fit(self, bundle: str) -> None:
-        """Raises NotReady unless a worker answers that has the bundle."""
-        await self.ready()
-        crew = self._crew.beats
-        if any(bundle in beat.bundles for beat in crew):
-            return
-        reasons = {beat.refused[bundle] for beat in crew if bundle in beat.refused}
-        why = "; ".join(sorted(reasons)) or f"no worker has {bundle}: their stores lack it, or it has not arrived yet"
-        raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
 
     def _overloaded(self, under_way: int) -> Overloaded:
         rate = sum(beat.rate or 0.0 for beat in self._crew.beats)
@@ -229,15 +224,16 @@ class Remote(Translator):
 
     def _withdraw(self, ids: list[str]) -> None:
         """Withdraws orders, those of the same turn of the event loop together."""
-        if not self._gone:
-            self._begin(self._flush())
-        self._gone += ids
 
-    async def _flush(self) -> None:
-        await asyncio.sleep(0)
-        gone, self._gone = self._gone, []
-        with suppress(*FAILURES):  # they end at their deadlines too
-            await self._threaded(partial(self._letterbox.withdraw, gone))
+        async def flush() -> None:
+            await asyncio.sleep(0)
+            gone, self._gone = self._gone, []
+            with suppress(*FAILURES):  # they end at their deadlines too
+                await self._threaded(partial(self._letterbox.withdraw, gone))
+
+        if not self._gone:
+            self._begin(flush())
+        self._gone += ids
 
     async def _listen(self) -> None:
         while True:

@@ -184,7 +184,30 @@ class Health:
 
     def __init__(self, port: int, ailing: Callable[[], str | None], registry: Registry) -> None:
         """`ailing` gives what is wrong, or None. Raises OSError where the port is taken."""
-        self._server = ThreadingHTTPServer(("", port), _handler(ailing, registry))
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:
+                if self.path == "/healthz":
+                    reason = ailing()
+                    self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
+                elif self.path == "/metrics":
+                    self._answer(200, MEDIA_TYPE, registry.text())
+                else:
+                    self._answer(404, "text/plain; charset=utf-8", b"/healthz and /metrics are here\n")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Probes come every few seconds, and say nothing new."""
+
+            def _answer(self, status: int, media_type: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", media_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self._server = ThreadingHTTPServer(("", port), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
 
@@ -192,32 +215,6 @@ class Health:
         """Frees the port."""
         self._server.shutdown()
         self._server.server_close()
-
-
-def _handler(ailing: Callable[[], str | None], registry: Registry) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10
-
-        def do_GET(self) -> None:
-            if self.path == "/healthz":
-                reason = ailing()
-                self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
-            elif self.path == "/metrics":
-                self._answer(200, MEDIA_TYPE, registry.text())
-            else:
-                self._answer(404, "text/plain; charset=utf-8", b"/healthz and /metrics are here\n")
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Probes come every few seconds, and say nothing new."""
-
-        def _answer(self, status: int, media_type: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", media_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    return Handler
 
 
 def _packed(answer: Done | BaseException, origin: str | None) -> bytes:
