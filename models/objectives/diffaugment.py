@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def erased(pixels: Tensor, at: Tensor, share: float) -> Tensor:
+def erase(pixels: Tensor, at: Tensor, share: float) -> Tensor:
     """Pictures n x 3 x s x s with a square of side share x s made middle grey, wholly inside, where `at` n x 2 says."""
     size = pixels.shape[-1]
     side = round(share * size)
@@ -23,7 +23,7 @@ def erased(pixels: Tensor, at: Tensor, share: float) -> Tensor:
     return pixels * ~(rows[:, None, :, None] & columns[:, None, None, :])
 
 
-def shifted(pixels: Tensor, at: Tensor, share: float) -> Tensor:
+def shift(pixels: Tensor, at: Tensor, share: float) -> Tensor:
     """Pictures n x 3 x s x s moved by up to share x s whole pixels any way, as `at` n x 2 says; grey comes in."""
     n, _, size, _ = pixels.shape
     most = round(share * size)
@@ -34,7 +34,7 @@ def shifted(pixels: Tensor, at: Tensor, share: float) -> Tensor:
     return padded[picture, places[:, 0, :, None], places[:, 1, None, :]].permute(0, 3, 1, 2)
 
 
-def blurred(pixels: Tensor, at: Tensor, most: float) -> Tensor:
+def blur(pixels: Tensor, at: Tensor, most: float) -> Tensor:
     """Pictures n x 3 x s x s blurred by a Gaussian whose sigma is at x most pixels, `at` n x 1; edges are continued."""
     n, channels = pixels.shape[:2]
     reach = math.ceil(2 * most)

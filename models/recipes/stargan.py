@@ -20,8 +20,9 @@ Own additions, off by default: `mask` gives the generator GANimation's mask, whi
 the critic alone first, since a generator that learns reconstruction before domains settles on no change.
 `keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
 once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
-extra pass. `erase`, `shift` and `blur` change all that the critic sees, real or made: one that sees everything is
-convinced by a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these.
+extra pass. `erase` and `shift` change all that the critic sees, real or made: one that sees everything is convinced by
+a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these. `blur` takes
+the speckles from what is classified; whether a picture is real is judged by the sharp one, or speckles would be free.
 `smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener.
 """
 
@@ -41,7 +42,7 @@ from models.data.parts import Part
 from models.data.tables import UNKNOWN
 from models.networks.stargan import Critic, Generator
 from models.objectives.adversarial import clip_weights, gradient_penalty
-from models.objectives.diffaugment import blurred, erased, shifted
+from models.objectives.diffaugment import blur, erase, shift
 from models.objectives.supervised import l1
 from models.recipes.columns import Columns
 from models.recipes.options import AdversarialOptions, Game, Rate
@@ -86,7 +87,7 @@ class StarGANOptions(AdversarialOptions):
     shift: float = Field(0.0, ge=0, lt=1)
     """How far what the critic sees is moved at most, any way, as a share of the size; the paper: 0."""
     blur: float = Field(0.0, ge=0, le=8)
-    """Sigma in pixels of the strongest blur of what the critic sees; the paper: 0."""
+    """Sigma in pixels of the strongest blur of what the critic classifies, not of what it scores; the paper: 0."""
     smoothing: float = Field(0.0, ge=0, lt=1)
     """How far labels are moved towards knowing nothing, so that more than enough is not paid for; the paper: 0."""
 
@@ -200,9 +201,10 @@ class StarGAN(Recipe[StarGANOptions]):
         # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = self.critic(torch.cat([x, fake]))
         real_score, fake_score = scores.chunk(2)
+        logits = self._blurred_logits(x, batch) if self.options.blur else logits[: len(x)]
         terms = {
             "adversarial": game.discriminator(real_score, fake_score),
-            "classification": self._domain_loss(logits[: len(x)], batch["labels"]),
+            "classification": self._domain_loss(logits, batch["labels"]),
         }
         if game.penalised:
             slope = gradient_penalty(lambda pixels: self.critic(pixels)[0], x, fake, batch["mix"])
@@ -214,7 +216,10 @@ class StarGAN(Recipe[StarGANOptions]):
         x, m = batch["pixels"], batch["masks"]
         c, c_t = self._completed(batch)
         fake = self._translate(x, c_t, m)
-        score, logits = self.critic(self._seen(fake, batch))
+        seen = self._seen(fake, batch)
+        score, logits = self.critic(seen)
+        if self.options.blur:
+            logits = self._blurred_logits(seen, batch)
         terms = {
             "adversarial": self.options.game.generator(score),
             "classification": self._domain_loss(logits, batch["targets"]),
@@ -228,14 +233,13 @@ class StarGAN(Recipe[StarGANOptions]):
 
     def _seen(self, pixels: Tensor, batch: Batch) -> Tensor:
         """What the critic sees of pictures n x 3 x s x s."""
-        for name, change, strength in (
-            ("shift", shifted, self.options.shift),
-            ("blur", blurred, self.options.blur),
-            ("erase", erased, self.options.erase),
-        ):
-            if name in batch:
-                pixels = change(pixels, batch[name], strength)
-        return pixels
+        if self.options.shift:
+            pixels = shift(pixels, batch["shift"], self.options.shift)
+        return erase(pixels, batch["erase"], self.options.erase) if self.options.erase else pixels
+
+    def _blurred_logits(self, seen: Tensor, batch: Batch) -> Tensor:
+        logits: Tensor = self.critic(blur(seen, batch["blur"], self.options.blur))[1]
+        return logits
 
     def _domain_loss(self, logits: Tensor, c: Tensor) -> Tensor:
         return self.options.classification * self.columns.loss(logits, c, self.options.smoothing)

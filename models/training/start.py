@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from models.data.data import Data, Description
 from models.data.parts import Part
@@ -168,7 +169,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise OptionsError(f"the config file {path} is no TOML: {error}") from error
 
 
-def _problem(kind: type[Options], problem: Any) -> str:
+def _problem(kind: type[Options], problem: ErrorDetails) -> str:
     name = ".".join(str(part) for part in problem["loc"]) or "options"
     if problem["type"] == "extra_forbidden":
         return f"there is no option {name}; there are {', '.join(kind.model_fields)}"

@@ -65,7 +65,7 @@ def test_a_dry_run_decodes_every_file(recast_: Recast, tmp_path: Path) -> None:
     last.write_bytes(last.read_bytes()[:-100])
     said = recast_("train", "stargan", "--data", folder, "--out", tmp_path / "run", "--dry-run", *options(2))
     assert said.code == 2
-    assert "000040.png is no picture that can be read" in said.err
+    assert "000040.png is not a readable picture" in said.err
 
 
 def test_data_writes_avatars(recast_: Recast, tmp_path: Path) -> None:

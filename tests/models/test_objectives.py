@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.objectives.adversarial import OBJECTIVES, Objective, gradient_penalty
-from models.objectives.diffaugment import blurred, erased, shifted
+from models.objectives.diffaugment import blur, erase, shift
 from models.objectives.supervised import attribute_loss, class_loss, l1, l2
 
 LOG3 = math.log(3)  # sigmoid(log 3) is 3/4, sigmoid(-log 3) is 1/4
@@ -142,7 +142,7 @@ def test_smoothing_pays_up_to_a_logit_and_not_beyond() -> None:
 
 def test_each_picture_loses_a_square_of_its_own() -> None:
     """With a share of 0.5 a square of half the side is 0 in each picture, wholly inside, not always in one place."""
-    missing = erased(torch.ones(64, 1, 32, 32), torch.rand(64, 2, generator=seeded()), 0.5)[:, 0] == 0
+    missing = erase(torch.ones(64, 1, 32, 32), torch.rand(64, 2, generator=seeded()), 0.5)[:, 0] == 0
     for one in missing:
         rows, columns = (one.any(dim=side).nonzero().flatten() for side in (1, 0))
         assert len(rows) == len(columns) == 16
@@ -154,7 +154,7 @@ def test_each_picture_loses_a_square_of_its_own() -> None:
 def test_a_shift_moves_whole_pixels_and_lets_grey_in() -> None:
     """A quarter of 8 pixels is 2: draws of 0, a half and almost 1 move by 2, not at all, and 2 the other way."""
     picture = torch.arange(1.0, 65).reshape(1, 1, 8, 8)
-    made = shifted(picture.expand(3, -1, -1, -1), torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.99, 0.99]]), 0.25)
+    made = shift(picture.expand(3, -1, -1, -1), torch.tensor([[0.0, 0.5], [0.5, 0.5], [0.99, 0.99]]), 0.25)
     assert torch.equal(made[0, 0, 2:], picture[0, 0, :6])
     assert not made[0, 0, :2].any()
     assert torch.equal(made[1], picture[0])
@@ -165,19 +165,19 @@ def test_a_blur_is_a_gaussian_and_keeps_plain_colours() -> None:
     """A point becomes exp(-d^2 / 2) with sigma 1; a draw of 0 changes nothing, and plain pictures stay."""
     point = torch.zeros(2, 1, 9, 9)
     point[:, 0, 4, 4] = 1
-    sharp, soft = blurred(point, torch.tensor([[0.0], [0.5]]), 2.0)[:, 0]
+    sharp, soft = blur(point, torch.tensor([[0.0], [0.5]]), 2.0)[:, 0]
     assert torch.allclose(sharp, point[0, 0])
     assert soft[4, 5] / soft[4, 4] == pytest.approx(math.exp(-0.5))
     assert soft[3, 6] / soft[4, 4] == pytest.approx(math.exp(-2.5))
     plain = torch.full((1, 3, 8, 8), 0.3)
-    assert torch.allclose(blurred(plain, torch.ones(1, 1), 3.0), plain)
+    assert torch.allclose(blur(plain, torch.ones(1, 1), 3.0), plain)
 
 
-@pytest.mark.parametrize("change", [erased, shifted, blurred])
+@pytest.mark.parametrize("change", [erase, shift, blur])
 def test_gradients_pass_what_the_critic_sees(change: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     """A made picture hears of the critic through every change, the more picture is left the more."""
     pixels = torch.rand(2, 3, 8, 8, requires_grad=True)
-    (gradient,) = torch.autograd.grad(change(pixels, torch.full((2, 2 - (change is blurred)), 0.4), 0.5).sum(), pixels)
+    (gradient,) = torch.autograd.grad(change(pixels, torch.full((2, 2 - (change is blur)), 0.4), 0.5).sum(), pixels)
     assert (gradient > 0).float().mean() > 0.5
 
 
