@@ -29,7 +29,6 @@ from pathlib import Path
 
 import numpy as np
 import redis
-from numpy.typing import NDArray
 
 import models
 import worker.engine.library
@@ -44,7 +43,7 @@ from worker.engine.library import Library
 from worker.errors import NotReady
 from worker.queue.remote import Remote
 from worker.settings import EngineSettings, JobSettings, Limits, QueueSettings
-from worker.translator import Translator
+from worker.translator import Array, Arrays, Translator
 
 SIZE = 128
 ROWS = 64
@@ -99,11 +98,11 @@ class Double:
     def __init__(self, bundle: Bundle, settings: EngineSettings) -> None:
         self.bundle, self.bytes, self.providers = bundle, 0, ("none",)
 
-    def translate(self, graph: str, pixels: NDArray[np.uint8], labels: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+    def run(self, graph: str, inputs: Arrays) -> dict[str, Array]:
         """The same pixels."""
         if self.seconds:
             time.sleep(self.seconds)
-        return pixels
+        return {"translated": inputs["pixels"]}
 
     def warm(self) -> None:
         """Is warm."""
@@ -182,13 +181,15 @@ def _picture(translator: Translator, bundle: Bundle) -> Ask:
     manifest = bundle.manifest
     pixels = np.random.default_rng(0).integers(0, 256, (1, manifest.picture.size, manifest.picture.size, 3), np.uint8)
     graph = manifest.domains[0].graph
-    labels = np.zeros((1, len(manifest.label_order)), np.float32) if manifest.graphs[graph].labels else None
+    inputs: dict[str, Array] = {"pixels": pixels}
+    if (port := manifest.graphs[graph].takes("labels")) is not None:
+        inputs["labels"] = np.zeros((1, *(port.shape or ())), np.float32)
 
     async def ask() -> None:
         deadline = time.monotonic() + 60
-        if manifest.classifier and labels is not None:
-            await translator.classify(bundle, pixels, deadline=deadline)
-        await translator.translate(bundle, graph, pixels, labels, deadline=deadline)
+        if manifest.classifier and "labels" in inputs:
+            await translator.run(bundle, manifest.classifier, {"pixels": pixels}, deadline=deadline)
+        await translator.run(bundle, graph, inputs, deadline=deadline)
 
     return ask
 

@@ -64,10 +64,10 @@ def cyclegan(
     samples: Samples = None,
 ) -> None:
     """CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan
+    from models.imports import cyclegan_pix2pix
 
     _import(
-        lambda: cyclegan.convert(files, domains, image_size, statistics),
+        lambda: cyclegan_pix2pix.convert_cyclegan(files, domains, image_size, statistics),
         to,
         precision,
         version,
@@ -94,10 +94,10 @@ def pix2pix(
     samples: Samples = None,
 ) -> None:
     """A pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import pix2pix
+    from models.imports import cyclegan_pix2pix
 
     _import(
-        lambda: pix2pix.convert(file, domains, direction, image_size, statistics),
+        lambda: cyclegan_pix2pix.convert_pix2pix(file, domains, direction, image_size, statistics),
         to,
         precision,
         version,
@@ -132,7 +132,7 @@ def onnx(
     from models.imports import onnx
 
     _import(
-        lambda: onnx.convert(file, domains, onnx.told(layout, channels, range_, image_size)),
+        lambda: onnx.convert(file, domains, onnx.parse_hints(layout, channels, range_, image_size)),
         to,
         precision,
         version,

@@ -35,14 +35,11 @@ from worker.jobs.dispatch import Dispatch
 from worker.jobs.queued import Shift
 from worker.metrics import Metrics
 from worker.queue import beats, broker
-from worker.queue.app import BULK, INTERACTIVE, WEBHOOKS, Places, Post, create_app
+from worker.queue.app import BROKEN, BULK, INTERACTIVE, WEBHOOKS, Places, Post, create_app
 from worker.queue.beats import BEAT_S, Beat
 from worker.queue.broker import Letterbox
-from worker.queue.eventloop import EventLoop
-from worker.queue.health import Health
-from worker.queue.share import MOST_TOGETHER
-from worker.queue.tasks import Inference, add_tasks
-from worker.queue.transport import BROKEN
+from worker.queue.lines import MOST_TOGETHER
+from worker.queue.tasks import EventLoop, Health, Inference, add_tasks
 from worker.settings import EngineSettings, Limits, QueueSettings
 
 STUCK = 70

@@ -1,18 +1,16 @@
 """Translator in this process: every request goes through one batcher, since one device runs one batch at a time.
 
-Bundles are loaded outside the batcher's thread, so that a request for a cold bundle keeps nobody else waiting.
+Bundles are loaded outside the batcher's thread, so that an order for a cold bundle does not hold up the others.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
 from worker.engine.batcher import Batch, Batcher, Closed, Expired, Full
@@ -22,14 +20,14 @@ from worker.engine.session import cores, has_gpu
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Order, Translator
 
 UNKNOWN_RATE_RETRY_S = 1.0
 """What Retry-After says before the first batch is done, seconds."""
 
 
 class Embedded(Translator):
-    """Runs the library's engines in this process; one event loop may use it, and `close` takes the library along."""
+    """Runs the library's engines in this process; one event loop may use it, and `close` closes the library too."""
 
     def __init__(
         self,
@@ -39,13 +37,14 @@ class Embedded(Translator):
         observe: Callable[[Batch], None] = lambda batch: None,
         tracer: Tracer = SILENT,
     ) -> None:
-        """Starts loading the store's bundles in the background; `observe` is told of each batch, in its own thread."""
+        """Starts loading the store's bundles in the background; `observe` gets each batch, in another thread."""
         self._library, self._tracer = library, tracer
         self._rows_at_once = _rows_at_once(settings)
         self._batcher: Batcher[_Job, Done] = Batcher(
             _run,
-            key=_key,
-            weight=lambda job: len(job.order.pixels),
+            # The engine stands for the bundle's version: it is leased, so no other object has its id meanwhile.
+            key=lambda job: (id(job.engine), job.order.kind),
+            weight=lambda job: job.order.rows,
             max_batch=self._rows_at_once,
             max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue,
@@ -53,27 +52,13 @@ class Embedded(Translator):
         )
         library.follow()
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        """As Translator says; cancelling the call takes the work out of the queue.
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+        """As Translator says; cancelling the call removes the order from the queue.
 
         `queue_s` counts from the call, so it holds the loading of a cold bundle; `infer_s` is the whole batch's.
         Raises EngineError where the graph itself fails.
         """
-        done = await self._do(bundle, Order(graph, pixels, labels, deadline))
-        return Translated(done.rows, done.queue_s, done.infer_s)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        """As Translator says."""
-        done = await self._do(bundle, Order(None, pixels, None, deadline))
-        return done.rows
+        return await self._do(bundle, Order(bundle.ref, graph, inputs, deadline))
 
     async def ready(self) -> None:
         """Returns when the bundles that were there at the start are warm, or refused; raises NotReady until then."""
@@ -87,7 +72,7 @@ class Embedded(Translator):
 
     @property
     def bulk(self) -> Translator:
-        """The same device for work that nobody waits for: its pictures give way. Closing it does nothing."""
+        """The same device for work that nobody waits for: its orders give way to others. Closing it does nothing."""
         return _Bulk(self)
 
     @property
@@ -110,11 +95,11 @@ class Embedded(Translator):
         """Pictures of one batch, at most."""
         return self._rows_at_once
 
-    def submit(self, bundle: Bundle, orders: "Sequence[Order]") -> "list[Future[Done]]":
-        """For threads: queues what is there at once, so that it may share batches; waits only while a bundle is loaded.
+    def submit(self, bundle: Bundle, orders: Sequence[Order]) -> list[Future[Done]]:
+        """For threads: queues orders together, so that they may share batches; waits only while a bundle is loaded.
 
-        A future that is cancelled before its turn is not run; one that fails has EngineError, or see `explained`.
-        Raises NotReady, Overloaded.
+        A future that is cancelled before its turn is not run; one that fails has EngineError, or an error that
+        `explained` turns into a Translator's. Raises NotReady, Overloaded.
         """
         try:
             with self._library.engine(bundle) as engine:
@@ -124,7 +109,7 @@ class Embedded(Translator):
         except (Full, Closed) as error:
             raise explained(error, bundle) from error
 
-    async def _do(self, bundle: Bundle, order: "Order", *, urgent: bool = True) -> "Done":
+    async def _do(self, bundle: Bundle, order: Order, *, urgent: bool = True) -> Done:
         left = order.deadline - time.monotonic()
         try:
             if left <= 0:
@@ -142,13 +127,13 @@ class Embedded(Translator):
     async def _lease(self, bundle: Bundle) -> Engine:
         try:
             while (engine := self._library.lease(bundle)) is None:
-                # Shielded: who gives up must not cancel the load for the others.
+                # Shielded: a caller that gives up must not cancel the load for the others.
                 await asyncio.shield(asyncio.wrap_future(self._library.load(bundle)))
         except EngineError as error:
             raise NotReady(str(error), retry_after=RETRY_S) from error
         return engine
 
-    def _queue(self, engine: Engine, orders: "Sequence[Order]", *, urgent: bool) -> "list[Future[Done]]":
+    def _queue(self, engine: Engine, orders: Sequence[Order], *, urgent: bool) -> list[Future[Done]]:
         """Queues orders for an engine that is leased; from then on each holds a lease of its own."""
         jobs = [(_Job(engine, order), order.deadline) for order in orders]
         futures = self._batcher.submit_all(jobs, urgent=urgent)
@@ -160,7 +145,7 @@ class Embedded(Translator):
             future.add_done_callback(lambda _: self._library.release(engine))
         return futures
 
-    def _tell(self, trace: str, future: "Future[Done]") -> None:
+    def _tell(self, trace: str, future: Future[Done]) -> None:
         if not future.cancelled() and not future.exception():
             done = future.result()
             self._tracer.computed(done.queue_s, done.infer_s, within=trace)
@@ -170,51 +155,14 @@ class _Bulk(Translator):
     def __init__(self, embedded: Embedded) -> None:
         self._embedded = embedded
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        done = await self._embedded._do(bundle, Order(graph, pixels, labels, deadline), urgent=False)
-        return Translated(done.rows, done.queue_s, done.infer_s)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        done = await self._embedded._do(bundle, Order(None, pixels, None, deadline), urgent=False)
-        return done.rows
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+        return await self._embedded._do(bundle, Order(bundle.ref, graph, inputs, deadline), urgent=False)
 
     async def ready(self) -> None:
         await self._embedded.ready()
 
     async def close(self) -> None:
         """Leaves the device to the others."""
-
-
-@dataclass(frozen=True, eq=False)
-class Order:
-    """One call of a Translator, as it waits for its turn."""
-
-    graph: str | None
-    """None: classify."""
-    pixels: NDArray[np.uint8]
-    labels: NDArray[np.float32] | None
-    deadline: float
-    """A moment of time.monotonic()."""
-    arrived: float = field(default_factory=time.monotonic)
-    trace: str | None = None
-    """The traceparent of the span that it is a part of; None: the one under way."""
-
-
-@dataclass(frozen=True, eq=False)
-class Done:
-    """What came of an order: uint8 pixels or float32 probabilities, and the seconds it waited and was computed."""
-
-    rows: NDArray[Any]
-    queue_s: float
-    infer_s: float
 
 
 def explained(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
@@ -234,30 +182,24 @@ class _Job:
 
 
 def _rows_at_once(settings: EngineSettings) -> int:
-    # On a CPU larger batches were measured to gain nothing, and whoever shares one waits for all of it.
+    # On a CPU larger batches were measured to gain nothing, and each of their orders waits for all of it.
     if has_gpu(settings.device):
         return settings.max_batch
     return min(settings.max_batch, settings.threads or cores())
 
 
-def _key(job: _Job) -> Hashable:
-    # The engine stands for the bundle's version: it is leased, so no other object has its id meanwhile.
-    labels = None if job.order.labels is None else job.order.labels.shape[1:]
-    return id(job.engine), job.order.graph, job.order.pixels.shape[1:], labels
-
-
 def _run(jobs: Sequence[_Job]) -> list[Done]:
     started = time.monotonic()
-    engine, graph = jobs[0].engine, jobs[0].order.graph
     orders = [job.order for job in jobs]
-    pixels = np.concatenate([order.pixels for order in orders])
-    rows: NDArray[Any]
-    if graph is None:
-        rows = engine.classify(pixels)
-    else:
-        labels = [order.labels for order in orders if order.labels is not None]
-        rows = engine.translate(graph, pixels, np.concatenate(labels) if labels else None)
+    inputs = {
+        kind: array if len(orders) == 1 else np.concatenate([order.inputs[kind] for order in orders])
+        for kind, array in orders[0].inputs.items()
+    }
+    outputs = jobs[0].engine.run(orders[0].graph, inputs)
     took = time.monotonic() - started
-    ends = np.cumsum([len(order.pixels) for order in orders])[:-1]
-    parts = np.split(rows, ends)
-    return [Done(part, started - order.arrived, took) for part, order in zip(parts, orders, strict=True)]
+    done, start = [], 0
+    for order in orders:
+        rows = slice(start, start := start + order.rows)
+        part = {kind: array[rows] for kind, array in outputs.items()}
+        done.append(Done(part, started - order.arrived, took))
+    return done

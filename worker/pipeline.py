@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.bundle.archive import Bundle
-from models.bundle.labels import own_labels
+from models.bundle.labels import own_labels, probabilities
 from models.bundle.pixels import Box, crop_box
 from models.bundle.store import Bundles
 from worker import domains
@@ -29,7 +29,7 @@ from worker.pool import Pool
 from worker.regions import Canvas, Pixels, seen
 from worker.settings import Limits
 from worker.tracing import SILENT, Tracer
-from worker.translator import Translator
+from worker.translator import Arrays, Translator
 from worker.wish import Wish
 
 T = TypeVar("T")
@@ -249,15 +249,19 @@ class _Work:
         manifest = bundle.manifest
         if manifest.classifier is None or not manifest.graphs[graph].labels:
             return np.zeros((len(before), len(manifest.label_order)), np.float32)
-        return await self.timed("infer", self.translator.classify(bundle, before, deadline=self.deadline))
+        reading = self.translator.run(bundle, manifest.classifier, {"pixels": before}, deadline=self.deadline)
+        return probabilities(manifest, (await self.timed("infer", reading)).outputs["logits"])
 
     async def _run(self, bundle: Bundle, graph: str, pixels: Pixels, vectors: Floats) -> Pixels:
-        labels = vectors if bundle.manifest.graphs[graph].labels else None
+        inputs: Arrays = {"pixels": pixels, "labels": vectors}
+        if not bundle.manifest.graphs[graph].labels:
+            inputs = {"pixels": pixels}
         with self.tracer.span("infer"):
-            done = await self.translator.translate(bundle, graph, pixels, labels, deadline=self.deadline)
+            done = await self.translator.run(bundle, graph, inputs, deadline=self.deadline)
         self.seconds["queue"] += done.queue_s
         self.seconds["infer"] += done.infer_s
-        return done.pixels
+        translated: Pixels = done.outputs["translated"]
+        return translated
 
     async def _rows(self, before: Pixels, steps: list[Step]) -> dict[str, Pixels]:
         """What each step makes of the one picture [1,s,s,3], by the name of its only domain; all in one call."""

@@ -1,19 +1,66 @@
-"""The one door to inference: pixels and labels in, pixels out; callers can't tell in which process it runs."""
+"""The one door to inference: arrays in, arrays out; callers can't tell in which process a graph runs.
 
-from dataclasses import dataclass
-from typing import Protocol
+What travels is small: pictures and text are uint8, and become float32 in the engine.
+"""
 
-import numpy as np
+import time
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
 from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
 
+Array = NDArray[Any]
+"""uint8 or float32; the first axis counts the rows."""
+Arrays = Mapping[str, Array]
+"""What a graph takes or gives, by the kinds of its ports.
 
-@dataclass(frozen=True)
-class Translated:
-    """Pixels uint8 [n,h,w,3] RGB, and the seconds that they waited and were computed."""
+uint8: pixels, translated and pictures [n,h,w,3] RGB, text [n,longest]. float32: latent, labels, logits, score, features
+and map, with the axes of their ports after the first.
+"""
 
-    pixels: NDArray[np.uint8]
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """One call of a Translator. Raises ValueError for inputs that have no rows, or not equally many."""
+
+    bundle: str
+    """`name@version`."""
+    graph: str
+    inputs: Arrays
+    deadline: float
+    """A moment of this process's time.monotonic()."""
+    arrived: float = field(default_factory=time.monotonic)
+    request_id: str | None = None
+    """Of the HTTP request that it is a part of, for the log."""
+    trace: str | None = None
+    """The traceparent of the span that it is a part of; None: the one under way."""
+
+    def __post_init__(self) -> None:
+        """Counts the rows of each input."""
+        counts = {array.shape[:1] for array in self.inputs.values()}
+        if len(counts) != 1 or counts & {(), (0,)}:
+            axes = ", ".join(f"{kind} {list(array.shape)}" for kind, array in self.inputs.items())
+            raise ValueError(f"an order needs inputs with one row or more, as many in each; got {axes or 'none'}")
+
+    @property
+    def rows(self) -> int:
+        """Rows of each input."""
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def kind(self) -> Hashable:
+        """Equal for orders of one bundle whose rows fit into one batch."""
+        return self.graph, frozenset((name, array.shape[1:]) for name, array in self.inputs.items())
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What came of an order: the graph's outputs, and the seconds that it waited and was computed."""
+
+    outputs: Arrays
     queue_s: float
     infer_s: float
 
@@ -21,25 +68,14 @@ class Translated:
 class Translator(Protocol):
     """Runs a bundle's graphs; every `deadline` is a moment of time.monotonic(), in seconds."""
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        """Pixels uint8 [n,h,w,3] RGB and labels float32 [n,c] (None for graphs without) to pixels of the same shape.
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+        """The graph's outputs by kind, as many rows as there are of each input.
 
         Raises Overloaded at once when the queue is full, TimedOut when the deadline passes, NotReady if nothing runs.
         """
 
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        """The label probabilities float32 [n,c] that the bundle's classifier sees in pixels; errors as in translate."""
-
     async def ready(self) -> None:
-        """Returns when translating works; raises NotReady with the reason until then."""
+        """Returns when graphs can be run; raises NotReady with the reason until then."""
 
     async def close(self) -> None:
         """Fails what waits and frees the device."""

@@ -1,4 +1,4 @@
-"""Reads a bundle's folder and writes it atomically, on POSIX; `read` hashes every byte unless told not to."""
+"""Reads a bundle's folder and writes it atomically, on POSIX; `read` hashes every byte unless `verify` is False."""
 
 import fcntl
 import hashlib
@@ -111,8 +111,14 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -
     with _plain_errors(folder.name):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _turn(folder.parent, wait=True):
-            _tidy(folder.parent)
-            _check_replaceable(folder)
+            for entry in sorted(folder.parent.iterdir()):  # what a killed writer left
+                replaced = entry.name.startswith(ASIDE_PREFIX) and not _put_back(entry)
+                if replaced or entry.name.startswith(_NEW):
+                    _discard(entry)
+            if folder.exists() and not folder.is_dir():
+                raise BundleError(f"{folder.name}: is there already and is no folder; remove it or choose another name")
+            if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
+                raise BundleError(f"{folder.name}: holds files but no {MANIFEST_FILE}; empty it or choose another name")
             new = folder.with_name(_NEW + folder.name)
             try:
                 complete = _fill(new, manifest, files)
@@ -227,13 +233,6 @@ def _turn(parent: Path, *, wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _tidy(parent: Path) -> None:
-    for entry in sorted(parent.iterdir()):
-        replaced = entry.name.startswith(ASIDE_PREFIX) and not _put_back(entry)
-        if replaced or entry.name.startswith(_NEW):
-            _discard(entry)
-
-
 def _put_back(old: Path) -> bool:
     folder = old.with_name(old.name.removeprefix(ASIDE_PREFIX))
     if folder.exists() or not old.exists():
@@ -242,21 +241,15 @@ def _put_back(old: Path) -> bool:
     return True
 
 
-def _check_replaceable(folder: Path) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise BundleError(f"{folder.name}: is there already and is no folder; remove it or choose another name")
-    if any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
-        raise BundleError(f"{folder.name}: holds files but no {MANIFEST_FILE}; empty it or choose another name")
-
-
 def _fill(new: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Manifest:
     # The names are validated, by building the manifest with them, before the first byte is written.
     complete = _with_files(manifest, dict.fromkeys(files, "0" * 64))
     new.mkdir()
     digests = {file: _put(new / file, content) for file, content in files.items()}
-    text = _text(_with_files(complete, digests))
+    try:
+        text = _with_files(complete, digests).model_dump_json(indent=2).encode() + b"\n"
+    except PydanticSerializationError as error:
+        raise BundleError(f"{manifest.ref}: training facts must be plain JSON: {error}") from error
     complete = _parse(manifest.ref, text)
     _put(new / MANIFEST_FILE, text)
     for inner in (*(path for path in new.rglob("*") if path.is_dir()), new):
@@ -271,13 +264,6 @@ def _with_files(manifest: Manifest, digests: Mapping[str, str]) -> Manifest:
         raise BundleError(f"{manifest.ref}: {_first(error)}") from error
     _check_listed(complete.ref, complete)
     return complete
-
-
-def _text(manifest: Manifest) -> bytes:
-    try:
-        return manifest.model_dump_json(indent=2).encode() + b"\n"
-    except PydanticSerializationError as error:
-        raise BundleError(f"{manifest.ref}: training facts must be plain JSON: {error}") from error
 
 
 def _put(path: Path, content: bytes | Path) -> str:

@@ -1,12 +1,24 @@
-"""What a bundle says of itself; `files` may be empty here, as the archive fills it in and demands it."""
+"""What a bundle says of itself: its domains, its graphs and their ports, and how a picture becomes a tensor.
+
+`files` may be empty here: the archive fills it in when it writes a bundle, and requires it when it reads one.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+
+from models.bundle.ports import PIXELS, TRANSLATED, Input, Latent, Output, Part, Score, Text
 
 MANIFEST_FILE = "bundle.json"
 
@@ -50,13 +62,11 @@ Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+([.+_-][A-Za-z
 GraphName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=64)]
 SafePath = Annotated[str, AfterValidator(_safe_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["fp32", "fp16"]
+"""Arithmetic inside a bundle's graphs."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Domain(_Part):
+class Domain(Part):
     """What pictures of one kind share; the target of a translation."""
 
     name: CanonicalName
@@ -78,19 +88,41 @@ class Domain(_Part):
         return tuple(dict.fromkeys((self.name, *map(canonical, self.aliases))))
 
 
-class Graph(_Part):
-    """One ONNX file, float32 in and out.
-
-    Takes `pixels` [n,3,h,w] in the picture's range; gives `translated` (same shape), or `logits` [n,c] as a classifier.
-    """
+class Graph(Part):
+    """One ONNX file. Its inputs and outputs are named after their kinds, and all of them are float32."""
 
     file: SafePath
     """Path relative to the bundle."""
-    labels: bool = False
-    """Whether it takes `labels` float32 [n,c] beside `pixels`."""
+    inputs: tuple[Input, ...] = (PIXELS,)
+    """What it takes; a kind at most once."""
+    outputs: tuple[Output, ...] = (TRANSLATED,)
+    """What it gives; a kind at most once."""
+
+    def takes(self, kind: str) -> Input | None:
+        """Its input of that kind, if it has one."""
+        return next((port for port in self.inputs if port.kind == kind), None)
+
+    def gives(self, kind: str) -> Output | None:
+        """Its output of that kind, if it has one."""
+        return next((port for port in self.outputs if port.kind == kind), None)
+
+    @property
+    def labels(self) -> bool:
+        """Whether it takes labels."""
+        return self.takes("labels") is not None
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.inputs or not self.outputs:
+            raise ValueError("a graph needs at least one input and one output")
+        if (self.gives("translated") or self.gives("map")) and not self.takes("pixels"):
+            raise ValueError("a graph that gives translated or a map must take pixels")
+        _unique("input", (port.kind for port in self.inputs))
+        _unique("output", (port.kind for port in self.outputs))
+        return self
 
 
-class Picture(_Part):
+class Picture(Part):
     """How a picture becomes the network's tensor, and back."""
 
     size: PositiveInt
@@ -108,6 +140,20 @@ class Picture(_Part):
     crop: Literal["none", "centre", "face"] = "centre"
     """What is cut out before resizing; none: the whole picture, whatever its aspect."""
 
+    def row(self, port: Input | Output, sides: Sequence[int] = ()) -> tuple[int | None, ...]:
+        """A port's axes after the batch.
+
+        A height and width that are free are those of `sides`, the pixels at hand, or None where none are given.
+        """
+        if port.shape is not None:
+            return port.shape
+        if port.kind == "score":
+            return (1,)
+        channels = 1 if port.kind == "map" else 3
+        if self.free and port.kind != "pictures":
+            return (channels, *(sides or (None, None)))
+        return (channels, self.size, self.size)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.size % self.multiple:
@@ -117,7 +163,7 @@ class Picture(_Part):
         return self
 
 
-class Sample(_Part):
+class Sample(Part):
     """A picture to try the bundle with."""
 
     file: SafePath
@@ -132,11 +178,11 @@ class Sample(_Part):
         return self
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The content of `bundle.json`."""
 
-    schema_version: Literal[1] = 1
-    """Version of this format."""
+    schema_version: Literal[2] = 2
+    """Version of this format. A file of version 1, or without a version, is converted as it is read."""
     name: BundleName
     """The bundle's name, as in `model=`."""
     version: Version
@@ -145,21 +191,27 @@ class Manifest(_Part):
     """The name for people."""
     family: CanonicalName
     """The GAN system: stargan, cyclegan, pix2pix, ..."""
-    task: Literal["translate", "generate", "score"] = "translate"
+    task: Literal["translate", "generate", "score", "classify"] = "translate"
     """What the graphs do."""
     domains: tuple[Domain, ...] = ()
-    """The targets; at least one where the task is translate."""
+    """The targets, or the classes; at least one where the task is translate or classify."""
     graphs: dict[GraphName, Graph]
     """Graph name to ONNX file."""
     picture: Picture
     """The tensor's layout."""
     classifier: GraphName | None = None
     """The graph whose logits tell a picture's own labels: softmax within a group, sigmoid elsewhere."""
+    latent: Latent | None = None
+    """What latents are drawn from; needed where a graph takes them."""
+    text: Text | None = None
+    """How sentences are written; needed where a graph takes text."""
+    score: Score | None = None
+    """How scores are read; needed where the task is score."""
     label_order: tuple[CanonicalName, ...] = ()
     """Domain names by column."""
     mask_columns: tuple[CanonicalName, ...] = ()
     """Joint training's mask vector, one column a data set, appended after the labels."""
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic inside the graphs; inputs and outputs are float32 always."""
     region: Literal["whole", "face"] = "whole"
     """What is translated when a request leaves it open."""
@@ -167,11 +219,11 @@ class Manifest(_Part):
     """SPDX identifier or a sentence."""
     samples: tuple[Sample, ...] = ()
     """Pictures for the page."""
-    files: dict[SafePath, Sha256] = {}
+    files: dict[SafePath, Sha256] = Field(default={})
     """Relative path to SHA-256 of every file but bundle.json."""
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default={})
     """Facts of the training: data, steps, options."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default={})
     """Figures by name."""
 
     @property
@@ -193,15 +245,23 @@ class Manifest(_Part):
     def _spellings(self) -> dict[str, Domain]:
         return {spelling: domain for domain in self.domains for spelling in domain.spellings}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _converted(cls, data: object, info: ValidationInfo) -> object:
+        # Only a file may leave the version out; code that builds a manifest builds one of today's.
+        if isinstance(data, dict) and data.get("schema_version", 1 if info.mode == "json" else 2) == 1:
+            return _from_version_1(data)
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.task == "translate" and not self.domains:
-            raise ValueError("a bundle that translates needs at least one domain")
+        if self.task in ("translate", "classify") and not self.domains:
+            raise ValueError(f"a bundle whose task is {self.task} needs at least one domain")
         _unique("domain name or alias", (spelling for domain in self.domains for spelling in domain.spellings))
         _unique("mask column", self.mask_columns)
+        _check_tasks(self)
         _check_graphs(self)
         _check_columns(self)
-        _check_groups(self)
         _check_files(self.files)
         return self
 
@@ -214,23 +274,86 @@ def _unique(what: str, values: Iterable[str]) -> None:
         seen.add(value)
 
 
+def _from_version_1(data: Mapping[str, object]) -> dict[str, object]:
+    """The same manifest in version 2.
+
+    There a graph took pixels, and labels if it said so; it gave `translated`, or as the classifier `logits`. A
+    classifier was fixed to the picture's size even where other graphs were free. What is malformed is left as it is,
+    for the checks that follow to name.
+    """
+    graphs, picture = data.get("graphs"), data.get("picture")
+    columns, masks = data.get("label_order", ()), data.get("mask_columns", ())
+    if not isinstance(graphs, Mapping) or not isinstance(columns, Sequence) or not isinstance(masks, Sequence):
+        return {**data, "schema_version": 2}
+    size = picture.get("size") if isinstance(picture, Mapping) else None
+    converted: dict[str, object] = {}
+    for name, graph in graphs.items():
+        if not isinstance(graph, Mapping) or not {"file", "labels"}.issuperset(graph):
+            converted[name] = graph
+            continue
+        reads = data.get("classifier") == name
+        inputs: list[object] = [{"kind": "pixels", "shape": (3, size, size) if reads else None}]
+        if graph.get("labels"):
+            inputs.append({"kind": "labels", "shape": (len(columns) + len(masks),)})
+        gives = {"kind": "logits", "shape": (len(columns),)} if reads else {"kind": "translated"}
+        converted[name] = {"file": graph.get("file"), "inputs": inputs, "outputs": [gives]}
+    return {**data, "schema_version": 2, "graphs": converted}
+
+
+def _check_tasks(manifest: Manifest) -> None:
+    """ValueError where no graph does what the task says, or the classifier does not classify."""
+    graphs = manifest.graphs.values()
+    if manifest.task == "generate" and not any(graph.gives("pictures") for graph in graphs):
+        raise ValueError("a bundle that generates needs a graph that gives pictures")
+    if manifest.task == "score" and not any(graph.takes("pixels") and graph.gives("score") for graph in graphs):
+        raise ValueError("a bundle that scores needs a graph that takes pixels and gives a score")
+    if manifest.task == "score" and manifest.score is None:
+        raise ValueError("a bundle that scores needs `score`: the threshold and its quantile")
+    if manifest.classifier is None:
+        if manifest.task == "classify":
+            raise ValueError("a bundle that classifies needs a classifier")
+        return
+    graph = manifest.graphs.get(manifest.classifier)
+    if graph is None:
+        raise ValueError(f"classifier names graph {manifest.classifier!r}, but there is none of that name")
+    if [port.kind for port in graph.inputs] != ["pixels"] or not manifest.label_order:
+        raise ValueError(f"classifier {manifest.classifier!r} must read pixels alone, and needs a label_order")
+    logits = graph.gives("logits")
+    if logits is None or logits.shape != (len(manifest.label_order),):
+        raise ValueError(
+            f"classifier {manifest.classifier!r} must give logits of shape [{len(manifest.label_order)}], "
+            "one for each name of label_order"
+        )
+
+
 def _check_graphs(manifest: Manifest) -> None:
     for domain in manifest.domains:
         graph = manifest.graphs.get(domain.graph)
         if graph is None:
             raise ValueError(f"domain {domain.name!r} names graph {domain.graph!r}, but there is none of that name")
+        if manifest.task == "classify" and domain.graph == manifest.classifier:
+            continue  # its column is one of the logits
+        if manifest.task == "translate" and not (graph.takes("pixels") and graph.gives("translated")):
+            raise ValueError(
+                f"domain {domain.name!r} names graph {domain.graph!r}, which must take pixels and give translated"
+            )
         if graph.labels != (domain.column is not None):
             raise ValueError(
                 f"domain {domain.name!r} needs a column exactly if graph {domain.graph!r} takes labels "
                 f"(column: {domain.column}, labels: {graph.labels})"
             )
-    if manifest.classifier is None:
-        return
-    classifier = manifest.graphs.get(manifest.classifier)
-    if classifier is None:
-        raise ValueError(f"classifier names graph {manifest.classifier!r}, but there is none of that name")
-    if classifier.labels or not manifest.label_order:
-        raise ValueError(f"classifier {manifest.classifier!r} must read pixels alone, and needs a label_order")
+    shapes = {
+        "labels": (len(manifest.label_order) + len(manifest.mask_columns),),
+        "latent": manifest.latent and manifest.latent.shape,
+        "text": manifest.text and (manifest.text.longest,),
+    }
+    for name, graph in manifest.graphs.items():
+        for port in graph.inputs:
+            if port.kind in shapes and port.shape != shapes[port.kind]:
+                where = {"labels": "label_order and mask_columns"}.get(port.kind, port.kind)
+                raise ValueError(
+                    f"graph {name!r} takes {port.kind} of shape {port.shape}, but {where} makes it {shapes[port.kind]}"
+                )
 
 
 def _check_columns(manifest: Manifest) -> None:
@@ -245,9 +368,6 @@ def _check_columns(manifest: Manifest) -> None:
         masked = domain.column is not None and bool(manifest.mask_columns)
         if masked != (domain.mask is not None) or (masked and domain.mask not in manifest.mask_columns):
             raise ValueError(f"domain {domain.name!r} has mask {domain.mask!r} of {list(manifest.mask_columns)}")
-
-
-def _check_groups(manifest: Manifest) -> None:
     for name, members in manifest.groups.items():
         if len(members) < 2:
             raise ValueError(f"group {name!r} has {len(members)} member; it needs at least 2")

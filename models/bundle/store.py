@@ -1,8 +1,12 @@
-"""Folders of bundles: finds, ranks and watches them; a snapshot never changes, so take one a request and keep to it."""
+"""Folders of bundles: finds, ranks and watches them.
+
+A snapshot never changes: take one for each request and keep to it.
+"""
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -124,13 +128,17 @@ class Store:
 
     def _scan(self, folder: Path, found: dict[Path, _Found], refused: list[Refused]) -> None:
         try:
-            places = {_place(entry) for entry in folder.iterdir()} - {None}
+            entries = list(folder.iterdir())
         except OSError as error:
             refused.append(Refused(folder.name, f"the store folder cannot be read: {error.strerror}"))
             return
-        # What was served is looked for by name too: a listing made while a writer renames may lack it.
+        # A bundle that lies aside is looked for under its own name: its writer may have been killed.
+        aside = archive.ASIDE_PREFIX
+        places = {entry.with_name(entry.name.removeprefix(aside)) for entry in entries if entry.name.startswith(aside)}
+        places |= {entry for entry in entries if not entry.name.startswith(".")}
+        # So is what was served: a listing made while a writer renames may lack it.
         places |= {path for path in self._found if path.parent == folder}
-        for path in sorted(place for place in places if place is not None):
+        for path in sorted(places):
             try:
                 bundle = self._look(path)
             except BundleError as error:
@@ -145,14 +153,17 @@ class Store:
 
     def _look(self, path: Path) -> _Found | None:
         former = self._found.get(path)
-        if former is not None and _unchanged(former):
-            return former
+        with suppress(OSError):
+            if former is not None and _stamp(former.bundle) == former.stamp:
+                return former
         if archive.recover(path):
             _log.warning("%s: put back what an interrupted replacement had left aside", path.name)
         for _ in range(_TRIES):
             identity = archive.identity(path)
             try:
-                return _load(path)
+                # The stamp is older than the hashes: a file that changes in between is hashed again at the next scan.
+                stamp = _stamp(archive.read(path, verify=False))
+                return _Found(stamp, archive.read(path))
             except BundleError:
                 if former is not None and archive.aside(path).exists():
                     return former  # a writer is between its two renames
@@ -173,35 +184,20 @@ class Store:
                 _log.exception("a change of the store was not followed; the next one is")
 
 
-def _place(entry: Path) -> Path | None:
-    if entry.name.startswith(archive.ASIDE_PREFIX):
-        return entry.with_name(entry.name.removeprefix(archive.ASIDE_PREFIX))
-    return None if entry.name.startswith(".") else entry
-
-
-def _load(path: Path) -> _Found:
-    # The stamp is older than the hashes: what changes in between is hashed again next time, never missed.
-    stamp = _stamp(archive.read(path, verify=False))
-    return _Found(stamp, archive.read(path))
-
-
 def _stamp(bundle: Bundle) -> Stamp:
     stats = [(bundle.folder / file).stat() for file in (MANIFEST_FILE, *bundle.manifest.files)]
     return tuple((found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino) for found in stats)
-
-
-def _unchanged(found: _Found) -> bool:
-    try:
-        return _stamp(found.bundle) == found.stamp
-    except OSError:
-        return False
 
 
 def _ranked(folders: Sequence[Path], found: dict[Path, _Found], refused: Sequence[Refused]) -> Snapshot:
     served: dict[str, Bundle] = {}
     shadowed: list[Refused] = []
     for folder in folders:
-        for bundle in _in_order([entry.bundle for path, entry in sorted(found.items()) if path.parent == folder]):
+        bundles = [entry.bundle for path, entry in sorted(found.items()) if path.parent == folder]
+        # A name ranks where its first folder does; its versions follow one another there, the newest first.
+        first = {name: rank for rank, name in enumerate(dict.fromkeys(bundle.name for bundle in bundles))}
+        bundles.sort(key=lambda bundle: _version_key(bundle.version), reverse=True)
+        for bundle in sorted(bundles, key=lambda bundle: first[bundle.name]):
             if bundle.ref in served:
                 reason = f"{bundle.ref} is there already, in a folder of higher rank"
                 shadowed.append(Refused(bundle.folder.name, reason))
@@ -210,13 +206,7 @@ def _ranked(folders: Sequence[Path], found: dict[Path, _Found], refused: Sequenc
     return Snapshot(tuple(served.values()), (*refused, *shadowed))
 
 
-def _in_order(bundles: Sequence[Bundle]) -> Iterator[Bundle]:
-    # A name ranks where its first folder does; its versions follow one another there, the newest first.
-    for name in dict.fromkeys(bundle.name for bundle in bundles):
-        versions = [bundle for bundle in bundles if bundle.name == name]
-        yield from sorted(versions, key=lambda bundle: _version_key(bundle.version), reverse=True)
-
-
 def _version_key(version: str) -> tuple[tuple[int, int, str], ...]:
+    """Numbers compare as numbers, and rank above words."""
     parts = version.split(".")
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)

@@ -1,7 +1,7 @@
 """What is evaluated: a run's networks in PyTorch, or a bundle's graphs in ONNX Runtime, behind one interface."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,11 +17,10 @@ from models.errors import OptionsError
 from models.evaluation.features import best_device
 from models.evaluation.figures import Curve
 from models.evaluation.metrics import Pixels
-from models.export.runtime import GraphRunner
+from models.export.graphs import GraphRunner, Run, Tensors
 from models.recipes.recipe import Exported
 from models.training.run import open_run
 
-Graph = Callable[..., NDArray[np.float32]]
 _BATCH = 32
 
 
@@ -34,7 +33,7 @@ class Subject:
 
     name: str
     manifest: Manifest
-    graphs: Mapping[str, Graph]
+    graphs: Mapping[str, Run]
     step: int = 0
     sources: Mapping[str, str] = field(default_factory=dict)
     curves: Mapping[str, Curve] = field(default_factory=dict)
@@ -42,10 +41,12 @@ class Subject:
     def translate(self, domain: Domain, pixels: Pixels, labels: NDArray[np.float32] | None = None) -> Pixels:
         """Translates pictures n x s x s x 3; with label vectors n x (c + masks) where the domain has a column."""
         graph = self.graphs[domain.graph]
-        parts = [
-            graph(to_tensor(pixels[rows], self.manifest.picture), *([] if labels is None else [labels[rows]]))
-            for rows in (slice(i, i + _BATCH) for i in range(0, len(pixels), _BATCH))
-        ]
+        parts: list[NDArray[np.float32]] = []
+        for rows in (slice(i, i + _BATCH) for i in range(0, len(pixels), _BATCH)):
+            inputs = {"pixels": to_tensor(pixels[rows], self.manifest.picture)}
+            if labels is not None:
+                inputs["labels"] = labels[rows]
+            parts.append(graph(inputs)["translated"])
         return to_pixels(np.concatenate(parts), self.manifest.picture)
 
     def own_labels(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -53,7 +54,10 @@ class Subject:
         if self.manifest.classifier is None:
             return np.zeros((len(pixels), len(self.manifest.label_order)), np.float32)
         graph = self.graphs[self.manifest.classifier]
-        parts = [graph(to_tensor(pixels[i : i + 256], self.manifest.picture)) for i in range(0, len(pixels), 256)]
+        parts = [
+            graph({"pixels": to_tensor(pixels[i : i + 256], self.manifest.picture)})["logits"]
+            for i in range(0, len(pixels), 256)
+        ]
         shares = probabilities(self.manifest, np.concatenate(parts))
         return np.stack([own_labels(self.manifest, row) for row in shares])
 
@@ -77,14 +81,14 @@ def open_subject(folder: Path) -> Subject:
         return Subject(
             name=folder.resolve().name,
             manifest=recipe.manifest("run", run.data),
-            graphs={name: _graph(one) for name, one in exported.items()},
+            graphs={name: _on_device(one) for name, one in exported.items()},
             step=step,
             sources={name: one.source for name, one in exported.items()},
             curves=read_curves(folder / "metrics.jsonl"),
         )
     if (folder / "bundle.json").exists():
         bundle = archive.read(folder)
-        graphs: dict[str, Graph] = {name: GraphRunner(bundle.graph(name)) for name in bundle.manifest.graphs}
+        graphs: dict[str, Run] = {name: GraphRunner(bundle.graph(name)) for name in bundle.manifest.graphs}
         return Subject(bundle.ref, bundle.manifest, graphs, sources=_sources(bundle.manifest))
     raise OptionsError(f"{folder} is neither a run (config.json) nor a bundle (bundle.json)")
 
@@ -101,17 +105,15 @@ def _sources(manifest: Manifest) -> dict[str, str]:
     return {domain.graph: "b" if backward or domain.graph == "b-to-a" else "a" for domain in manifest.domains}
 
 
-def _graph(exported: Exported) -> Graph:
+def _on_device(exported: Exported) -> Run:
     """A network of a run as a function of arrays, on the GPU if there is one."""
-    module = exported.module.to(best_device())
+    exported.module.to(best_device())
 
-    def call(*inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.no_grad():
-            made: torch.Tensor = module(*(torch.from_numpy(array).to(best_device()) for array in inputs))
-        result: NDArray[np.float32] = made.cpu().numpy()
-        return result
+    def run(inputs: Tensors) -> dict[str, NDArray[np.float32]]:
+        made = exported({kind: torch.from_numpy(array).to(best_device()) for kind, array in inputs.items()})
+        return {kind: tensor.cpu().numpy() for kind, tensor in made.items()}
 
-    return call
+    return run
 
 
 def read_curves(path: Path) -> dict[str, Curve]:

@@ -1,4 +1,4 @@
-"""The model card of a bundle: what its manifest says, for people."""
+"""The model card of a bundle: its manifest in words, for people who choose or check a model."""
 
 import shlex
 from typing import Any
@@ -7,18 +7,22 @@ from models.bundle.manifest import Manifest
 
 
 def card(manifest: Manifest) -> str:
-    """Markdown: domains, data, how it was trained, figures, limits, licence."""
+    """Markdown: task, graphs, domains, how it was trained, figures, limits, licence."""
     imported = "imported_from" in manifest.training
+    domains = [f"- {group}: {', '.join(d.name for d in members)}" for group, members in manifest.groups.items()]
+    if alone := [domain.name for domain in manifest.domains if domain.group is None]:
+        domains.append(f"- {', '.join(alone)}")
     lines = [
         f"# {manifest.title or manifest.name}",
         "",
-        f"A {manifest.family} bundle, version {manifest.version}: pictures of {manifest.picture.size} x "
-        f"{manifest.picture.size} pixels, {manifest.precision} weights.",
+        f"A {manifest.family} bundle, version {manifest.version}. Its task is to {manifest.task}; pictures of "
+        f"{manifest.picture.size} x {manifest.picture.size} pixels, {manifest.precision} weights.",
         "",
-        "## Domains",
+        "## Graphs",
         "",
-        *_domains(manifest),
+        *_graphs(manifest),
         "",
+        *(["## Domains", "", *domains, ""] if domains else []),
         *(_origin(manifest) if imported else _training(manifest)),
         "",
         "## Figures on held-out pictures",
@@ -27,7 +31,7 @@ def card(manifest: Manifest) -> str:
         "",
         "## Limits",
         "",
-        *(_imported_limits(manifest) if imported else _trained_limits(manifest)),
+        *_limits(manifest),
         "",
         "## Licence",
         "",
@@ -53,7 +57,7 @@ def _training(manifest: Manifest) -> list[str]:
 
 
 def _trainings(training: dict[str, Any]) -> list[str]:
-    """The commands of a training, one for each of its stages; what a stage changes is said, and no more."""
+    """The commands of a training, one for each of its stages; each names only the options that it changes."""
     lines: list[str] = []
     before: dict[str, object] = {}
     stages = [*training.get("stages", []), {"until": training["steps"], "options": training["options"]}]
@@ -62,14 +66,15 @@ def _trainings(training: dict[str, Any]) -> list[str]:
         resumed = " --resume" if number else ""
         command = f"    recast train {training['recipe']} --data DATA --out RUN{resumed}"
         until = f"    # until step {stage['until']}" if len(stages) > 1 else ""
-        lines += [until] * bool(until) + [command + (" \\" if changed else ""), *_words(changed)]
+        words = [command, *(f"        --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())]
+        lines += [until] * bool(until) + [" \\\n".join(words)]
         before = stage["options"]
     return lines
 
 
 def _origin(manifest: Manifest) -> list[str]:
     training = manifest.training
-    said = ", ".join(f"{name} {value}" for name, value in training["options"].items())
+    options = ", ".join(f"{name} {value}" for name, value in training["options"].items())
     return [
         "## Origin",
         "",
@@ -79,18 +84,25 @@ def _origin(manifest: Manifest) -> list[str]:
             f"- {name}: `{source['file']}`, {source['summary']}; SHA-256 `{source['sha256']}`"
             for name, source in training["sources"].items()
         ),
-        *(["", f"The options beside them: {said}."] if said else []),
+        *(["", f"The options beside them: {options}."] if options else []),
     ]
 
 
-def _trained_limits(manifest: Manifest) -> list[str]:
-    part = "the whole picture squeezed to a square" if manifest.picture.crop == "none" else "the centre square"
-    limits = [
-        f"It was trained on pictures like those of `{manifest.training['data']}`, {part} at {manifest.picture.size} "
-        "pixels; other pictures come out as they may."
-    ]
+def _limits(manifest: Manifest) -> list[str]:
+    if "imported_from" in manifest.training:
+        limits = ["Its files do not say what it was trained on; with pictures of another kind, expect errors."]
+    else:
+        part = "the whole picture squeezed to a square" if manifest.picture.crop == "none" else "the centre square"
+        takes = any(graph.takes("pixels") for graph in manifest.graphs.values())
+        other = "with any other picture, expect errors" if takes else "it makes no pictures of another kind"
+        limits = [
+            f"It was trained on pictures like those of `{manifest.training['data']}`, {part} at "
+            f"{manifest.picture.size} pixels; {other}."
+        ]
     if manifest.classifier:
-        limits.append("A picture's own labels are read by the critic's classifier and can be wrong.")
+        limits.append("A picture's own labels are read by a classifier, which can be wrong.")
+    elif manifest.label_order and manifest.task == "translate":
+        limits.append("It has no classifier: labels that a request does not name are taken to be absent.")
     if manifest.mask_columns:
         limits.append(
             f"The labels of {', '.join(manifest.mask_columns)} were learned from separate pictures: domains of "
@@ -99,21 +111,28 @@ def _trained_limits(manifest: Manifest) -> list[str]:
     return limits
 
 
-def _imported_limits(manifest: Manifest) -> list[str]:
-    limits = ["What it was trained on is not in its files; pictures of another kind come out as they may."]
-    if manifest.classifier:
-        limits.append("A picture's own labels are read by the discriminator's classifier and can be wrong.")
-    elif manifest.label_order:
-        limits.append("It has no classifier: labels that are not asked for are taken to be absent.")
-    return limits
+def _graphs(manifest: Manifest) -> list[str]:
+    """What each graph takes and gives, with the axes after the batch."""
+    lines = []
+    for name, graph in manifest.graphs.items():
+        takes, gives = (
+            ", ".join(f"{port.kind} {_axes(manifest.picture.row(port))}" for port in ports)
+            for ports in (graph.inputs, graph.outputs)
+        )
+        lines.append(f"- {name}: {takes} to {gives}")
+    if manifest.latent is not None:
+        lines += ["", f"Latents are drawn from a {manifest.latent.distribution} distribution."]
+    if manifest.text is not None:
+        lines += ["", f"Text has at most {manifest.text.longest} bytes in {manifest.text.encoding}."]
+    if manifest.score is not None:
+        share = f"{100 * manifest.score.quantile:g} %"
+        lines += [
+            "",
+            f"A picture with a score above {manifest.score.threshold:.4g} counts as strange; {share} of held-out "
+            "ordinary pictures have no higher one.",
+        ]
+    return lines
 
 
-def _domains(manifest: Manifest) -> list[str]:
-    grouped = [f"- {group}: {', '.join(d.name for d in members)}" for group, members in manifest.groups.items()]
-    alone = [domain.name for domain in manifest.domains if domain.group is None]
-    return grouped + ([f"- {', '.join(alone)}"] if alone else [])
-
-
-def _words(options: dict[str, object]) -> list[str]:
-    words = [f"        --set {shlex.quote(f'{key}={value}')}" for key, value in options.items()]
-    return [word + " \\" for word in words[:-1]] + words[-1:]
+def _axes(row: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if length is None else str(length) for length in row)

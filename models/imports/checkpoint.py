@@ -1,7 +1,7 @@
 """Checkpoints of other implementations, read as tensors and nothing else: no code that a file names is ever run.
 
-A checkpoint does not say what it is, so its keys do: `kind` knows the published layouts, and `fill` uses each key
-once or refuses the file. What a wrapper put before every key (`module.`, `_orig_mod.`) is taken off.
+A checkpoint does not say what it is; its keys do. `kind` knows the published layouts, and `fill` uses each key exactly
+once or refuses the file. Prefixes of wrappers (`module.`, `_orig_mod.`) are removed from the keys.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ UNET = "a U-Net generator of pix2pix"
 _WRAPPERS = ("module.", "_orig_mod.")
 _LISTED = 4
 
-# The first whose keys are there, with weights of this many axes and kernels of this side (0: any), says what it is.
+# The first entry whose keys are all there, with kernels of this side (0: any), names the kind.
 _SIGNATURES: tuple[tuple[str, Mapping[str, int]], ...] = (
     (STARGAN_DISCRIMINATOR, {"main.0.bias": 0, "conv1.weight": 3, "conv2.weight": 0}),
     (STARGAN_GENERATOR, {"main.0.weight": 7, "main.3.weight": 4}),
@@ -55,11 +55,13 @@ class Checkpoint:
     def kind(self) -> str:
         """What the keys say it is, in words; CheckpointError names some keys where that is nothing known."""
         for words, keys in _SIGNATURES:
-            if all(_has(self.weights, key, side) for key, side in keys.items()):
+            if all(
+                key in self.weights and (not side or self.shape(key)[2:] == (side, side)) for key, side in keys.items()
+            ):
                 return words
         raise CheckpointError(
-            f"{self.path} has keys of no layout that is known here: {_listed(self.weights)}; "
-            "StarGAN's, CycleGAN's and pix2pix's official PyTorch layouts are"
+            f"{self.path} has keys of no known layout: {_listed(self.weights)}; "
+            "known are the official PyTorch layouts of StarGAN, CycleGAN and pix2pix"
         )
 
     def source(self, summary: str) -> Source:
@@ -123,10 +125,6 @@ def fill(network: nn.Module, checkpoint: Checkpoint, *, unused: str = "") -> Non
     network.load_state_dict(given)
 
 
-def _has(weights: Weights, key: str, side: int) -> bool:
-    return key in weights and (not side or (weights[key].ndim == 4 and weights[key].shape[2:] == (side, side)))
-
-
 def _counted_out(weights: Weights) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in weights.items() if not key.endswith("num_batches_tracked")}
 
@@ -138,21 +136,19 @@ def _content(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
-    except Exception as error:  # foreign bytes make the unpickler raise whatever they happen to spell
-        raise CheckpointError(f"{path} {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    named = re.search(r"GLOBAL (\S+)", text)
-    save = "save the weights alone where it was made: torch.save(network.state_dict(), FILE)"
-    if named:
-        return f"holds {named[1].rstrip('.')}, which is code and not tensors: opening it could run anything; {save}"
-    if ".tar format" in text or "TorchScript" in text:
-        return f"is in a format that can't be opened without running what it holds; {save}"
-    if isinstance(error, RuntimeError):
-        return f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
-    return f"is no file of torch.save, or is torn; copy it again, or {save}"
+    except Exception as error:  # foreign bytes make the unpickler raise any exception at all
+        text = str(error)
+        save = "save the weights alone where it was made: torch.save(network.state_dict(), FILE)"
+        if named := re.search(r"GLOBAL (\S+)", text):
+            code = named[1].rstrip(".")
+            reason = f"holds {code}, which is code and not tensors: opening it could run anything; {save}"
+        elif ".tar format" in text or "TorchScript" in text:
+            reason = f"is in a format that can't be opened without running its content; {save}"
+        elif isinstance(error, RuntimeError):
+            reason = f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
+        else:
+            reason = f"is no file of torch.save, or is incomplete; copy it again, or {save}"
+        raise CheckpointError(f"{path} {reason}") from error
 
 
 def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:

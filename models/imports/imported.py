@@ -9,15 +9,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models.bundle import archive
-from models.bundle.manifest import Domain, Graph, Manifest, Picture, Sample
+from models.bundle.manifest import Domain, Graph, Manifest, Picture, Precision
 from models.bundle.pixels import shrink, to_tensor
 from models.drawn.person import person
 from models.drawn.portrait import draw
 from models.errors import ExportError
-from models.export.bundle import LOWEST_PSNR, Facts, Precision, bundle_name, chosen_samples, compare, to_fp16, to_onnx
-from models.export.card import card
-from models.export.runtime import GraphRunner, Tensor
+from models.export import bundle
+from models.export.bundle import Facts, bundle_name, chosen_samples
+from models.export.graphs import (
+    GraphRunner,
+    Tensor,
+    Tensors,
+    compare,
+    compare_fp16,
+    draw_inputs,
+    network,
+    to_fp16,
+    to_onnx,
+)
 from models.recipes.recipe import Exported
 
 CLASSIFIER = "classifier"
@@ -29,12 +38,14 @@ _DRAWN = 128
 
 @dataclass(frozen=True)
 class Checked:
-    """An fp32 graph that was run and agrees with what it was made from."""
+    """A fp32 graph that was run and agrees with what it was made from."""
 
+    entry: Graph
+    """What the manifest says of it."""
     graph: bytes
     difference: float
-    """The largest one, in tanh units; of logits relative to their size."""
-    inputs: Sequence[tuple[Tensor, ...]]
+    """The largest one, of pictures in tanh units, of logits relative to their size."""
+    inputs: Sequence[Tensors]
     """What it was run on."""
 
 
@@ -71,13 +82,12 @@ class Imported:
 
 def checked(name: str, exported: Exported, picture: Picture) -> Checked:
     """The network as a graph, compared with it on noise and on drawn people; ExportError where they differ."""
-    graph = to_onnx(exported, picture.size, picture.free)
-    random = np.random.default_rng(0)
-    inputs: list[tuple[Tensor, ...]] = []
-    for pixels in pictures(picture):
-        labels = random.integers(0, 2, (len(pixels), exported.labels)).astype(np.float32)
-        inputs.append((pixels, labels) if exported.labels else (pixels,))
-    return Checked(graph, compare(name, exported, graph, inputs), inputs)
+    graph, random = to_onnx(exported, picture), np.random.default_rng(0)
+    inputs = [
+        draw_inputs(exported.inputs, len(pixels), picture, random, given={"pixels": pixels})
+        for pixels in pictures(picture)
+    ]
+    return Checked(exported.entry(name), graph, compare(name, network(exported), graph, inputs), inputs)
 
 
 def pictures(picture: Picture) -> list[Tensor]:
@@ -103,59 +113,38 @@ def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> d
     nothing is written.
     """
     precision = "fp16" if imported.half else precision
-    differences = {name: graph.difference for name, graph in imported.graphs.items()}
-    files: dict[str, bytes | Path] = {}
-    for name, graph in imported.graphs.items():
-        files[f"{name}.onnx"] = graph.graph
+    differences = {name: checked.difference for name, checked in imported.graphs.items()}
+    graphs = {name: checked.graph for name, checked in imported.graphs.items()}
+    for name, checked in imported.graphs.items():
         if precision == "fp16" and not imported.half:
-            files[f"{name}.onnx"], differences[f"{name} fp16"] = _halved(name, graph, imported.picture)
-    samples = chosen_samples(facts.samples) if facts.samples else {}
-    manifest = _manifest(imported, bundle_name(to), precision, facts, tuple(samples))
-    archive.write(to, manifest, {**files, **samples, "README.md": card(manifest).encode()})
-    return differences
-
-
-def _halved(name: str, graph: Checked, picture: Picture) -> tuple[bytes, float]:
-    """The graph in fp16, and its lowest PSNR to the one in fp32, in dB."""
-    try:
-        half = to_fp16(graph.graph)
-        runner = GraphRunner(half)
-    except Exception as error:  # neither the converter's nor ONNX Runtime's exceptions share a base of their own
-        raise ExportError(
-            f"graph {name} can't be brought to fp16 ({' '.join(str(error).split())}); take fp32"
-        ) from error
-    lowest = min(_psnr(name, GraphRunner(graph.graph)(*given), runner(*given), picture) for given in graph.inputs)
-    if not lowest >= LOWEST_PSNR:
-        raise ExportError(f"graph {name} in fp16 is at {lowest:.1f} dB to fp32, less than {LOWEST_PSNR:.0f}; take fp32")
-    return half, lowest
-
-
-def _psnr(name: str, whole: Tensor, half: Tensor, picture: Picture) -> float:
-    peak = float(np.abs(whole).max()) if name == CLASSIFIER else picture.range[1] - picture.range[0]
-    error = float(np.square(half.astype(np.float64) - whole).mean())
-    return float(10 * np.log10(peak**2 / max(error, 1e-20)))
-
-
-def _manifest(imported: Imported, name: str, precision: Precision, facts: Facts, samples: tuple[str, ...]) -> Manifest:
-    labelled = {domain.graph for domain in imported.domains if domain.column is not None}
+            try:
+                graphs[name] = to_fp16(checked.graph)
+                GraphRunner(graphs[name])
+            except Exception as error:  # neither library's exceptions share a base of their own
+                raise ExportError(
+                    f"graph {name} can't be converted to fp16 ({' '.join(str(error).split())}); take fp32"
+                ) from error
+            reference = GraphRunner(checked.graph)
+            differences[f"{name} fp16"] = compare_fp16(name, reference, graphs[name], checked.inputs, imported.picture)
     training: dict[str, Any] = {
         "imported_from": imported.origin,
         "sources": {name: asdict(source) for name, source in imported.sources.items()},
         "options": dict(imported.options),
     }
-    return Manifest(
-        name=name,
+    manifest = Manifest(
+        name=bundle_name(to),
         version=facts.version,
         title=facts.title,
         family=imported.family,
         domains=imported.domains,
-        graphs={name: Graph(file=f"{name}.onnx", labels=name in labelled) for name in imported.graphs},
+        graphs={name: checked.entry for name, checked in imported.graphs.items()},
         picture=imported.picture,
         classifier=CLASSIFIER if CLASSIFIER in imported.graphs else None,
         label_order=tuple(domain.name for domain in imported.domains if domain.column is not None),
         mask_columns=imported.masks,
         precision=precision,
         licence=facts.licence,
-        samples=tuple(Sample(file=file) for file in samples),
         training=training,
     )
+    bundle.write(to, manifest, graphs, chosen_samples(facts.samples) if facts.samples else {})
+    return differences

@@ -1,25 +1,26 @@
 """Any ONNX graph that makes a picture of a picture.
 
-What is not said is found: axes and sides by the input's shape and by running it, the range of values by what it makes
-of pictures. Where more than one answer fits, it has to be said. The order of colours shows in no graph: RGB is taken.
+An import finds out what the user does not say: axes and sides by the input's shape and by running the graph, the range
+of values by what it makes of pictures. Where more than one answer fits, the user must choose. The order of colours does
+not show in a graph: RGB is assumed.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-from onnx import ModelProto, TensorProto
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, ValueInfoProto
 
-from models.bundle.manifest import Picture
+from models.bundle.manifest import Graph, Picture
 from models.data.tables import domain
 from models.errors import CheckpointError, ExportError, OptionsError
-from models.export.bundle import LARGEST_DIFFERENCE
-from models.export.runtime import GraphRunner, Tensor
+from models.export.graphs import LARGEST_DIFFERENCE, GraphRunner, Tensor
 from models.imports.checkpoint import sha256
-from models.imports.foreign import CHANNELS, TYPES, Foreign, line, picture_ends
 from models.imports.imported import Checked, Imported, Source, pictures
-from models.imports.surgery import Graft, Layout, can_loop, grafted, keep, load
+from models.imports.surgery import Ends, Graft, Layout, can_loop, grafted, keep, load
 
 Range = tuple[float, float]
 
@@ -30,13 +31,21 @@ _SMALLEST_TRIED = 32
 _RANGES: dict[Range, float] = {(0.0, 1.0): 0.1, (-1.0, 1.0): 0.5, (0.0, 255.0): 255.0}
 _BYTES: Range = (0.0, 255.0)
 _LEAST_OF_BYTES = 32.0
+_TYPES: dict[int, Any] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.UINT8: np.uint8}
+"""The element types that pictures may have."""
+
+_CHANNELS: dict[Layout, int] = {"nchw": 1, "nhwc": 3}
+"""Which axis holds the colours."""
+
+_SIDES: dict[Layout, slice] = {"nchw": slice(2, 4), "nhwc": slice(1, 3)}
+"""Which hold height and width."""
 _LEVEL = 2 / 255
 """One of 255 levels in tanh units: closer than that, half precision and bytes need not agree."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a person says of a graph; None is found."""
+class Hints:
+    """What the user says of a graph; an import finds out what is None."""
 
     layout: Layout | None = None
     channels: Literal["rgb", "bgr"] = "rgb"
@@ -46,7 +55,7 @@ class Told:
     """The side of its pictures, in pixels; `free` demands that it takes any."""
 
 
-def told(layout: Layout | None, channels: Literal["rgb", "bgr"], range_: str | None, size: str | None) -> Told:
+def parse_hints(layout: Layout | None, channels: Literal["rgb", "bgr"], range_: str | None, size: str | None) -> Hints:
     """The same from the words of a command line: `-1,1` and `256` or `free`; OptionsError for others."""
     values: Range | None = None
     if range_ is not None:
@@ -58,24 +67,84 @@ def told(layout: Layout | None, channels: Literal["rgb", "bgr"], range_: str | N
             raise OptionsError(f"--range is {range_!r}; it must rise from black to white")
         values = (low, high)
     if size is None or size == "free":
-        return Told(layout, channels, values, "free" if size else None)
+        return Hints(layout, channels, values, "free" if size else None)
     if not size.isdigit() or not int(size):
         raise OptionsError(f"--image-size is {size!r}; it must be a number of pixels, or free")
-    return Told(layout, channels, values, int(size))
+    return Hints(layout, channels, values, int(size))
 
 
-def convert(file: Path, domains: str, said: Told) -> Imported:
+class _Foreign:
+    """The graph as its publisher runs it: one picture after another, its axes and type made with NumPy.
+
+    An import is found out from it, and compared with it.
+    """
+
+    takes: Layout = "nchw"
+    makes: Layout = "nchw"
+
+    def __init__(self, path: Path, model: ModelProto, ends: Ends) -> None:
+        self.path = path
+        self.ends = ends
+        try:
+            self._runner = GraphRunner(model.SerializeToString())
+        except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+            raise CheckpointError(f"{path} does not load in ONNX Runtime: {_line(error)}") from error
+
+    def raw(self, picture: Tensor) -> NDArray[Any]:
+        """What it makes of one picture [1,3,h,w], with its own axes and type."""
+        given = picture.transpose(0, 2, 3, 1) if self.takes == "nhwc" else picture
+        kind = _TYPES[self.ends.taken]
+        given = np.floor(given + 0.5) if kind is np.uint8 else given
+        array = cast(Tensor, np.ascontiguousarray(given).astype(kind))
+        return self._runner({self.ends.input: array})[self.ends.output]
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """What it makes of pictures [n,3,h,w], in axes as theirs, float32; CheckpointError where it fails."""
+        try:
+            rows = np.concatenate([self.raw(pixels[row : row + 1]) for row in range(len(pixels))]).astype(np.float32)
+        except Exception as error:  # as above
+            raise CheckpointError(f"{self.path} can't be run on {list(pixels.shape)}: {_line(error)}") from error
+        made: Tensor = rows.transpose(0, 3, 1, 2) if self.makes == "nhwc" else rows
+        if made.shape != pixels.shape:
+            raise CheckpointError(
+                f"{self.path} makes {list(made.shape)} of {list(pixels.shape)}; sizes must be the same"
+            )
+        if not np.isfinite(made).all():
+            raise CheckpointError(f"{self.path} makes values that are not finite of ordinary pictures")
+        return made
+
+    def makes_of(self, takes: Layout, default: int) -> Layout | None:
+        """The order of axes in which it makes a picture of one of that order, of `default` pixels where sides are free.
+
+        None where it can't be run so, or makes no picture of the same size.
+        """
+        height, width = (side or default for side in self.ends.axes[_SIDES[takes]])
+        self.takes = takes
+        try:
+            made = self.raw(np.zeros((1, 3, height, width), np.float32)).shape
+        except Exception:  # ONNX Runtime's exceptions share no base of their own; and another order may run
+            return None
+        shapes: dict[Layout, tuple[int, ...]] = {"nchw": (1, 3, height, width), "nhwc": (1, height, width, 3)}
+        return next((makes for makes, shape in shapes.items() if made == shape), None)
+
+    @property
+    def fixed(self) -> list[int]:
+        """Its sides as far as they are fixed."""
+        return [side for side in self.ends.axes[_SIDES[self.takes]] if side is not None]
+
+
+def convert(file: Path, domains: str, hints: Hints) -> Imported:
     """The bundle of one graph; `domains` names what it makes. Raises ModelErrors."""
     if "," in domains:
         raise OptionsError(f"--domains is {domains!r}; a graph makes one domain")
     model = load(file)
-    ends = picture_ends(file, model)
+    ends = _picture_ends(file, model)
     keep(model, ends)
-    foreign = Foreign(file, model, ends)
-    _settle_layout(foreign, said)
-    side, multiple, free = _sides(foreign, said.size)
-    taken, made = _ranges(foreign, side, said.range)
-    picture = Picture(size=side, multiple=multiple, free=free, channels=said.channels, range=taken)
+    foreign = _Foreign(file, model, ends)
+    _settle_layout(foreign, hints)
+    side, multiple, free = _sides(foreign, hints.size)
+    taken, made = _ranges(foreign, side, hints.range)
+    picture = Picture(size=side, multiple=multiple, free=free, channels=hints.channels, range=taken)
     scale = (taken[1] - taken[0]) / (made[1] - made[0])
     graft = Graft(
         ends=foreign.ends,
@@ -100,15 +169,15 @@ def convert(file: Path, domains: str, said: Told) -> Imported:
     )
 
 
-def _settle_layout(foreign: Foreign, said: Told) -> None:
+def _settle_layout(foreign: _Foreign, hints: Hints) -> None:
     """Sets the order of axes in and out: as the shape says, and where it says nothing, as the graph can be run."""
     path, axes = foreign.path, foreign.ends.axes
-    if said.layout is not None and axes[CHANNELS[said.layout]] not in (3, None):
-        raise OptionsError(f"--layout is {said.layout}, but {path} takes {list(axes)}; leave the option out")
-    by_shape: list[Layout] = [layout for layout, axis in CHANNELS.items() if axes[axis] == 3]
-    by_shape = by_shape or [layout for layout, axis in CHANNELS.items() if axes[axis] is None]
-    tried = [said.layout] if said.layout else by_shape
-    defaults = (_SIDE, said.size) if isinstance(said.size, int) else (_SIDE,)
+    if hints.layout is not None and axes[_CHANNELS[hints.layout]] not in (3, None):
+        raise OptionsError(f"--layout is {hints.layout}, but {path} takes {list(axes)}; leave the option out")
+    by_shape: list[Layout] = [layout for layout, axis in _CHANNELS.items() if axes[axis] == 3]
+    by_shape = by_shape or [layout for layout, axis in _CHANNELS.items() if axes[axis] is None]
+    tried = [hints.layout] if hints.layout else by_shape
+    defaults = (_SIDE, hints.size) if isinstance(hints.size, int) else (_SIDE,)
     running = {takes: makes for takes in tried for side in defaults if (makes := foreign.makes_of(takes, side))}
     if len(running) > 1:
         raise OptionsError(f"{path} takes {list(axes)}, and runs with either order of axes; say --layout nchw or nhwc")
@@ -117,7 +186,7 @@ def _settle_layout(foreign: Foreign, said: Told) -> None:
     ((foreign.takes, foreign.makes),) = running.items()
 
 
-def _sides(foreign: Foreign, size: int | Literal["free"] | None) -> tuple[int, int, bool]:
+def _sides(foreign: _Foreign, size: int | Literal["free"] | None) -> tuple[int, int, bool]:
     """The side of pictures, what sides must be multiples of, and whether they are free."""
     path, fixed = foreign.path, set(foreign.fixed)
     if len(fixed) > 1:
@@ -128,8 +197,13 @@ def _sides(foreign: Foreign, size: int | Literal["free"] | None) -> tuple[int, i
             raise OptionsError(f"--image-size is {size}, but {path} takes {side} and no other; leave the option out")
         return side, 1, False
     side = size if isinstance(size, int) else _SIDE
-    multiple = next((multiple for multiple in _MULTIPLES if _takes_multiples(foreign, multiple)), None)
-    if multiple is None:
+    for multiple in _MULTIPLES:
+        # A picture whose sides are multiples of this and of nothing more, and differ from each other.
+        factor = -(-_SMALLEST_TRIED // multiple) | 1
+        with suppress(CheckpointError):
+            foreign(np.zeros((1, 3, multiple * factor, multiple * (factor + 2)), np.float32))
+            break
+    else:
         if not isinstance(size, int):
             raise OptionsError(f"{path} does not take sides of every multiple of {_MULTIPLES[-1]}; say --image-size N")
         return side, 1, False
@@ -138,17 +212,7 @@ def _sides(foreign: Foreign, size: int | Literal["free"] | None) -> tuple[int, i
     return side, multiple, True
 
 
-def _takes_multiples(foreign: Foreign, multiple: int) -> bool:
-    """Whether it runs on a picture whose sides are multiples of this and of nothing more, each another one."""
-    factor = -(-_SMALLEST_TRIED // multiple) | 1
-    try:
-        foreign(np.zeros((1, 3, multiple * factor, multiple * (factor + 2)), np.float32))
-    except CheckpointError:
-        return False
-    return True
-
-
-def _ranges(foreign: Foreign, side: int, given: Range | None) -> tuple[Range, Range]:
+def _ranges(foreign: _Foreign, side: int, given: Range | None) -> tuple[Range, Range]:
     """The ranges of the values that it takes, and of those that it makes."""
     if foreign.ends.taken == TensorProto.UINT8:
         if given not in (None, _BYTES):
@@ -173,7 +237,7 @@ def _ranges(foreign: Foreign, side: int, given: Range | None) -> tuple[Range, Ra
     return fitting[0], fitting[0]
 
 
-def _extremes(foreign: Foreign, side: int, taken: Range) -> Range:
+def _extremes(foreign: _Foreign, side: int, taken: Range) -> Range:
     """The least and the greatest value that it makes of black, white, noise and drawn people."""
     noise, _, people = pictures(Picture(size=side, range=taken))
     plain = [np.full_like(noise, value) for value in taken]
@@ -190,7 +254,9 @@ def _range_of(low: float, high: float, taken: Range | None) -> Range | None:
     return None
 
 
-def _checked(model: ModelProto, graft: Graft, foreign: Foreign, picture: Picture, limit: float) -> tuple[Checked, bool]:
+def _checked(
+    model: ModelProto, graft: Graft, foreign: _Foreign, picture: Picture, limit: float
+) -> tuple[Checked, bool]:
     """The grafted graph, compared with the foreign one, and whether it loops; ExportError where none agrees."""
     inputs = pictures(picture)
     if picture.free:
@@ -201,25 +267,26 @@ def _checked(model: ModelProto, graft: Graft, foreign: Foreign, picture: Picture
         graph = grafted(model, graft, loop=loop).SerializeToString()
         try:
             runner = GraphRunner(graph)
-            difference = max(map(_difference, map(runner, inputs), expected))
+            made = [runner({"pixels": pixels})["translated"] for pixels in inputs]
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own; the loop may run
-            reasons.append(line(error))
+            reasons.append(_line(error))
             continue
-        difference *= 2 / (picture.range[1] - picture.range[0])
+        if any(ours.shape != theirs.shape for ours, theirs in zip(made, expected, strict=True)):
+            reasons.append("it gives pictures of another size")
+            continue
+        differences = (float(np.abs(ours - theirs).max()) for ours, theirs in zip(made, expected, strict=True))
+        difference = max(differences) * 2 / (picture.range[1] - picture.range[0])
         if difference <= limit:
-            return Checked(graph, difference, [(pixels,) for pixels in inputs]), loop
+            entry = Graph(file="generator.onnx")
+            return Checked(entry, graph, difference, [{"pixels": pixels} for pixels in inputs]), loop
         reasons.append(f"it differs by {difference:.2e} of half the range, more than {limit:.0e}")
     raise ExportError(f"{foreign.path} can't be made to take several pictures at a time: {'; '.join(reasons)}")
 
 
-def _difference(ours: Tensor, theirs: Tensor) -> float:
-    return float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else np.inf
-
-
-def _summary(foreign: Foreign, picture: Picture, made: Range, looped: bool) -> str:
-    kind = np.dtype(TYPES[foreign.ends.taken]).name
+def _summary(foreign: _Foreign, picture: Picture, made: Range, looped: bool) -> str:
+    kind = np.dtype(_TYPES[foreign.ends.taken]).name
     sides = f"any multiple of {picture.multiple} pixels, {picture.size} are served" if picture.free else picture.size
-    brought = "" if made == picture.range else f", makes {_words(made)}, which is brought to that"
+    brought = "" if made == picture.range else f", makes {_words(made)}, which is scaled to that"
     batch = "one picture after another" if looped else "any batch"
     return (
         f"{foreign.takes} of {kind}, {picture.channels}, sides of {sides}, "
@@ -229,3 +296,37 @@ def _summary(foreign: Foreign, picture: Picture, made: Range, looped: bool) -> s
 
 def _words(values: Range) -> str:
     return f"{values[0]:g}..{values[1]:g}"
+
+
+def _picture_ends(path: Path, model: ModelProto) -> Ends:
+    """The picture in and the picture out."""
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise CheckpointError(f"{path} takes {len(inputs)} inputs ({names}); it must take a picture and nothing else")
+    outputs = [value for value in graph.output if len(graph.output) == 1 or 3 in _axes(value)[1:]]
+    if len(outputs) != 1:
+        names = ", ".join(value.name for value in graph.output)
+        raise CheckpointError(f"{path} makes {len(graph.output)} outputs ({names}); exactly one must be a picture")
+    axes = _axes(inputs[0])
+    kinds = [value.type.tensor_type.elem_type for value in (inputs[0], outputs[0])]
+    if len(axes) != 4 or axes[0] not in (1, None):
+        raise CheckpointError(
+            f"{path} takes {list(axes)}; it must take pictures of 4 axes, one or any number at a time"
+        )
+    if not set(kinds) <= set(_TYPES):
+        words = " and ".join(TensorProto.DataType.Name(kind) for kind in kinds)
+        raise CheckpointError(f"{path} takes and makes {words}; it must be FLOAT, FLOAT16 or UINT8")
+    return Ends(inputs[0].name, outputs[0].name, kinds[0], kinds[1], axes)
+
+
+def _axes(value: ValueInfoProto) -> tuple[int | None, ...]:
+    dimensions = value.type.tensor_type.shape.dim
+    return tuple(dimension.dim_value if dimension.dim_value > 0 else None for dimension in dimensions)
+
+
+def _line(error: Exception) -> str:
+    """What ONNX Runtime says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,8 +1,8 @@
 """Checkpoints of StarGAN's official code (yunjey/stargan): the generator, and the discriminator for its classifier.
 
-The files hold weights and nothing else: which domain a label column means has to be said, in the order of
-`--selected_attrs`. Their instance norms come with running statistics that the official test never reads; they are
-left out. A joint training appends a mask of one column a data set.
+The files hold weights and nothing else, so the user must name the domain of each label column, in the order of the
+training's `--selected_attrs`. The instance norms have running statistics, which the official test never reads: they are
+left out. A joint training appends a mask, one column for each data set.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.bundle.manifest import Domain, Picture
+from models.bundle.ports import PIXELS, Input, Output
 from models.data.tables import parse_domains
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import STARGAN_DISCRIMINATOR, STARGAN_GENERATOR, Checkpoint, fill, read
@@ -38,13 +39,22 @@ def convert(files: Sequence[Path], domains: str | None, size: int | None) -> Imp
     """The bundle of a generator and, where it is given, its discriminator, in any order.
 
     domains: names in the order of the label columns, `hair=Black_Hair|Blond_Hair,Male`; None for the published five
-    where the generator has so many. `+` parts the sets of a joint training, `Male,Young+angry,happy`. size: the side
-    that it was trained with, in pixels; None for what the discriminator says, or 128. Raises ModelErrors.
+    if the generator has five columns. `+` separates the sets of a joint training, `Male,Young+angry,happy`. size: the
+    side that it was trained with, in pixels; None for the discriminator's, or 128. Raises ModelErrors.
     """
-    checkpoint, discriminator = _parted([read(path) for path in files])
+    checkpoint, discriminator = _generator_and_discriminator([read(path) for path in files])
     columns = checkpoint.shape("main.0.weight")[1] - 3
-    chosen, masks = label_columns(_named(domains, columns), columns)
-    side = _side(discriminator, size)
+    if not domains and columns != len(DOMAINS.split(",")):
+        raise OptionsError(
+            f"the generator has {columns} label columns, and no file says what they mean: "
+            "name them with --domains, in the order of the training's --selected_attrs"
+        )
+    chosen, masks = label_columns(domains or DOMAINS, columns)
+    side = _spanned(discriminator) if discriminator else size or _SIZE
+    if size not in (None, side):
+        raise OptionsError(f"image size is {size}, but the discriminator was made for {side}; leave the option out")
+    if side % _MULTIPLE:
+        raise OptionsError(f"image size {side} is no multiple of {_MULTIPLE}, which a StarGAN generator needs")
     picture = Picture(size=side, multiple=_MULTIPLE, free=True, resize="bilinear", crop="centre")
     networks = {"generator": generator(checkpoint)}
     sources = {"generator": checkpoint}
@@ -62,7 +72,7 @@ def convert(files: Sequence[Path], domains: str | None, size: int | None) -> Imp
     )
 
 
-def _parted(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, Checkpoint | None]:
+def _generator_and_discriminator(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, Checkpoint | None]:
     kinds: dict[str, Checkpoint] = {}
     for checkpoint in checkpoints:
         if checkpoint.kind not in (STARGAN_GENERATOR, STARGAN_DISCRIMINATOR):
@@ -82,7 +92,8 @@ def generator(checkpoint: Checkpoint) -> tuple[Exported, str]:
     network = Generator(inputs - 3, width, blocks)
     fill(network, checkpoint, unused=_UNUSED)
     summary = f"{blocks} blocks, width {width}, {inputs - 3} label columns"
-    return Exported(network.eval().requires_grad_(False), "translated", inputs - 3), summary
+    labels = Input(kind="labels", shape=(inputs - 3,))
+    return Exported(network.eval().requires_grad_(False), inputs=(PIXELS, labels)), summary
 
 
 def classifier(checkpoint: Checkpoint, labels: int) -> tuple[Exported, str]:
@@ -90,13 +101,18 @@ def classifier(checkpoint: Checkpoint, labels: int) -> tuple[Exported, str]:
     outputs = checkpoint.shape("conv2.weight")[0]
     if outputs != labels:
         raise CheckpointError(
-            f"{checkpoint.path} tells {outputs} domains, and the generator makes {labels}; they are of two trainings"
+            f"{checkpoint.path} tells {outputs} domains, and the generator makes {labels}; they come from two trainings"
         )
     width, layers, side = checkpoint.shape("main.0.weight")[0], _layers(checkpoint), _spanned(checkpoint)
     network = Critic(outputs, side, width, layers)
     fill(network, checkpoint)
     summary = f"{layers} layers, width {width}, {outputs} domains, {side} pixels"
-    return Exported(Classifier(network.eval().requires_grad_(False)), "logits"), summary
+    exported = Exported(
+        Classifier(network.eval().requires_grad_(False)),
+        inputs=(Input(kind="pixels", shape=(3, side, side)),),
+        outputs=(Output(kind="logits", shape=(outputs,)),),
+    )
+    return exported, summary
 
 
 def _layers(checkpoint: Checkpoint) -> int:
@@ -109,68 +125,45 @@ def _spanned(discriminator: Checkpoint) -> int:
     return left << _layers(discriminator)
 
 
-def _side(discriminator: Checkpoint | None, size: int | None) -> int:
-    side = _spanned(discriminator) if discriminator else size or _SIZE
-    if size not in (None, side):
-        raise OptionsError(f"image size is {size}, but the discriminator was made for {side}; leave the option out")
-    if side % _MULTIPLE:
-        raise OptionsError(f"image size {side} is no multiple of {_MULTIPLE}, which a StarGAN generator needs")
-    return side
-
-
-def _named(domains: str | None, columns: int) -> str:
-    if domains:
-        return domains
-    if columns != len(DOMAINS.split(",")):
-        raise OptionsError(
-            f"the generator has {columns} label columns, and no file says what they mean: "
-            "name them with --domains, in the order of the training's --selected_attrs"
-        )
-    return DOMAINS
-
-
 def label_columns(text: str, columns: int) -> tuple[tuple[Domain, ...], tuple[str, ...]]:
     """The domains by column, and the names of the mask columns of a joint training."""
     sets = [parse_domains(part) for part in text.split("+")]
     masks = tuple(f"set-{number}" for number in range(1, len(sets) + 1)) if len(sets) > 1 else ()
-    # Of a joint training the first set has attributes, and each other one classes.
-    grouped = [_hair(sets[0]), *(_classes(part, mask) for part, mask in zip(sets[1:], masks[1:], strict=True))]
+    # Of a joint training the first set has attributes, and each other one classes, which exclude each other.
+    hair = [domain.name for domain in sets[0] if domain.name in _HAIR]
+    grouped = [_in_group(sets[0], hair, "hair")]
+    grouped += [
+        _in_group(part, [domain.name for domain in part], mask) for part, mask in zip(sets[1:], masks[1:], strict=True)
+    ]
     placed = [(domain, mask) for part, mask in zip(grouped, masks or (None,), strict=True) for domain in part]
     if len(placed) + len(masks) != columns:
         raise OptionsError(
             f"the generator has {columns} label columns, but --domains names {len(placed)}"
             f"{f' in {len(masks)} sets, which take a column each' if masks else ''}: "
-            "name every column in order; the sets of a joint training are parted by +"
+            "name every column in order; separate the sets of a joint training by +"
         )
     twice = [name for name, count in Counter(domain.name for domain, _ in placed).items() if count > 1]
     if twice:
         raise OptionsError(f"--domains names {', '.join(twice)} in two sets; give each column a name of its own")
     names = Counter(name for domain, _ in placed for name in (domain.name, *_short_names(domain.name)))
     return tuple(
-        domain.model_copy(update={"column": column, "mask": mask, "aliases": _aliases(domain.name, names)})
+        domain.model_copy(
+            update={
+                "column": column,
+                "mask": mask,
+                # The short names that no other domain has.
+                "aliases": tuple(short for short in _short_names(domain.name) if names[short] == 1),
+            }
+        )
         for column, (domain, mask) in enumerate(placed)
     ), masks
 
 
-def _hair(domains: tuple[Domain, ...]) -> tuple[Domain, ...]:
-    """The colours of hair as a group, unless groups were named."""
-    members = [domain.name for domain in domains if domain.name in _HAIR]
+def _in_group(domains: tuple[Domain, ...], members: Sequence[str], group: str) -> tuple[Domain, ...]:
+    """The domains, the named ones of them as a group; as they are where that is no group, or the user named groups."""
     if len(members) < 2 or any(domain.group for domain in domains):
         return domains
-    return tuple(
-        domain.model_copy(update={"group": "hair"}) if domain.name in members else domain for domain in domains
-    )
-
-
-def _classes(domains: tuple[Domain, ...], mask: str) -> tuple[Domain, ...]:
-    if len(domains) < 2 or any(domain.group for domain in domains):
-        return domains
-    return tuple(domain.model_copy(update={"group": mask}) for domain in domains)
-
-
-def _aliases(name: str, names: Counter[str]) -> tuple[str, ...]:
-    """The short names that no other domain has."""
-    return tuple(short for short in _short_names(name) if names[short] == 1)
+    return tuple(domain.model_copy(update={"group": group}) if domain.name in members else domain for domain in domains)
 
 
 def _short_names(name: str) -> tuple[str, ...]:

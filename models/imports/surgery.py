@@ -1,7 +1,7 @@
-"""Reads foreign ONNX graphs, and grafts around them what serving needs: names, axes, types, scale, any batch.
+"""Reads foreign ONNX graphs, and adds around them what serving needs: names, axes, types, scale, any batch.
 
-The foreign graph itself is left as it is. Where its nodes hold a batch of one fast, it becomes the body of a loop over
-the batch (ONNX's Scan), which is as slow as one picture after another, and right.
+The foreign graph itself stays as it is. Where its nodes fix a batch of one, it becomes the body of a loop over the
+batch (ONNX's Scan), which is as slow as one picture after another, but right.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from models.errors import CheckpointError
 Layout = Literal["nchw", "nhwc"]
 
 MAX_BYTES = 2**31 - 1
-"""The most that one ONNX file holds, and so one that was spread over several."""
+"""The most bytes that one ONNX file holds, and so a graph whose data were in several files."""
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _OLDEST_OPSET = 7  # that ONNX Runtime reads
@@ -31,7 +31,7 @@ _INNER = "inner/"
 
 @dataclass(frozen=True)
 class Ends:
-    """The one picture that a graph takes, and the one that it makes, as they are there."""
+    """The one picture that a foreign graph takes, and the one that it makes."""
 
     input: str
     output: str
@@ -55,7 +55,7 @@ class Graft:
     scale: float = 1.0
     """Multiplies what the graph makes."""
     shift: float = 0.0
-    """Is added to it then."""
+    """Added after that."""
 
     def head(self, source: str) -> list[NodeProto]:
         """Nodes from float32 pixels [n,3,h,w] to the foreign input."""
@@ -107,7 +107,8 @@ def load(path: Path) -> ModelProto:
         raise CheckpointError(
             f"{path} has more than {MAX_BYTES} bytes with its data, the most that one ONNX file holds"
         )
-    beyond = sorted({f"{node.domain}.{node.op_type}" for node in _nodes(model.graph) if node.domain not in _STANDARD})
+    nodes = (node for graph in _graphs(model.graph) for node in graph.node)
+    beyond = sorted({f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in _STANDARD})
     if beyond:
         raise CheckpointError(
             f"{path} has operators that are not ONNX's own: {', '.join(beyond)}; export it without optimisation"
@@ -206,10 +207,6 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
         for attribute in node.attribute:
             for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
                 yield from _graphs(inner)
-
-
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    return (node for inner in _graphs(graph) for node in inner.node)
 
 
 def _opset(model: ModelProto) -> int:

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from models.bundle.manifest import Graph, Manifest, Picture
+from models.bundle.manifest import Manifest, Picture
 from models.data import unpaired
 from models.data.data import Description
 from models.data.parts import Part
@@ -232,8 +232,8 @@ class CycleGAN(Recipe[CycleGANOptions]):
     def exported(self) -> dict[str, Exported]:
         """Both generators."""
         return {
-            "a-to-b": Exported(self.a_to_b, "translated", source="a"),
-            "b-to-a": Exported(self.b_to_a, "translated", source="b"),
+            "a-to-b": Exported(self.a_to_b, source="a"),
+            "b-to-a": Exported(self.b_to_a, source="b"),
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
@@ -244,7 +244,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
             version="1",
             family=self.name,
             domains=(a.model_copy(update={"graph": "b-to-a"}), b.model_copy(update={"graph": "a-to-b"})),
-            graphs={"a-to-b": Graph(file="a-to-b.onnx"), "b-to-a": Graph(file="b-to-a.onnx")},
+            graphs={name: graph.entry(name) for name, graph in self.exported().items()},
             picture=data.picture,
             licence="",
             training={"inference": "instance norm, by each picture's own statistics as in training"},

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from models.bundle.manifest import Domain, Graph, Manifest, Picture
+from models.bundle.manifest import Domain, Manifest, Picture
 from models.data import pairs, tables
 from models.data.data import Description
 from models.data.parts import Part
@@ -200,7 +200,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
 
     def exported(self) -> dict[str, Exported]:
         """The generator, deterministic."""
-        return {"generator": Exported(self._shown(), "translated", source=self.sides[0])}
+        return {"generator": Exported(self._shown(), source=self.sides[0])}
 
     def manifest(self, name: str, data: Description) -> Manifest:
         """A bundle with one target, pictures of one size."""
@@ -210,7 +210,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
             version="1",
             family=self.name,
             domains=(Domain(name=self.options.domains or made),),
-            graphs={"generator": Graph(file="generator.onnx")},
+            graphs={name: graph.entry(name) for name, graph in self.exported().items()},
             picture=data.picture,
             licence="",
             training={"inference": _INFERENCE[self.options.inference]},

@@ -11,13 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
-from models.bundle.manifest import Manifest
+from models.bundle.manifest import Graph, Manifest
+from models.bundle.ports import PIXELS, TRANSLATED, Input, Output
 from models.data.data import Data, Description
 from models.data.parts import Part
 from models.recipes.options import Options
@@ -83,17 +84,29 @@ class Phase:
 
 @dataclass(frozen=True)
 class Exported:
-    """A network as it is served: called with (pixels, labels) when `labels` counts columns, else with (pixels).
+    """A network as it is served: called with its inputs in order, float32, it gives its outputs in order.
 
-    `source` names the batch's entry that shows what it is fed. `columns` is the weight that has a slice for each label
-    or logit, the last ones along the axis that is named with it.
+    One output is a tensor, several are a tuple of tensors. `source` names the batch's entry that shows what the network
+    is fed: pictures, or captions where it takes text and no pixels. `columns` is the weight that has a slice for each
+    label or logit, the last ones along the axis that is named with it.
     """
 
     module: nn.Module
-    output: Literal["translated", "logits"]
-    labels: int = 0
+    inputs: tuple[Input, ...] = (PIXELS,)
+    outputs: tuple[Output, ...] = (TRANSLATED,)
     source: str = "pixels"
     columns: tuple[str, int] | None = None
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The outputs by kind, given the inputs by kind; without gradients."""
+        with torch.no_grad():
+            made = self.module(*(inputs[port.kind] for port in self.inputs))
+        tensors = made if isinstance(made, tuple) else (made,)
+        return {port.kind: tensor for port, tensor in zip(self.outputs, tensors, strict=True)}
+
+    def entry(self, name: str) -> Graph:
+        """What the manifest says of it as the graph of that name."""
+        return Graph(file=f"{name}.onnx", inputs=self.inputs, outputs=self.outputs)
 
 
 @dataclass(frozen=True)

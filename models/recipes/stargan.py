@@ -35,7 +35,8 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from models.bundle.manifest import Domain, Graph, Manifest, Picture
+from models.bundle.manifest import Domain, Manifest, Picture
+from models.bundle.ports import PIXELS, Input, Output
 from models.data import labelled
 from models.data.data import Description
 from models.data.parts import Part
@@ -285,9 +286,16 @@ class StarGAN(Recipe[StarGANOptions]):
         """The generator, and the critic's classification head to read a picture's own labels."""
         return {
             "generator": Exported(
-                self.generator, "translated", len(self.columns) + len(self.masks), columns=("main.0.weight", 1)
+                self.generator,
+                inputs=(PIXELS, Input(kind="labels", shape=(len(self.columns) + len(self.masks),))),
+                columns=("main.0.weight", 1),
             ),
-            "classifier": Exported(Classifier(self.critic), "logits", columns=("critic.conv2.weight", 0)),
+            "classifier": Exported(
+                Classifier(self.critic),
+                inputs=(Input(kind="pixels", shape=(3, self.options.size, self.options.size)),),
+                outputs=(Output(kind="logits", shape=(len(self.columns),)),),
+                columns=("critic.conv2.weight", 0),
+            ),
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
@@ -297,10 +305,7 @@ class StarGAN(Recipe[StarGANOptions]):
             version="1",
             family=self.name,
             domains=data.domains,
-            graphs={
-                "generator": Graph(file="generator.onnx", labels=True),
-                "classifier": Graph(file="classifier.onnx", labels=False),
-            },
+            graphs={name: graph.entry(name) for name, graph in self.exported().items()},
             picture=data.picture,
             classifier="classifier",
             label_order=tuple(domain.name for domain in data.domains),

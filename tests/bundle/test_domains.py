@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.bundles import HAIR, TOY_LEVELS
+from support.graphs import labelled_graph
 
 from models.bundle.archive import Bundle
-from models.bundle.manifest import Domain, Graph, Manifest, Picture, canonical
+from models.bundle.manifest import Domain, Manifest, Picture, canonical
 from models.bundle.store import Snapshot
 from worker.domains import (
     Plan,
@@ -41,7 +42,7 @@ def attributes(name: str, domains: dict[str, str | None]) -> Bundle:
                 Domain(name=domain, group=group, column=column)
                 for column, (domain, group) in enumerate(domains.items())
             ),
-            graphs={"generator": Graph(file="g.onnx", labels=True)},
+            graphs={"generator": labelled_graph("g.onnx", len(domains))},
             picture=Picture(size=8),
             label_order=tuple(domains),
             licence="CC0-1.0",

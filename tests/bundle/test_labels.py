@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from support.bundles import HAIR, TOY_LEVELS
+from support.graphs import labelled_graph
 
 from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels, probabilities
-from models.bundle.manifest import Domain, Graph, Manifest, Picture
+from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.store import Snapshot
 from worker.domains import Step, Term, covered, labels, plan
 from worker.wish import Wish
@@ -108,7 +109,7 @@ def joint_bundle() -> Bundle:
             Domain(name="happy", column=2, group="mood", mask="rafd"),
             Domain(name="sad", column=3, group="mood", mask="rafd"),
         ),
-        graphs={"generator": Graph(file="g.onnx", labels=True)},
+        graphs={"generator": labelled_graph("g.onnx", 6)},
         picture=Picture(size=8),
         label_order=("blond", "old", "happy", "sad"),
         mask_columns=("celeba", "rafd"),

@@ -10,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.bundle.manifest import Manifest, canonical, schema
+from models.bundle.manifest import Graph, Manifest, canonical, schema
+from models.bundle.ports import PIXELS, TRANSLATED, Input, Output
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
+VERSION_1 = Path(__file__).with_name("version1.json")
+"""A manifest as version 1 of the format had it: joint training, free sides, a classifier."""
 
 
 def attributes() -> dict[str, Any]:
@@ -26,7 +29,10 @@ def attributes() -> dict[str, Any]:
             {"name": "blond", "group": "hair", "column": 1, "aliases": ["blonde", "Blond_Hair"]},
             {"name": "smiling", "column": 2},
         ],
-        "graphs": {"generator": {"file": "g.onnx", "labels": True}, "classifier": {"file": "c.onnx"}},
+        "graphs": {
+            "generator": {"file": "g.onnx", "inputs": [{"kind": "pixels"}, {"kind": "labels", "shape": [3]}]},
+            "classifier": {"file": "c.onnx", "outputs": [{"kind": "logits", "shape": [3]}]},
+        },
         "picture": {"size": 128, "multiple": 4},
         "classifier": "classifier",
         "label_order": ["black", "blond", "smiling"],
@@ -49,7 +55,7 @@ def bent(path: str, value: object) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value", "complaint"),
     [
-        ("schema_version", 2, "schema_version"),
+        ("schema_version", 3, "schema_version"),
         ("surprise", 1, "surprise"),
         ("name", "Faces", "name"),
         ("name", "../faces", "name"),
@@ -72,6 +78,21 @@ def bent(path: str, value: object) -> dict[str, Any]:
         ("mask_columns", ["celeba"], "mask"),
         ("classifier", "nowhere", "'nowhere'"),
         ("classifier", "generator", "pixels alone"),
+        ("graphs.classifier.outputs", [{"kind": "score"}], r"must give logits of shape \[3\]"),
+        ("graphs.classifier.outputs", [{"kind": "logits", "shape": [2]}], r"must give logits of shape \[3\]"),
+        ("graphs.classifier.outputs", [{"kind": "logits"}], "logits needs a shape"),
+        ("graphs.generator.labels", True, "labels"),
+        ("graphs.generator.inputs", [], "at least one input"),
+        ("graphs.generator.inputs", [{"kind": "pixels"}, {"kind": "pixels"}], "input 'pixels' is given twice"),
+        ("graphs.generator.inputs.1.shape", [4], "label_order and mask_columns"),
+        ("graphs.generator.inputs.1.shape", [3, 1], "needs 1 axes"),
+        ("graphs.generator.inputs.0.shape", [1, 8, 8], r"pixels has shape \[1, 8, 8\], .* the first of 3"),
+        ("graphs.generator.inputs.1", {"kind": "noise", "shape": [3]}, "kind"),
+        ("graphs.generator.outputs", [{"kind": "pictures"}], "must take pixels and give translated"),
+        ("graphs.generator.outputs", [{"kind": "translated", "shape": [3, 8]}], "needs 3 axes"),
+        ("task", "generate", "needs a graph that gives pictures"),
+        ("task", "score", "needs a graph that takes pixels and gives a score"),
+        ("score", {"threshold": 1.0, "quantile": 1.0}, "quantile"),
         ("picture.size", 0, "size"),
         ("picture.size", 130, "not a multiple of 4"),
         ("picture.multiple", 0, "multiple"),
@@ -109,6 +130,82 @@ def test_a_fitting_manifest_survives_json() -> None:
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
 
 
+def test_a_manifest_of_version_1_is_read_as_one_of_version_2() -> None:
+    """Labels become a port of all columns and masks, the classifier keeps its size, and nothing else changes."""
+    text = VERSION_1.read_text()
+    manifest, before = Manifest.model_validate_json(text), json.loads(text)
+    assert manifest.schema_version == 2
+    assert manifest.graphs["generator"] == Graph(
+        file="generator.onnx", inputs=(PIXELS, Input(kind="labels", shape=(5,))), outputs=(TRANSLATED,)
+    )
+    assert manifest.graphs["classifier"] == Graph(
+        file="classifier.onnx",
+        inputs=(Input(kind="pixels", shape=(3, 128, 128)),),
+        outputs=(Output(kind="logits", shape=(3,)),),
+    )
+    after = manifest.model_dump(mode="json")
+    changed = {"schema_version", "graphs", "latent", "text", "score"}
+    assert {key: after[key] for key in before if key not in changed} == {
+        key: value for key, value in before.items() if key not in changed
+    }
+    assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+def test_a_file_without_a_version_is_of_version_1() -> None:
+    """Version 1 did not require the field, so a file that lacks it is read in the same way."""
+    data = json.loads(VERSION_1.read_text())
+    read = Manifest.model_validate_json(VERSION_1.read_text())
+    del data["schema_version"]
+    assert Manifest.model_validate_json(json.dumps(data)) == read
+
+
+@pytest.mark.parametrize("graphs", [7, {"generator": 7}, {"generator": {"labels": True}}, {"generator": {"file": 7}}])
+def test_a_malformed_manifest_of_version_1_is_refused(graphs: object) -> None:
+    """The conversion leaves what it does not understand to the checks, which refuse it by name."""
+    with pytest.raises(ValidationError, match="graphs"):
+        Manifest.model_validate_json(json.dumps(json.loads(VERSION_1.read_text()) | {"graphs": graphs}))
+
+
+def test_every_task_has_its_ports() -> None:
+    """Bundles that generate, score and classify fit, and their free ports follow the picture's size."""
+    common = {"name": "tiny", "version": "1", "family": "gan", "licence": "CC0-1.0", "picture": {"size": 16}}
+    latent = {"kind": "latent", "shape": [4]}
+    generate = Manifest.model_validate(
+        common
+        | {
+            "task": "generate",
+            "graphs": {"generator": {"file": "g.onnx", "inputs": [latent], "outputs": [{"kind": "pictures"}]}},
+            "latent": {"shape": [4], "distribution": "uniform"},
+        }
+    )
+    assert [generate.picture.row(port) for port in generate.graphs["generator"].outputs] == [(3, 16, 16)]
+    scoring = {"file": "s.onnx", "outputs": [{"kind": "score"}, {"kind": "map"}]}
+    score = common | {"task": "score", "graphs": {"generator": scoring}, "picture": {"size": 16, "free": True}}
+    with pytest.raises(ValidationError, match="the threshold and its quantile"):
+        Manifest.model_validate(score)
+    read = Manifest.model_validate(score | {"score": {"threshold": 0.5, "quantile": 0.95}})
+    assert [read.picture.row(port) for port in read.graphs["generator"].outputs] == [(1,), (1, None, None)]
+    classify = {key: value for key, value in attributes().items() if key != "graphs"} | {
+        "task": "classify",
+        "graphs": {"classifier": attributes()["graphs"]["classifier"]},
+        "domains": [{**domain, "graph": "classifier"} for domain in attributes()["domains"]],
+    }
+    assert Manifest.model_validate(classify).groups.keys() == {"hair"}
+    with pytest.raises(ValidationError, match="needs a classifier"):
+        Manifest.model_validate(attributes() | {"task": "classify", "classifier": None})
+
+
+def test_a_latent_and_a_text_need_their_sections() -> None:
+    """A graph takes a latent or a text only in the shape that the manifest states."""
+    data: dict[str, Any] = attributes()
+    data["graphs"]["generator"]["inputs"] += [{"kind": "latent", "shape": [8]}, {"kind": "text", "shape": [20]}]
+    with pytest.raises(ValidationError, match="takes latent of shape"):
+        Manifest.model_validate(data | {"text": {"longest": 20}})
+    with pytest.raises(ValidationError, match="takes text of shape"):
+        Manifest.model_validate(data | {"latent": {"shape": [8]}, "text": {"longest": 21}})
+    assert Manifest.model_validate(data | {"latent": {"shape": [8]}, "text": {"longest": 20}}).text is not None
+
+
 def test_names_and_groups_are_found() -> None:
     """Domains are found by name and alias in any spelling, groups hold their members in order."""
     manifest = Manifest.model_validate(attributes())
@@ -124,6 +221,7 @@ def test_names_and_groups_are_found() -> None:
 def test_a_label_order_names_each_domain_once() -> None:
     """A domain that stands twice in the label order is refused, although each domain's column names it."""
     data = attributes() | {"label_order": ["blond", "black", "blond", "smiling"]}
+    data["graphs"]["generator"]["inputs"][1]["shape"] = data["graphs"]["classifier"]["outputs"][0]["shape"] = [4]
     for domain, column in zip(data["domains"], (1, 2, 3), strict=True):
         domain["column"] = column
     with pytest.raises(ValidationError, match="names a domain twice"):
@@ -142,6 +240,7 @@ def test_a_group_is_made_of_labels_or_of_graphs() -> None:
 def test_mask_columns_need_a_mask_for_every_column() -> None:
     """With joint training, each domain says which data set's mask it needs, the same within a group."""
     data = attributes() | {"mask_columns": ["celeba", "rafd"]}
+    data["graphs"]["generator"]["inputs"][1]["shape"] = [5]
     for domain, mask in zip(data["domains"], ("celeba", "celeba", "rafd"), strict=True):
         domain["mask"] = mask
     assert Manifest.model_validate(data).mask_columns == ("celeba", "rafd")

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from support.bundles import flip_bundle
 from support.data import labelled_folder, unpaired_folder
-from support.evaluations import SIDE, Array, fixed, ideal, measure, painted, read, tools, toy_manifest
-from support.graphs import model
+from support.evaluations import SIDE, Array, fixed, graph, ideal, measure, painted, read, tools, toy_manifest
+from support.graphs import classifier_graph, labelled_graph, model
 from support.training import FOLDERS, SMALLEST, trained
 
 from models.bundle.archive import write
@@ -57,7 +57,7 @@ def test_unknown_labels_are_no_errors(tmp_path: Path) -> None:
 
 def test_a_model_that_does_nothing_sets_nothing(labelled_set: Path) -> None:
     """The identity keeps all and sets none, at the highest PSNR to its input; a weak judge would be noted."""
-    idle = replace(ideal(), graphs={"generator": lambda x, c: x, "classifier": read})
+    idle = replace(ideal(), graphs={"generator": graph(lambda x, c: x), "classifier": graph(read, "logits")})
     evaluation = measure(idle, labelled_set)
     assert evaluation.metrics["domain set on request, %"] == 0
     assert evaluation.metrics["attributes not asked for kept, %"] == 100
@@ -80,7 +80,7 @@ def test_without_a_classifier_no_labels_are_known(labelled_set: Path) -> None:
         told.append(labels)
         return painted(tensor, labels)
 
-    measure(Subject("blind", manifest, {"generator": paint}), labelled_set, steps=2)
+    measure(Subject("blind", manifest, {"generator": graph(paint)}), labelled_set, steps=2)
     assert all(labels.sum(axis=1).max() <= 1 for labels in told)
 
 
@@ -101,7 +101,7 @@ def test_counterfactuals_are_those_of_the_renderer(drawn_people: Path) -> None:
     assert metrics["PSNR over what should change, dB"] == 100
     assert metrics["SSIM to the exact counterfactual"] == pytest.approx(1)
     assert metrics["own labels read right, %"] == 100
-    idle = replace(renderer, graphs={**renderer.graphs, "generator": lambda x, c: x})
+    idle = replace(renderer, graphs={**renderer.graphs, "generator": graph(lambda x, c: x)})
     evaluation = measure(idle, drawn_people, 2)
     untouched = evaluation.metrics["PSNR of the untouched input over the head, dB"]
     assert evaluation.metrics["PSNR to the exact counterfactual over the head, dB"] == untouched < 40
@@ -116,7 +116,10 @@ def redrawing(folder: Path) -> Subject:
     assert made is not None
     domains = parse_domains(DOMAINS)
     order = tuple(domain.name for domain in domains)
-    manifest = Manifest.model_validate({**toy_manifest().model_dump(), "domains": domains, "label_order": order})
+    graphs = {"generator": labelled_graph("g.onnx", len(order)), "classifier": classifier_graph("c.onnx", len(order))}
+    manifest = Manifest.model_validate(
+        {**toy_manifest().model_dump(), "domains": domains, "label_order": order, "graphs": graphs}
+    )
     held_out = labelled.read(folder, "", manifest.picture, "test", False)
     shown = {held_out.picture(i).tobytes(): made.scene(path).person for i, path in enumerate(held_out.paths)}
 
@@ -131,7 +134,7 @@ def redrawing(folder: Path) -> Subject:
         pictures = to_pixels(tensor, manifest.picture)
         return np.array([shown[p.tobytes()].attributes.labels() for p in pictures], np.float32) * 20 - 10
 
-    return Subject("renderer", manifest, {"generator": redraw, "classifier": read_labels})
+    return Subject("renderer", manifest, {"generator": graph(redraw), "classifier": graph(read_labels, "logits")})
 
 
 def described(labels: Array) -> Attributes:
@@ -164,7 +167,9 @@ def test_each_joined_set_has_its_judge_and_its_mask(joint_set: Path) -> None:
         return np.concatenate([np.stack([-brightness, brightness], axis=1) * 20, read(tensor)], axis=1)
 
     manifest = toy_manifest(("shade", "toy"))
-    evaluation = measure(Subject("joint", manifest, {"generator": paint, "classifier": read_both}), joint_set, 60)
+    evaluation = measure(
+        Subject("joint", manifest, {"generator": graph(paint), "classifier": graph(read_both, "logits")}), joint_set, 60
+    )
     assert all(np.array_equal(labels[:, 5:].sum(axis=1), np.ones(len(labels))) for labels in told)
     assert all(not labels[labels[:, 5] == 1, 2:5].any() and not labels[labels[:, 6] == 1, :2].any() for labels in told)
     assert evaluation.metrics["domain set on request, shade, %"] == 100

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import shlex
 import time
 from dataclasses import dataclass
@@ -17,21 +18,26 @@ from torch import Tensor, nn
 
 from models.bundle import archive
 from models.bundle.archive import Bundle
+from models.bundle.manifest import Picture
 from models.bundle.pixels import to_pixels, to_tensor
+from models.bundle.ports import Output
 from models.bundle.store import Store
 from models.data.tables import UNKNOWN
 from models.errors import CheckpointError, DataError, ExportError, OptionsError
 from models.export.bundle import (
+    Facts,
+    export,
+)
+from models.export.graphs import (
     LARGEST_DIFFERENCE,
     LOWEST_PSNR,
-    Facts,
+    GraphRunner,
     compare,
     compare_fp16,
-    export,
+    network,
     to_fp16,
     to_onnx,
 )
-from models.export.runtime import GraphRunner
 from models.recipes.recipe import Exported
 from models.recipes.stargan import StarGAN
 from models.training.run import Run, open_run
@@ -123,7 +129,8 @@ def test_written_graphs_take_any_batch_and_free_sides(made: Made) -> None:
         runner = GraphRunner(made.bundle.graph(name))
         for count, side in ((1, size), (5, size + 16 if free else size)):
             pixels = np.zeros((count, 3, side, side), np.float32)
-            assert runner(pixels, *([labels[:count]] if labels.size else [])).shape == pixels.shape
+            inputs = {"pixels": pixels, "labels": labels[:count]} if labels.size else {"pixels": pixels}
+            assert runner(inputs)["translated"].shape == pixels.shape
 
 
 @pytest.mark.parametrize("made", ["cyclegan"], indirect=True)
@@ -177,13 +184,16 @@ def test_fp16_halves_the_file_and_keeps_norms_in_fp32(run: Run) -> None:
     """Weights take two bytes each; inputs and outputs stay float32."""
     recipe, _ = run.trained()
     exported = recipe.exported()["generator"]
-    graph = to_onnx(exported, 32, True)
+    graph = to_onnx(exported, Picture(size=32, free=True))
     half = to_fp16(graph)
     pixels = np.random.default_rng(0).uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32)
-    made = GraphRunner(half)(pixels, np.zeros((2, exported.labels), np.float32))
+    made = GraphRunner(half)({"pixels": pixels, "labels": np.zeros((2, 3), np.float32)})["translated"]
     assert made.dtype == np.float32
     weights = sum(p.numel() for p in exported.module.parameters())
     assert len(half) < len(graph) - weights
+
+
+TINY = Picture(size=8)
 
 
 class Shifted(nn.Module):
@@ -199,22 +209,42 @@ class Shifted(nn.Module):
 
 def test_a_graph_that_differs_is_refused_with_the_figure() -> None:
     """A difference of 0.01 is a hundred times the limit, and stands in the message."""
-    exported = Exported(Shifted(), "translated")
-    graph = to_onnx(exported, 8, False)
-    inputs = [(np.zeros((1, 3, 8, 8), np.float32),)]
-    assert compare("g", exported, graph, inputs) == 0
+    exported = Exported(Shifted())
+    graph = to_onnx(exported, TINY)
+    inputs = [{"pixels": np.zeros((1, 3, 8, 8), np.float32)}]
+    assert compare("g", network(exported), graph, inputs) == 0
     torch.nn.init.constant_(exported.module.shift, 0.01)  # type: ignore[arg-type]
-    with pytest.raises(ExportError, match=r"graph g differs from the network by 1\.00e-02, more than 1e-04"):
-        compare("g", exported, graph, inputs)
+    with pytest.raises(ExportError, match=r"graph g differs .* in translated by 1\.00e-02, more than 1e-04"):
+        compare("g", network(exported), graph, inputs)
 
 
 def test_a_fp16_graph_that_is_too_coarse_is_refused_with_the_figure() -> None:
     """An error of 0.1 of a range of 2 is 26 dB."""
-    exported = Exported(Shifted(), "translated")
-    graph = to_onnx(exported, 8, False)
+    exported = Exported(Shifted())
+    graph = to_onnx(exported, TINY)
     torch.nn.init.constant_(exported.module.shift, 0.1)  # type: ignore[arg-type]
-    with pytest.raises(ExportError, match=r"at 26\.0 dB to the network, less than 45; take fp32"):
-        compare_fp16("g", exported, graph, [(np.zeros((1, 3, 8, 8), np.float32),)])
+    with pytest.raises(ExportError, match=r"at 26\.0 dB to fp32 in translated, less than 45; take fp32"):
+        compare_fp16("g", network(exported), graph, [{"pixels": np.zeros((1, 3, 8, 8), np.float32)}], TINY)
+
+
+def test_a_network_that_can_not_be_exported_leaves_the_log_as_it_was() -> None:
+    """The exporter is quiet only while it works, also where it fails: its logger has the level that it had."""
+
+    class Failing(nn.Module):
+        def forward(self, pixels: Tensor) -> Tensor:
+            raise ValueError("no")
+
+    before = logging.getLogger("torch.onnx").level
+    with pytest.raises(Exception, match="no"):
+        to_onnx(Exported(Failing()), TINY)
+    assert logging.getLogger("torch.onnx").level == before
+
+
+def test_a_network_whose_outputs_are_not_its_ports_is_refused() -> None:
+    """An output of another shape than the recipe says is named with both, before anything is compared."""
+    exported = Exported(Shifted(), outputs=(Output(kind="translated", shape=(3, 4, 4)),))
+    with pytest.raises(ExportError, match=r"gives translated of shape \[3, 8, 8\], but its port says \[3, 4, 4\]"):
+        to_onnx(exported, TINY)
 
 
 def test_samples_may_be_chosen(run: Run, labelled_set: Path, tmp_path: Path) -> None:
@@ -229,7 +259,7 @@ def test_samples_may_be_chosen(run: Run, labelled_set: Path, tmp_path: Path) -> 
 
 def test_nothing_is_written_when_a_graph_is_refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store stays empty, without a half-written folder."""
-    monkeypatch.setattr("models.export.bundle.LARGEST_DIFFERENCE", -1.0)
+    monkeypatch.setattr("models.export.graphs.LARGEST_DIFFERENCE", -1.0)
     with pytest.raises(ExportError):
         export(run, tmp_path / "store" / "toy", "fp32", Facts(), None)
     assert not (tmp_path / "store").exists()

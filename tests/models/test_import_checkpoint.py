@@ -173,9 +173,9 @@ def torn(path: Path) -> None:
         (tar_of_2016, "can't be opened without running"),
         (script, "can't be opened without running"),
         (torn, "is no checkpoint that can be read"),
-        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" * 30), "is no file of torch.save, or is torn"),
-        (lambda path: path.write_bytes(b""), "is no file of torch.save, or is torn"),
-        (lambda path: path.write_bytes(pickle.dumps(STATE)), "is no file of torch.save, or is torn"),
+        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" * 30), "is no file of torch.save, or is incomplete"),
+        (lambda path: path.write_bytes(b""), "is no file of torch.save, or is incomplete"),
+        (lambda path: path.write_bytes(pickle.dumps(STATE)), "is no file of torch.save, or is incomplete"),
         (lambda path: path.mkdir(), "can't be read: Is a directory"),
         (lambda path: None, "can't be read: No such file"),
         (lambda path: torch.save(torch.ones(1), path), "holds 0 state dicts"),
@@ -224,5 +224,5 @@ def test_layouts_are_known_by_their_keys(tmp_path: Path, state: State, words: st
 
 def test_unknown_layouts_are_refused_with_their_keys(tmp_path: Path) -> None:
     """The first keys of the file help to see what it is."""
-    with pytest.raises(CheckpointError, match=r"no layout that is known here: a\.weight, a\.bias;"):
+    with pytest.raises(CheckpointError, match=r"no known layout: a\.weight, a\.bias;"):
         _ = read(put(tmp_path, STATE)).kind

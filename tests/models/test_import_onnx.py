@@ -20,24 +20,24 @@ from models.bundle import archive
 from models.bundle.manifest import Picture
 from models.errors import CheckpointError, ExportError, ModelError, OptionsError
 from models.export.bundle import Facts
-from models.export.runtime import GraphRunner
+from models.export.graphs import GraphRunner
 from models.imports import surgery
 from models.imports.imported import Imported, write
-from models.imports.onnx import Told, convert, told
+from models.imports.onnx import Hints, convert, parse_hints
 
 LIMIT = 1e-5
 LEVEL = 2 / 255
 
 
-def imported(folder: Path, graph: ModelProto, said: Told | None = None) -> Imported:
+def imported(folder: Path, graph: ModelProto, hints: Hints | None = None) -> Imported:
     """An import of the graph."""
     onnx.save_model(graph, folder / "any.onnx")
-    return convert(folder / "any.onnx", "hayao", said or Told())
+    return convert(folder / "any.onnx", "hayao", hints or Hints())
 
 
 def served(found: Imported, pixels: Tensor) -> Tensor:
     """What the bundle's graph makes."""
-    return torch.from_numpy(GraphRunner(found.graphs["generator"].graph)(pixels.numpy()))
+    return torch.from_numpy(GraphRunner(found.graphs["generator"].graph)({"pixels": pixels.numpy()})["translated"])
 
 
 def summary(found: Imported) -> str:
@@ -61,7 +61,7 @@ class Case:
     graph: ModelProto
     found: str
     makes: Callable[[Tensor], Tensor]
-    said: Told = field(default_factory=Told)
+    hints: Hints = field(default_factory=Hints)
     limit: float = LIMIT
 
 
@@ -91,7 +91,7 @@ CASES = {
         convolution(("a", "b", "c", "d")),
         "nchw of float32, rgb, sides of any multiple of 1 pixels, 64 are served, values -1..1; any batch",
         lambda x: convolved(x).tanh(),
-        Told(size=64),
+        Hints(size=64),
     ),
     "a batch of one, held fast": Case(
         convolution(then=[node("Reshape", "made", "out", "one")], constants={"one": ONE}),
@@ -111,9 +111,9 @@ CASES = {
     ),
     "-1 to 1 in, 0 to 1 out": Case(
         convolution(activation="Sigmoid"),
-        "nchw of float32, bgr, sides of 32, values -1..1, makes 0..1, which is brought to that; any batch",
+        "nchw of float32, bgr, sides of 32, values -1..1, makes 0..1, which is scaled to that; any batch",
         lambda x: 2 * convolved(x).sigmoid() - 1,
-        Told(range=(-1, 1), channels="bgr"),
+        Hints(range=(-1, 1), channels="bgr"),
     ),
     "half precision": Case(
         half_convolution(),
@@ -132,7 +132,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_is_served_is_what_the_graph_makes(tmp_path: Path, case: Case) -> None:
     """Float32 pixels [n,3,h,w] in, the same out, at any batch; and what was found is said."""
-    found = imported(tmp_path, case.graph, case.said)
+    found = imported(tmp_path, case.graph, case.hints)
     assert summary(found) == case.found
     low, high = found.picture.range
     pixels = (low + (noise(3, SIDE, SIDE) + 1) / 2 * (high - low)).round() if high == 255 else noise(3, SIDE, SIDE)
@@ -149,7 +149,7 @@ def test_levels_that_arithmetic_left_just_below_are_whole(tmp_path: Path) -> Non
 
 def test_the_bundle_is_complete(tmp_path: Path) -> None:
     """One domain, one graph, the layout that was found; precision, card and hash."""
-    found = imported(tmp_path, convolution(), Told(channels="bgr"))
+    found = imported(tmp_path, convolution(), Hints(channels="bgr"))
     measured = write(found, tmp_path / "hayao", "fp16", Facts(title="Hayao"))
     bundle = archive.read(tmp_path / "hayao")
     assert [domain.name for domain in bundle.manifest.domains] == ["hayao"]
@@ -178,8 +178,8 @@ def test_a_graph_that_can_not_be_halved_is_refused(tmp_path: Path) -> None:
     """Values beyond half precision, and graphs that the converter breaks."""
     found = imported(tmp_path, convolution())
     whole = found.graphs["generator"]
-    torn = (whole.graph[:-9], r"can't be brought to fp16 \(.*\); take fp32")
-    coarse = (COARSE.SerializeToString(), r"in fp16 is at -\d+\.\d dB to fp32, less than 45; take fp32")
+    torn = (whole.graph[:-9], r"can't be converted to fp16 \(.*\); take fp32")
+    coarse = (COARSE.SerializeToString(), r"in fp16 is at -\d+\.\d dB to fp32 in translated, less than 45; take fp32")
     for graph, message in (torn, coarse):
         with pytest.raises(ExportError, match=message):
             write(
@@ -195,7 +195,7 @@ def test_data_of_other_files_are_merged(tmp_path: Path) -> None:
     onnx.save_model(
         convolution(), folder / "any.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
     )
-    found = convert(folder / "any.onnx", "hayao", Told())
+    found = convert(folder / "any.onnx", "hayao", Hints())
     assert (folder / "weights.bin").exists()
     pixels = noise(1, SIDE, SIDE)
     assert difference(served(found, pixels), convolved(pixels).tanh()) <= LIMIT
@@ -205,7 +205,7 @@ def test_pictures_do_not_see_their_neighbours(tmp_path: Path) -> None:
     """A graph that averages over its batch, as batch norm in training mode does, takes one picture after another."""
     mean = helper.make_node("ReduceMean", ["made"], ["mean"], axes=[0, 2, 3])
     graph = convolution(("n", 3, SIDE, SIDE), then=[mean, node("Sub", "made", "out", "mean")])
-    found = imported(tmp_path, graph, Told(range=(-1, 1)))
+    found = imported(tmp_path, graph, Hints(range=(-1, 1)))
     assert summary(found).endswith("one picture after another")
     pixels = noise(3, SIDE, SIDE)
     made = convolved(pixels).tanh()
@@ -216,7 +216,7 @@ def test_a_loop_may_be_free_and_in_half_precision(tmp_path: Path) -> None:
     """Sides stay dynamic within the loop, and so does its precision."""
     mean = helper.make_node("ReduceMean", ["made"], ["mean"], axes=[0, 2, 3])
     graph = convolution(("n", 3, "h", "w"), then=[mean, node("Sub", "made", "out", "mean")])
-    found = imported(tmp_path, graph, Told(range=(-1, 1), size=64))
+    found = imported(tmp_path, graph, Hints(range=(-1, 1), size=64))
     assert served(found, noise(2, 40, 48)).shape == (2, 3, 40, 48)
     assert write(found, tmp_path / "loop", "fp16", Facts())["generator fp16"] > 60
 
@@ -234,15 +234,15 @@ def pooled(side: int) -> ModelProto:
 def test_the_multiple_of_free_sides_is_found(tmp_path: Path) -> None:
     """By running it; a side that is none is refused."""
     assert imported(tmp_path, pooled(4)).picture == Picture(size=256, multiple=4, free=True)
-    assert imported(tmp_path, pooled(4), Told(size="free")).picture.free
+    assert imported(tmp_path, pooled(4), Hints(size="free")).picture.free
     with pytest.raises(OptionsError, match=r"--image-size is 66, but .* needs multiples of 4"):
-        imported(tmp_path, pooled(4), Told(size=66))
+        imported(tmp_path, pooled(4), Hints(size=66))
 
 
 def test_sides_that_only_seem_free_have_to_be_said(tmp_path: Path) -> None:
     """A graph with dynamic sides that runs at one of them alone."""
     graph = convolution((1, 3, "h", "w"), then=[node("Reshape", "made", "out", "one")], constants={"one": ONE})
-    assert imported(tmp_path, graph, Told(size=SIDE)).picture == Picture(size=SIDE)
+    assert imported(tmp_path, graph, Hints(size=SIDE)).picture == Picture(size=SIDE)
     with pytest.raises(ModelError, match="makes no RGB picture"):
         imported(tmp_path, graph)
 
@@ -313,38 +313,38 @@ ENLARGED = convolution(
 )
 
 REFUSED = {
-    "range not told": (IDENTITY, Told(), r"does not tell which values it takes \(0..1 of 0..1; -1..1 of -1..1;"),
-    "range of nothing": (BEYOND, Told(range=(-1, 1)), "no usual range of pictures"),
-    "range of bytes": (byte_darkening(), Told(range=(-1, 1)), "--range is -1..1, but .* takes bytes"),
-    "layout not told": (of((1, "a", "b", "c")), Told(), "runs with either order of axes; say --layout nchw or nhwc"),
-    "layout of others": (convolution(), Told(layout="nhwc"), r"--layout is nhwc, but .* takes \[1, 3, 32, 32\]"),
-    "side of others": (convolution(), Told(size=64), "--image-size is 64, but .* takes 32 and no other"),
-    "not free": (convolution(), Told(size="free"), "--image-size is free, but .* takes 32 and no other"),
-    "no square": (of((1, 3, 32, 64)), Told(), "only squares are served"),
-    "another size": (ENLARGED, Told(), "makes no RGB picture of one"),
-    "grey": (of((1, 1, 32, 32)), Told(), "makes no RGB picture of one"),
-    "four at a time": (of((4, 3, 32, 32)), Told(), "one or any number at a time"),
-    "three axes": (of((3, 32, 32)), Told(), "pictures of 4 axes"),
-    "whole numbers": (of(NCHW, kind=TensorProto.INT32), Told(), "INT32 and INT32; it must be FLOAT, FLOAT16 or UINT8"),
-    "two inputs": (with_two_inputs(), Told(), r"takes 2 inputs \(in, labels\)"),
-    "two pictures": (with_two_pictures(), Told(), r"makes 2 outputs \(out, made\); exactly one"),
-    "operators of others": (with_foreign_operator(), Told(), r"not ONNX's own: com.microsoft.FusedConv"),
-    "sparse": (with_sparse_weights(), Told(), "has sparse weights"),
-    "too old": (of_opset(6, convolution()), Told(), "is of opset 6; 7 is the oldest"),
+    "range not told": (IDENTITY, Hints(), r"does not tell which values it takes \(0..1 of 0..1; -1..1 of -1..1;"),
+    "range of nothing": (BEYOND, Hints(range=(-1, 1)), "no usual range of pictures"),
+    "range of bytes": (byte_darkening(), Hints(range=(-1, 1)), "--range is -1..1, but .* takes bytes"),
+    "layout not told": (of((1, "a", "b", "c")), Hints(), "runs with either order of axes; say --layout nchw or nhwc"),
+    "layout of others": (convolution(), Hints(layout="nhwc"), r"--layout is nhwc, but .* takes \[1, 3, 32, 32\]"),
+    "side of others": (convolution(), Hints(size=64), "--image-size is 64, but .* takes 32 and no other"),
+    "not free": (convolution(), Hints(size="free"), "--image-size is free, but .* takes 32 and no other"),
+    "no square": (of((1, 3, 32, 64)), Hints(), "only squares are served"),
+    "another size": (ENLARGED, Hints(), "makes no RGB picture of one"),
+    "grey": (of((1, 1, 32, 32)), Hints(), "makes no RGB picture of one"),
+    "four at a time": (of((4, 3, 32, 32)), Hints(), "one or any number at a time"),
+    "three axes": (of((3, 32, 32)), Hints(), "pictures of 4 axes"),
+    "whole numbers": (of(NCHW, kind=TensorProto.INT32), Hints(), "INT32 and INT32; it must be FLOAT, FLOAT16 or UINT8"),
+    "two inputs": (with_two_inputs(), Hints(), r"takes 2 inputs \(in, labels\)"),
+    "two pictures": (with_two_pictures(), Hints(), r"makes 2 outputs \(out, made\); exactly one"),
+    "operators of others": (with_foreign_operator(), Hints(), r"not ONNX's own: com.microsoft.FusedConv"),
+    "sparse": (with_sparse_weights(), Hints(), "has sparse weights"),
+    "too old": (of_opset(6, convolution()), Hints(), "is of opset 6; 7 is the oldest"),
     "too old to loop": (
         of_opset(12, convolution(then=HELD, constants={"one": ONE})),
-        Told(),
+        Hints(),
         "can't be made to take several pictures",
     ),
-    "not finite": (NOT_FINITE, Told(range=(-1, 1)), "makes values that are not finite"),
+    "not finite": (NOT_FINITE, Hints(range=(-1, 1)), "makes values that are not finite"),
 }
 
 
-@pytest.mark.parametrize(("graph", "said", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_can_not_be_served_is_refused(tmp_path: Path, graph: ModelProto, said: Told, message: str) -> None:
+@pytest.mark.parametrize(("graph", "hints", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_can_not_be_served_is_refused(tmp_path: Path, graph: ModelProto, hints: Hints, message: str) -> None:
     """One line that says why, and what to say or do."""
     with pytest.raises(ModelError, match=message) as refused:
-        imported(tmp_path, graph, said)
+        imported(tmp_path, graph, hints)
     assert "\n" not in str(refused.value)
 
 
@@ -375,7 +375,7 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes | None) -> N
     if content is not None:
         (tmp_path / "any.onnx").write_bytes(content)
     with pytest.raises(CheckpointError, match="is no ONNX file that can be read"):
-        convert(tmp_path / "any.onnx", "hayao", Told())
+        convert(tmp_path / "any.onnx", "hayao", Hints())
 
 
 @pytest.mark.parametrize(
@@ -394,16 +394,16 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes | None) -> N
 def test_words_that_say_nothing_are_refused(range_: str | None, size: str | None, message: str) -> None:
     """The option, what it is and what it must be."""
     with pytest.raises(OptionsError, match=message):
-        told(None, "rgb", range_, size)
+        parse_hints(None, "rgb", range_, size)
 
 
 def test_words_are_understood() -> None:
     """-1,1 and 256, or free."""
-    assert told("nhwc", "bgr", "-1,1", "256") == Told("nhwc", "bgr", (-1, 1), 256)
-    assert told(None, "rgb", None, "free") == Told(size="free")
+    assert parse_hints("nhwc", "bgr", "-1,1", "256") == Hints("nhwc", "bgr", (-1, 1), 256)
+    assert parse_hints(None, "rgb", None, "free") == Hints(size="free")
 
 
 def test_a_graph_makes_one_domain(tmp_path: Path) -> None:
     """Two names are refused."""
     with pytest.raises(OptionsError, match="--domains is 'a,b'; a graph makes one domain"):
-        convert(tmp_path / "any.onnx", "a,b", Told())
+        convert(tmp_path / "any.onnx", "a,b", Hints())

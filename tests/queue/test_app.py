@@ -1,20 +1,35 @@
-"""The Celery application: whose turn it is, what a message is, and how the broker is reached."""
+"""The Celery application: whose turn it is, what a message is, and what becomes of one when Redis dies."""
 
 import base64
 import json
+import tempfile
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from support.redis import serving
 
 from worker.errors import InvalidParameter
-from worker.queue.app import BULK, IN_A_ROW, INFER, INTERACTIVE, QUEUES, WEBHOOKS, Places, Post, Turns, create_app
-from worker.queue.broker import FAILURES
+from worker.queue.app import (
+    BULK,
+    IN_A_ROW,
+    INFER,
+    INTERACTIVE,
+    QUEUES,
+    WEBHOOKS,
+    Channel,
+    Places,
+    Post,
+    Turns,
+    create_app,
+)
+from worker.queue.broker import FAILURES, PREFIX
 from worker.settings import QueueSettings
 
 
@@ -130,3 +145,46 @@ def _certify(folder: Path) -> Path:
     (folder / "key.pem").write_bytes(key.private_bytes(pem, *private))
     (folder / "certificate.pem").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(pem))
     return folder / "certificate.pem"
+
+
+@pytest.mark.parametrize("name", ["queue_declare", "_put"])
+def test_a_moment_without_redis_costs_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A connection that breaks while a message is posted, and can be made anew at once, is no failure."""
+    whole = getattr(Channel, name)
+    calls = 0
+
+    def breaks_once(self: Channel, *words: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise redis.ConnectionError("the server closed the connection")
+        return whole(self, *words, **named)
+
+    monkeypatch.setattr(Channel, name, breaks_once)
+    with serving(tmp_path) as server, server.client() as client:
+        app = create_app(QueueSettings(broker=server.url))
+        post = Post(app)
+        post.send(INFER, ["one"], "somebody")
+        assert client.llen(PREFIX + INTERACTIVE) == 1
+        post.close()
+    app.close()
+
+
+def test_a_dead_broker_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A channel with a message under way that closes when Redis is gone writes the message nowhere."""
+    files = tmp_path / "files"
+    files.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(files))
+    with serving(tmp_path / "redis") as server:
+        app = create_app(QueueSettings(broker=server.url))
+        post = Post(app)
+        post.send(INFER, ["one"], "somebody")
+        post.close()
+        with app.connection_for_read() as connection:
+            channel = connection.channel()
+            message = channel.basic_get(INTERACTIVE)
+            assert message is not None
+            server.kill()
+            channel.close()
+    app.close()
+    assert list(files.iterdir()) == []

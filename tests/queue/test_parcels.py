@@ -1,5 +1,8 @@
 """What travels between service and worker comes out as it went in, and what is none of ours is refused."""
 
+import math
+from functools import partial
+
 import msgpack
 import numpy as np
 import pytest
@@ -7,32 +10,59 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
-from worker.queue.parcels import ParcelError, Reply, Request, pack_reply, pack_request, read_reply, read_request
+from worker.queue.parcels import FORMAT, ParcelError, pack_order, pack_reply, read_order, read_reply
+from worker.translator import Done, Order
 
 PIXELS = np.arange(2 * 4 * 3 * 3, dtype=np.uint8).reshape(2, 4, 3, 3)
 LABELS = np.linspace(-1, 2, 10, dtype=np.float32).reshape(2, 5)
 
 
-@pytest.mark.parametrize("labels", [None, LABELS])
-@pytest.mark.parametrize("graph", [None, "generator"])
-def test_a_request_arrives_as_it_was(graph: str | None, labels: np.ndarray | None) -> None:
-    """Bundle, graph, pixels and labels are the same on the other side, to the bit."""
-    read = read_request(pack_request(Request("toy@1", graph, PIXELS, labels)))
-    assert (read.bundle, read.graph) == ("toy@1", graph)
-    np.testing.assert_array_equal(read.pixels, PIXELS)
-    assert (read.labels is None) == (labels is None)
-    if read.labels is not None:
-        np.testing.assert_array_equal(read.labels, LABELS)
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"pixels": PIXELS},
+        {"pixels": PIXELS, "labels": LABELS},
+        {"latent": LABELS, "text": PIXELS[:, 0, 0]},
+        {"pixels": PIXELS[:, ::2]},
+    ],
+)
+def test_an_order_arrives_as_it_was(inputs: dict[str, np.ndarray]) -> None:
+    """Bundle, graph and every input by kind are the same on the other side, to the bit, with the deadline there."""
+    read = read_order(pack_order(Order("toy@1", "generator", inputs, math.inf)), deadline=7.0)
+    assert (read.bundle, read.graph, read.deadline, read.rows) == ("toy@1", "generator", 7.0, 2)
+    assert list(read.inputs) == list(inputs)
+    for kind, array in inputs.items():
+        assert read.inputs[kind].dtype == array.dtype
+        np.testing.assert_array_equal(read.inputs[kind], array)
 
 
-@pytest.mark.parametrize("rows", [PIXELS, LABELS, PIXELS[:0], PIXELS[:, ::2]])
+@pytest.mark.parametrize("inputs", [{}, {"pixels": PIXELS[:0]}, {"pixels": PIXELS, "labels": LABELS[:1]}])
+def test_an_order_needs_rows_of_each_input(inputs: dict[str, np.ndarray]) -> None:
+    """No input, none of a batch's rows, or not as many of each: such an order can't be made, nor read."""
+    with pytest.raises(ValueError, match="one row or more, as many in each; got"):
+        Order("toy@1", "generator", inputs, math.inf)
+
+
+@pytest.mark.parametrize("rows", [PIXELS, LABELS, PIXELS[:, ::2]])
 def test_a_reply_arrives_as_it_was(rows: np.ndarray) -> None:
-    """Rows of either kind, also none and views, come with their times, and may be written to."""
-    read = read_reply(pack_reply(Reply(rows, 0.25, 0.5)))
-    assert isinstance(read, Reply)
-    assert (read.rows.dtype, read.queue_s, read.infer_s) == (rows.dtype, 0.25, 0.5)
-    np.testing.assert_array_equal(read.rows, rows)
-    assert read.rows.flags.writeable
+    """Outputs of either type, also views, come by kind with their times, and may be written to."""
+    read = read_reply(pack_reply(Done({"translated": rows, "score": LABELS[:, :1]}, 0.25, 0.5)))
+    assert isinstance(read, Done)
+    assert (list(read.outputs), read.queue_s, read.infer_s) == (["translated", "score"], 0.25, 0.5)
+    for kind, array in {"translated": rows, "score": LABELS[:, :1]}.items():
+        assert read.outputs[kind].dtype == array.dtype
+        np.testing.assert_array_equal(read.outputs[kind], array)
+        assert read.outputs[kind].flags.writeable
+
+
+def test_a_parcel_of_another_format_is_refused_with_both_versions() -> None:
+    """A worker of another version learns from the message that it is one; its service is told the same."""
+    packed = msgpack.packb([FORMAT + 1, ["toy@1", "generator", None, None], []])
+    with pytest.raises(ParcelError, match=f"format {FORMAT + 1}, and this process reads {FORMAT}; run .* one version"):
+        read_order(len(packed).to_bytes(4) + packed, deadline=math.inf)
+    told = read_reply(pack_reply(ParcelError("of another format")))
+    assert isinstance(told, EngineError)
+    assert str(told) == "of another format"
 
 
 @pytest.mark.parametrize("error", [NotReady("a", retry_after=3.5), Overloaded("b", retry_after=1), TimedOut("c")])
@@ -52,8 +82,8 @@ def test_other_errors_arrive_as_the_engines() -> None:
     assert str(other) == "unexpected ValueError"
 
 
-ONE = ["|u1", [1]]
-"""An array of one byte."""
+ONE = ["pixels", "|u1", [1]]
+"""An input of one byte."""
 
 
 @pytest.mark.parametrize(
@@ -61,26 +91,29 @@ ONE = ["|u1", [1]]
     [
         (None, None, b""),
         ([], [], b""),
-        (["toy@1", "g", None, None], [None, None], b""),
-        (["toy@1", "g", None, None], [ONE], b"1"),
-        (["toy@1", "g", None, None], [ONE, None], b""),
-        (["toy@1", "g", None, None], [["|u1", ["a"]], None], b"1"),
-        (["toy@1", "g", None, None], [["<f8", [1]], None], b"12345678"),
-        (["toy@1", "g", None, None], [["|u1", [1], 7], None], b"1"),
-        ([7, "g", None, None], [ONE, None], b"1"),
-        (["toy@1", 7, None, None], [ONE, None], b"1"),
-        (["toy@1", "g", 7, None], [ONE, None], b"1"),
+        (["toy@1", "g", None, None], [], b""),
+        (["toy@1", "g", None, None], [ONE, ONE], b""),
+        (["toy@1", "g", None, None], [ONE], b""),
+        (["toy@1", "g", None, None], [["pixels", "|u1", ["a"]]], b"1"),
+        (["toy@1", "g", None, None], [["pixels", "<f8", [1]]], b"12345678"),
+        (["toy@1", "g", None, None], [["pixels", "|u1", [1], 7]], b"1"),
+        (["toy@1", "g", None, None], [[7, "|u1", [1]]], b"1"),
+        (["toy@1", "g", None, None], [["pixels", "|u1", []]], b"1"),
+        (["toy@1", "g", None, None], [ONE, ["labels", "|u1", [2]]], b"123"),
+        ([7, "g", None, None], [ONE], b"1"),
+        (["toy@1", None, None, None], [ONE], b"1"),
+        (["toy@1", "g", 7, None], [ONE], b"1"),
         (["of another planet", "text", None], [], b""),
         (["overloaded", "text", "soon"], [], b""),
-        ([None, 0.0, 0.0], [None], b""),
+        ([None, 0.0, 0.0], [], b""),
         ([None, "x", None], [ONE], b"1"),
         ([None, 0.0], [ONE], b"1"),
     ],
 )
 def test_what_is_no_parcel_is_refused(label: object, arrays: object, contents: bytes) -> None:
-    """Whatever lies in the place of a parcel is a ParcelError, of requests and of replies."""
-    packed = msgpack.packb([label, arrays])
-    for read in (read_request, read_reply):
+    """Whatever lies in the place of a parcel is a ParcelError, of orders and of replies."""
+    packed = msgpack.packb([FORMAT, label, arrays])
+    for read in (partial(read_order, deadline=math.inf), read_reply):
         with pytest.raises(ParcelError):
             read(len(packed).to_bytes(4) + packed + contents)
 
@@ -88,7 +121,7 @@ def test_what_is_no_parcel_is_refused(label: object, arrays: object, contents: b
 @given(st.binary(max_size=64))
 def test_no_bytes_do_harm(data: bytes) -> None:
     """Any bytes at all are read, or are a ParcelError."""
-    for read in (read_request, read_reply):
+    for read in (partial(read_order, deadline=math.inf), read_reply):
         try:
             read(data)
         except ParcelError:

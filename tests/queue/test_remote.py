@@ -26,17 +26,16 @@ from worker.pipeline import Pipeline
 from worker.queue import beats, broker, remote
 from worker.queue.beats import Beat
 from worker.queue.broker import Letterbox, Parcel
-from worker.queue.parcels import Reply, pack_reply, pack_request, read_request
-from worker.queue.parcels import Request as Wanted
+from worker.queue.lines import COMPANY
+from worker.queue.parcels import pack_reply, read_order
 from worker.queue.remote import ON_WAY, Remote
-from worker.queue.share import COMPANY
 from worker.settings import EngineSettings, Limits, QueueSettings
-from worker.translator import Translated, Translator
+from worker.translator import Done, Translator
 from worker.wish import Wish
 
 PATIENCE_S = 20.0
 
-Asking = asyncio.Task[Translated]
+Asking = asyncio.Task[Done]
 
 
 @pytest.fixture(scope="module")
@@ -153,13 +152,13 @@ def soon(seconds: float = PATIENCE_S) -> float:
 def ask(translator: Translator, bundle: Bundle, level: int = 0, *, deadline: float | None = None) -> Asking:
     """A running request to invert a plain picture."""
     pixels = np.full((1, 32, 32, 3), level, np.uint8)
-    work = translator.translate(bundle, "zebra", pixels, None, deadline=deadline or soon())
+    work = translator.run(bundle, "zebra", {"pixels": pixels}, deadline=deadline or soon())
     return asyncio.ensure_future(work)
 
 
-def level(done: Translated) -> int:
+def level(done: Done) -> int:
     """The level of the plain picture that came back."""
-    return int(done.pixels[0, 0, 0, 0])
+    return int(done.outputs["translated"][0, 0, 0, 0])
 
 
 def test_one_alone_waits_for_nobody(play: Play, flip: Bundle) -> None:
@@ -177,7 +176,7 @@ def test_one_alone_waits_for_nobody(play: Play, flip: Bundle) -> None:
 
 def test_replies_of_little_come_at_once(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker is asked to tell the replies themselves, unless they are long, or too many would be on their way."""
-    one = len(pack_request(Wanted("flip@1", "zebra", np.zeros((1, 32, 32, 3), np.uint8), None)))
+    one = 32 * 32 * 3
     monkeypatch.setattr(broker, "TOLD_BYTES", one)
     monkeypatch.setattr(broker, "TOLD_IN_ALL", 2 * one)
 
@@ -266,8 +265,8 @@ def test_different_work_is_not_mixed(play: Play, flip: Bundle) -> None:
         pixels = np.zeros((1, 64, 32, 3), np.uint8)
         asking = [
             ask(translator, flip),
-            asyncio.ensure_future(translator.translate(flip, "horse", pixels[:, :32], None, deadline=soon())),
-            asyncio.ensure_future(translator.translate(flip, "zebra", pixels, None, deadline=soon())),
+            asyncio.ensure_future(translator.run(flip, "horse", {"pixels": pixels[:, :32]}, deadline=soon())),
+            asyncio.ensure_future(translator.run(flip, "zebra", {"pixels": pixels}, deadline=soon())),
         ]
         assert [len(await worker.work()) for _ in range(3)] == [1, 1, 1]
         await asyncio.gather(*asking)
@@ -390,7 +389,7 @@ def test_a_bundle_that_no_worker_has_is_not_ready(play: Play, flip: Bundle, fold
 
     async def test(translator: Remote, worker: Played) -> None:
         with pytest.raises(NotReady, match="no worker has toy@1"):
-            await translator.classify(toy, np.zeros((1, 32, 32, 3), np.uint8), deadline=soon())
+            await translator.run(toy, "classifier", {"pixels": np.zeros((1, 32, 32, 3), np.uint8)}, deadline=soon())
         await worker.beat(bundles=("bad@1",))
         refused = flip.manifest.model_copy(update={"name": "bad"})
         await worker.beat(bundles=("flip@1",))
@@ -439,13 +438,13 @@ def test_a_workers_error_is_raised_here(play: Play, flip: Bundle, error: Excepti
 
 
 def test_a_reply_that_is_none_is_an_engine_error(play: Play, flip: Bundle) -> None:
-    """Bytes that can't be read end the request, with a hint."""
+    """Bytes that can't be read end the order with an error that says so."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip)
         (request_id,), service = await worker.message()
         worker.letterbox.answer(service, {request_id: b"garbage"})
-        with pytest.raises(EngineError, match="same version"):
+        with pytest.raises(EngineError, match=r"reply can't be read: .* bytes are no reply"):
             await asking
 
     play(test)
@@ -682,15 +681,15 @@ async def _exact(store: Store, translator: Translator) -> None:
     pixels = np.stack([np.asarray(toy_picture({"blond"})), np.asarray(toy_picture({"grey", "smiling"}))])
     labels = np.eye(6, dtype=np.float32)[[0, 5]]
     translated, seen = await asyncio.gather(
-        translator.translate(toy, "generator", pixels, labels, deadline=soon()),
-        translator.classify(toy, pixels, deadline=soon()),
+        translator.run(toy, "generator", {"pixels": pixels, "labels": labels}, deadline=soon()),
+        translator.run(toy, "classifier", {"pixels": pixels}, deadline=soon()),
     )
-    np.testing.assert_array_equal(translated.pixels, toy_translated(pixels, labels))
-    np.testing.assert_array_equal(seen.round(), [[0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
+    np.testing.assert_array_equal(translated.outputs["translated"], toy_translated(pixels, labels))
+    np.testing.assert_array_equal(seen.outputs["logits"] > 0, [[0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
     with pytest.raises(EngineError, match="not finite"):
-        await translator.translate(roots, "generator", _plain(20), None, deadline=soon())
+        await translator.run(roots, "generator", {"pixels": _plain(20)}, deadline=soon())
     with pytest.raises(NotReady, match="failing@1: graph 'generator' made values"):
-        await translator.translate(failing, "generator", _plain(20), None, deadline=soon())
+        await translator.run(failing, "generator", {"pixels": _plain(20)}, deadline=soon())
 
 
 def _plain(level: int) -> NDArray[np.uint8]:
@@ -698,7 +697,8 @@ def _plain(level: int) -> NDArray[np.uint8]:
 
 
 def _inverted(parcel: Parcel) -> bytes:
-    return pack_reply(Reply(255 - read_request(parcel.data).pixels, 0.0, 2**-20))
+    order = read_order(parcel.data, deadline=soon())
+    return pack_reply(Done({"translated": 255 - order.inputs["pixels"]}, 0.0, 2**-20))
 
 
 @asynccontextmanager

@@ -1,9 +1,10 @@
 """What a worker does with requests, in this process: real Redis, real bundles, and a device that the test holds."""
 
 import asyncio
+import math
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from support.bundles import flip_bundle
 from support.graphs import failing_bundle
 from support.redis import Server, serving
@@ -23,9 +23,10 @@ from worker.engine.library import Library
 from worker.errors import EngineError, NotReady
 from worker.queue import broker
 from worker.queue.broker import Letterbox, Parcel
-from worker.queue.parcels import Reply, Request, pack_request, read_reply
-from worker.queue.tasks import Inference
+from worker.queue.parcels import pack_order, read_reply
+from worker.queue.tasks import EventLoop, Inference
 from worker.settings import EngineSettings
+from worker.translator import Array, Arrays, Done, Order
 
 PATIENCE_S = 20.0
 SERVICE = "service"
@@ -50,18 +51,17 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 class Device:
     """Holds every run until it is let go, and keeps the level of each picture that it was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Callable[[Engine, str, Arrays], dict[str, Array]]) -> None:
         self.levels: list[int] = []
+        self._run = run
         self.started = threading.Semaphore(0)
         self.allowed = threading.Event()
 
-    def run(
-        self, engine: Engine, graph: str, pixels: NDArray[np.uint8], labels: NDArray[np.float32] | None
-    ) -> NDArray[np.uint8]:
-        self.levels += [int(picture[0, 0, 0]) for picture in pixels]
+    def run(self, engine: Engine, graph: str, inputs: Arrays) -> dict[str, Array]:
+        self.levels += [int(picture[0, 0, 0]) for picture in inputs["pixels"]]
         self.started.release()
         assert self.allowed.wait(PATIENCE_S)
-        return 255 - pixels
+        return self._run(engine, graph, inputs)
 
 
 @dataclass
@@ -80,10 +80,10 @@ class Desk:
     def send(self, request_id: str, level: int, *, bundle: str = "flip@1", left_ms: int = 60_000) -> None:
         """A request to invert a plain picture."""
         pixels = np.full((1, 32, 32, 3), level, np.uint8)
-        data = pack_request(Request(bundle, "zebra", pixels, None))
+        data = pack_order(Order(bundle, "zebra", {"pixels": pixels}, math.inf))
         self.letterbox.send([Parcel(request_id, left_ms, data)], most=100)
 
-    def reply(self, request_id: str) -> Reply | Exception:
+    def reply(self, request_id: str) -> Done | Exception:
         """What came of it."""
         (data,) = self.letterbox.fetch([request_id])
         assert data is not None
@@ -95,9 +95,9 @@ def desk(server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> Itera
     """A worker's inference over an empty Redis, whose device is free until a test holds it."""
     with server.client() as client:
         client.flushall()
-    device = Device()
+    device = Device(Engine.run)
     device.allowed.set()
-    monkeypatch.setattr(Engine, "translate", lambda *arguments: device.run(*arguments))
+    monkeypatch.setattr(Engine, "run", lambda *arguments: device.run(*arguments))
     settings = EngineSettings(device="cpu", threads=8, max_batch=8)
     library = Library(store, settings)
     embedded = Embedded(library, settings)
@@ -109,10 +109,10 @@ def desk(server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> Itera
     letterbox.close()
 
 
-def level(reply: Reply | Exception) -> int:
+def level(reply: Done | Exception) -> int:
     """The level of the plain picture that came back."""
-    assert isinstance(reply, Reply), reply
-    return int(reply.rows[0, 0, 0, 0])
+    assert isinstance(reply, Done), reply
+    return int(reply.outputs["translated"][0, 0, 0, 0])
 
 
 def test_the_requests_of_a_message_share_a_batch(desk: Desk) -> None:
@@ -196,16 +196,17 @@ def test_a_bundle_that_is_not_here_is_not_ready(desk: Desk) -> None:
 
 def test_what_is_no_request_fails_alone(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     """Bytes that are no request, and work that the bundle can't do, are errors of their own, with a line in the log."""
-    shapeless = pack_request(Request("flip@1", None, np.zeros((1, 32, 32, 3), np.uint8), None))
-    desk.letterbox.send([Parcel("garbage", 60_000, b"garbage"), Parcel("odd", 60_000, shapeless)], most=100)
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    odd = pack_order(Order("flip@1", "lion", {"pixels": pixels}, math.inf))
+    desk.letterbox.send([Parcel("garbage", 60_000, b"garbage"), Parcel("odd", 60_000, odd)], most=100)
     desk.send("good", 3)
     desk.begin("garbage", "odd", "good").result(PATIENCE_S)
-    for request_id, kind in {"garbage": "ParcelError", "odd": "ValueError"}.items():
+    for request_id, words in {"garbage": "7 bytes are no order", "odd": "unexpected ValueError"}.items():
         reply = desk.reply(request_id)
         assert isinstance(reply, EngineError)
-        assert str(reply) == f"unexpected {kind}"
+        assert str(reply).startswith(words)
     assert level(desk.reply("good")) == 252
-    assert [record.levelname for record in caplog.records if "a request failed" in record.message] == ["ERROR"] * 2
+    assert [record.levelname for record in caplog.records if "an order failed" in record.message] == ["ERROR"] * 2
 
 
 def test_a_worker_that_stops_answers_what_waits(desk: Desk) -> None:
@@ -258,3 +259,37 @@ async def _following(desk: Desk, server: Server) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await following
         await client.aclose()
+
+
+def test_coroutines_run_there() -> None:
+    """What is begun from any thread runs in the loop's own, and gives its result, or its error, back."""
+
+    async def where() -> str:
+        return threading.current_thread().name
+
+    async def wrong() -> None:
+        raise ArithmeticError("wrong")
+
+    loop = EventLoop()
+    assert loop.begin(where()).result() == "loop"
+    with pytest.raises(ArithmeticError):
+        loop.begin(wrong()).result()
+    loop.close()
+
+
+def test_closing_cancels_what_runs_there() -> None:
+    """close() returns when all that was begun has ended, its last words included."""
+    ended: list[str] = []
+
+    async def endless(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(name)
+
+    loop = EventLoop()
+    futures = [loop.begin(endless(name)) for name in "ab"]
+    loop.close()
+    assert sorted(ended) == ["a", "b"]
+    assert all(future.cancelled() for future in futures)

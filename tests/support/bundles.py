@@ -8,6 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from support.graphs import classifier_graph, labelled_graph
 
 from models.bundle.archive import Bundle, write
 from models.bundle.manifest import Domain, Graph, Manifest, Picture, Sample
@@ -69,7 +70,10 @@ def toy_bundle(
         title="Toy attributes",
         family="stargan",
         domains=tuple(_toy_domain(domain, column) for column, domain in enumerate(order)),
-        graphs={"generator": Graph(file="generator.onnx", labels=True), "classifier": Graph(file="classifier.onnx")},
+        graphs={
+            "generator": labelled_graph("generator.onnx", len(order)),
+            "classifier": classifier_graph("classifier.onnx", len(order)),
+        },
         picture=Picture(size=size),
         classifier="classifier",
         label_order=order,

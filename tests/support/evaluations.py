@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from support.graphs import classifier_graph, labelled_graph
 
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
 from models.bundle.pixels import to_pixels, to_tensor
@@ -13,6 +14,7 @@ from models.evaluation.figures import Evaluation
 from models.evaluation.instruments import Instruments
 from models.evaluation.judge import Training
 from models.evaluation.subject import Subject
+from models.export.graphs import Run
 
 Array = NDArray[np.float32]
 Painter = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -43,7 +45,10 @@ def toy_manifest(masks: tuple[str, ...] = ()) -> Manifest:
             Domain(name=name, group=group, column=column, mask=mask if masks else None)
             for column, (name, group, mask) in enumerate(named)
         ),
-        graphs={"generator": Graph(file="g.onnx", labels=True), "classifier": Graph(file="c.onnx")},
+        graphs={
+            "generator": labelled_graph("g.onnx", len(named) + len(masks)),
+            "classifier": classifier_graph("c.onnx", len(named)),
+        },
         picture=PICTURE,
         classifier="classifier",
         label_order=tuple(name for name, _, _ in named),
@@ -54,7 +59,7 @@ def toy_manifest(masks: tuple[str, ...] = ()) -> Manifest:
 
 def ideal() -> Subject:
     """A model of the plain labelled set that paints what is asked: halves in the colours of support.data."""
-    return Subject("ideal", toy_manifest(), {"generator": painted, "classifier": read})
+    return Subject("ideal", toy_manifest(), {"generator": graph(painted), "classifier": graph(read, "logits")})
 
 
 def painted(tensor: Array, labels: Array) -> Array:
@@ -89,5 +94,10 @@ def fixed(family: str, domains: dict[str, str], **painters: Painter) -> Subject:
     return Subject(family, manifest, graphs, sources=sources)
 
 
-def _graph(painter: Painter) -> Callable[[Array], Array]:
-    return lambda tensor: to_tensor(painter(to_pixels(tensor, PICTURE)), PICTURE)
+def graph(function: Callable[..., Array], kind: str = "translated") -> Run:
+    """A function of pixels, and of labels where they are given, as a graph that gives one output."""
+    return lambda inputs: {kind: function(*inputs.values())}
+
+
+def _graph(painter: Painter) -> Run:
+    return graph(lambda tensor: to_tensor(painter(to_pixels(tensor, PICTURE)), PICTURE))

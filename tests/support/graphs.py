@@ -5,8 +5,10 @@ from pathlib import Path
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from models.bundle import ports
 from models.bundle.archive import Bundle, write
 from models.bundle.manifest import Domain, Graph, Manifest, Picture
+from models.bundle.ports import Input, Output
 
 SIZE = 8
 Axes = Sequence[str | int]
@@ -36,15 +38,26 @@ def model(
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 
+def labelled_graph(file: str, columns: int) -> Graph:
+    """A graph that takes pixels and labels of so many columns."""
+    return Graph(file=file, inputs=(ports.PIXELS, Input(kind="labels", shape=(columns,))))
+
+
+def classifier_graph(file: str, columns: int) -> Graph:
+    """A graph that reads labels of so many columns."""
+    return Graph(file=file, outputs=(Output(kind="logits", shape=(columns,)),))
+
+
 def bundle_of(store: Path, content: bytes, *, name: str = "odd", labels: bool = False, free: bool = False) -> Bundle:
     """A bundle `odd@1` with this one graph, `generator`; two domains, with a column each if it takes labels."""
     names = ("zebra", "horse")
+    graph = labelled_graph("generator.onnx", len(names)) if labels else Graph(file="generator.onnx")
     manifest = Manifest(
         name=name,
         version="1",
         family="stargan",
         domains=tuple(Domain(name=name, column=at if labels else None) for at, name in enumerate(names)),
-        graphs={"generator": Graph(file="generator.onnx", labels=labels)},
+        graphs={"generator": graph},
         picture=Picture(size=SIZE, free=free),
         label_order=names if labels else (),
         licence="CC0-1.0",

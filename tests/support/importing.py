@@ -36,7 +36,7 @@ def skip_graphs(monkeypatch: pytest.MonkeyPatch, importer: ModuleType) -> None:
     """Lets the importer leave its networks as they are: for tests of what it finds, not of what it makes of it."""
 
     def untraced(name: str, exported: Exported, picture: Picture) -> Checked:
-        return Checked(name.encode(), 0.0, [])
+        return Checked(exported.entry(name), name.encode(), 0.0, [])
 
     monkeypatch.setattr(importer, "checked", untraced)
 

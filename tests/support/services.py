@@ -10,10 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import uvicorn
 from fastapi import FastAPI
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import SecretStr
 from support.bundles import toy_picture
@@ -36,7 +34,7 @@ from worker.jobs.webhooks import Courier
 from worker.pipeline import Pipeline
 from worker.settings import EngineSettings, JobSettings
 from worker.storage import Storage, open_storage
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Translator
 
 
 def settings(
@@ -145,19 +143,7 @@ class Failing:
 
     error: Exception
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        """Raises the error."""
-        raise self.error
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         """Raises the error."""
         raise self.error
 
@@ -176,20 +162,7 @@ class Stuck:
     begun: threading.Event = field(default_factory=threading.Event)
     dropped: threading.Event = field(default_factory=threading.Event)
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        """Waits until it is cancelled."""
-        await self._wait()
-        raise AssertionError("nothing ends the wait")
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         """Waits until it is cancelled."""
         await self._wait()
         raise AssertionError("nothing ends the wait")

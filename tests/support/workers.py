@@ -31,11 +31,12 @@ with Process(Store([Path(sys.argv[1])]), JobSettings()) as process:
 SLOW = """
 import time
 from worker.engine.engine import Engine
-quick = Engine.translate
-def slow(*arguments):
-    time.sleep({seconds})
-    return quick(*arguments)
-Engine.translate = slow
+quick = Engine.run
+def slow(engine, graph, inputs):
+    if graph != "classifier":
+        time.sleep({seconds})
+    return quick(engine, graph, inputs)
+Engine.run = slow
 """
 """A prelude for a device on which every batch of a translation takes some seconds."""
 

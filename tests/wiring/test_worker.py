@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import os
 import socket
 import time
@@ -23,8 +24,9 @@ from worker.queue import broker
 from worker.queue.app import INFER, Post, create_app
 from worker.queue.beats import Beat
 from worker.queue.broker import Letterbox, Parcel
-from worker.queue.parcels import Reply, Request, pack_request, read_reply
+from worker.queue.parcels import pack_order, read_reply
 from worker.settings import QueueSettings
+from worker.translator import Done, Order
 
 PATIENCE_S = 30.0
 
@@ -66,14 +68,14 @@ class Service:
         parcels = []
         for level in levels:
             pixels = np.full((1, 32, 32, 3), level, np.uint8)
-            data = pack_request(Request("flip@1", "zebra", pixels, None))
+            data = pack_order(Order("flip@1", "zebra", {"pixels": pixels}, math.inf))
             parcels.append(Parcel(uuid.uuid4().hex, 60_000, data))
         self._letterbox.send(parcels, most=1000)
         ids = [parcel.id for parcel in parcels]
         self._post.send(INFER, ids, "service", False)
         return ids
 
-    def answer(self, request_id: str) -> Reply | Exception:
+    def answer(self, request_id: str) -> Done | Exception:
         """What came of a request, once something has."""
         until = time.monotonic() + PATIENCE_S
         while (data := self._letterbox.fetch([request_id])[0]) is None:
@@ -84,8 +86,8 @@ class Service:
     def level(self, request_id: str) -> int:
         """The level of the plain picture that came back."""
         reply = self.answer(request_id)
-        assert isinstance(reply, Reply), reply
-        return int(reply.rows[0, 0, 0, 0])
+        assert isinstance(reply, Done), reply
+        return int(reply.outputs["translated"][0, 0, 0, 0])
 
     def beats(self) -> list[Beat]:
         """What the workers said last."""

@@ -41,7 +41,7 @@ from worker.jobs.roots import Roots
 from worker.pipeline import Pipeline
 from worker.settings import Limits
 from worker.storage import Storage, StorageError
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Translator
 from worker.wish import Wish
 
 PICTURES = {f"{name}.png": png(noise(32, 32, seed=ord(name))) for name in "abc"}
@@ -65,21 +65,13 @@ class Moody(Recorder):
         self.errors = list(errors)
         self.now = self.most = 0
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         self.now += 1
         self.most = max(self.most, self.now)
         try:
             if self.errors and (error := self.errors.pop(0)):
                 raise error
-            return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
+            return await super().run(bundle, graph, inputs, deadline=deadline)
         finally:
             self.now -= 1
 
@@ -92,18 +84,10 @@ class Stuck(Recorder):
         self.answers, self.waiting = answers, waiting
         self.full = asyncio.Event()
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         if self.answers:
             self.answers -= 1
-            return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
+            return await super().run(bundle, graph, inputs, deadline=deadline)
         self.waiting -= 1
         if not self.waiting:
             self.full.set()
@@ -375,19 +359,11 @@ def test_an_error_stops_the_other_pictures(store: Store, translator: Recorder) -
     """A chunk that will be tried again computes nothing more, and raises only when all its pictures have stopped."""
 
     class Failing(Stuck):
-        async def translate(
-            self,
-            bundle: Bundle,
-            graph: str,
-            pixels: NDArray[np.uint8],
-            labels: NDArray[np.float32] | None,
-            *,
-            deadline: float,
-        ) -> Translated:
+        async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
             if self.waiting == 1:
                 raise RuntimeError("the graph failed")
             try:
-                return await super().translate(bundle, graph, pixels, labels, deadline=deadline)
+                return await super().run(bundle, graph, inputs, deadline=deadline)
             except asyncio.CancelledError:
                 self.cancelled += 1
                 raise
@@ -720,15 +696,7 @@ def test_a_pipeline_that_closes_loses_no_picture(store: Store, translator: Recor
     """Pictures that a closing pipeline drops are no outcome: the chunk is done again by the next process."""
 
     class Dropping(Recorder):
-        async def translate(
-            self,
-            bundle: Bundle,
-            graph: str,
-            pixels: NDArray[np.uint8],
-            labels: NDArray[np.float32] | None,
-            *,
-            deadline: float,
-        ) -> Translated:
+        async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
             raise asyncio.CancelledError
 
     async def test() -> None:

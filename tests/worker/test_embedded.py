@@ -15,35 +15,33 @@ from support.graphs import SIZE, failing_bundle, square_root_bundle
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
-from worker.embedded import UNKNOWN_RATE_RETRY_S, Embedded, Order
+from worker.embedded import UNKNOWN_RATE_RETRY_S, Embedded
 from worker.engine.batcher import Batch
 from worker.engine.engine import Engine
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
-from worker.translator import Translated
+from worker.translator import Array, Arrays, Done, Order
 
 PATIENCE_S = 20.0
 
-Translate = Callable[[Engine, str, NDArray[np.uint8], NDArray[np.float32] | None], NDArray[np.uint8]]
+Run = Callable[[Engine, str, Arrays], dict[str, Array]]
 
 
 class Device:
     """Holds every run of a graph until it is let go, and keeps how many pictures each had."""
 
-    def __init__(self, translate: Translate) -> None:
+    def __init__(self, run: Run) -> None:
         self.rows: list[int] = []
-        self._translate = translate
+        self._run = run
         self._started = threading.Semaphore(0)
         self._allowed = threading.Event()
 
-    def run(
-        self, engine: Engine, graph: str, pixels: NDArray[np.uint8], labels: NDArray[np.float32] | None
-    ) -> NDArray[np.uint8]:
-        self.rows.append(len(pixels))
+    def run(self, engine: Engine, graph: str, inputs: Arrays) -> dict[str, Array]:
+        self.rows.append(len(inputs["pixels"]))
         self._started.release()
         assert self._allowed.wait(PATIENCE_S)
-        return self._translate(engine, graph, pixels, labels)
+        return self._run(engine, graph, inputs)
 
     async def wait_for_run(self) -> None:
         assert await asyncio.to_thread(self._started.acquire, timeout=PATIENCE_S)
@@ -58,8 +56,8 @@ class Device:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     """A device that the test lets go."""
-    held = Device(Engine.translate)
-    monkeypatch.setattr(Engine, "translate", lambda *arguments: held.run(*arguments))
+    held = Device(Engine.run)
+    monkeypatch.setattr(Engine, "run", lambda *arguments: held.run(*arguments))
     yield held
     held.let_go()
 
@@ -95,38 +93,36 @@ def grey(rows: int = 1, level: int = 100, side: int = 32) -> NDArray[np.uint8]:
     return np.full((rows, side, side, 3), level, np.uint8)
 
 
-def zebra(
-    translator: Embedded, bundle: Bundle, level: int, *, deadline: float | None = None
-) -> "asyncio.Task[Translated]":
+def zebra(translator: Embedded, bundle: Bundle, level: int, *, deadline: float | None = None) -> "asyncio.Task[Done]":
     """A running request to invert one picture of this level."""
     return asyncio.create_task(
-        translator.translate(bundle, "zebra", grey(level=level), None, deadline=deadline or soon())
+        translator.run(bundle, "zebra", {"pixels": grey(level=level)}, deadline=deadline or soon())
     )
 
 
-async def queued(*tasks: "asyncio.Task[Translated]", translator: Embedded, rows: int) -> None:
+async def queued(*tasks: "asyncio.Task[Done]", translator: Embedded, rows: int) -> None:
     """Returns when that many rows are under way."""
     while translator.depth < rows:
         assert not any(task.done() for task in tasks)
         await asyncio.sleep(0)
 
 
-def test_translate_and_classify_are_exact(tmp_path: Path) -> None:
-    """Pictures come back translated by their own labels, probabilities as the classifier sees them, both with times."""
+def test_pictures_and_logits_are_exact(tmp_path: Path) -> None:
+    """Pictures come back translated by their own labels, logits as the classifier gives them, both with times."""
     toy = toy_bundle(tmp_path)
     pixels = np.stack([np.asarray(toy_picture({"blond"})), np.asarray(toy_picture({"grey", "smiling"}))])
     labels = np.eye(6, dtype=np.float32)[[0, 5]]
 
-    async def ask() -> tuple[Translated, NDArray[np.float32]]:
+    async def ask() -> tuple[Done, Done]:
         async with embedded(Store([tmp_path])) as translator:
-            translated = await translator.translate(toy, "generator", pixels, labels, deadline=soon())
-            return translated, await translator.classify(toy, pixels, deadline=soon())
+            translated = await translator.run(toy, "generator", {"pixels": pixels, "labels": labels}, deadline=soon())
+            return translated, await translator.run(toy, "classifier", {"pixels": pixels}, deadline=soon())
 
     translated, seen = asyncio.run(ask())
-    np.testing.assert_array_equal(translated.pixels, toy_translated(pixels, labels))
+    np.testing.assert_array_equal(translated.outputs["translated"], toy_translated(pixels, labels))
     assert translated.queue_s >= 0
     assert translated.infer_s > 0
-    np.testing.assert_array_equal(seen.round(), [[0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
+    np.testing.assert_array_equal(seen.outputs["logits"] > 0, [[0, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 0]])
 
 
 def test_requests_share_a_batch_while_the_device_is_busy(tmp_path: Path, device: Device) -> None:
@@ -134,19 +130,19 @@ def test_requests_share_a_batch_while_the_device_is_busy(tmp_path: Path, device:
     flip = flip_bundle(tmp_path)
     told: list[Batch] = []
 
-    async def ask() -> tuple[list[Translated], Translated]:
+    async def ask() -> tuple[list[Done], Done]:
         async with embedded(Store([tmp_path]), told=told, device=device) as translator:
             first = zebra(translator, flip, 0)
             await device.wait_for_run()
             more = [zebra(translator, flip, level) for level in (1, 2, 3)]
-            horse = asyncio.create_task(translator.translate(flip, "horse", grey(2), None, deadline=soon()))
+            horse = asyncio.create_task(translator.run(flip, "horse", {"pixels": grey(2)}, deadline=soon()))
             await queued(first, *more, horse, translator=translator, rows=6)
             device.let_go()
             return await asyncio.gather(first, *more), await horse
 
     zebras, horse = asyncio.run(ask())
-    assert [done.pixels[0, 0, 0, 0] for done in zebras] == [255, 254, 253, 252]
-    assert (horse.pixels == 120).all()
+    assert [done.outputs["translated"][0, 0, 0, 0] for done in zebras] == [255, 254, 253, 252]
+    assert (horse.outputs["translated"] == 120).all()
     assert [batch.rows for batch in told] == [1, 3, 2]
     assert all(done.queue_s > 0 and done.infer_s > 0 for done in zebras)
 
@@ -155,13 +151,13 @@ def test_what_nobody_waits_for_gives_way(tmp_path: Path, device: Device) -> None
     """What came through `bulk` is done after what came later by the front door; closing it does nothing."""
     flip = flip_bundle(tmp_path)
 
-    async def ask() -> tuple[list[str], list[Translated]]:
+    async def ask() -> tuple[list[str], list[Done]]:
         async with embedded(Store([tmp_path]), device=device) as translator:
             order: list[str] = []
             first = zebra(translator, flip, 0)
             await device.wait_for_run()
             bulk = translator.bulk
-            patient = asyncio.create_task(bulk.translate(flip, "horse", grey(), None, deadline=soon()))
+            patient = asyncio.create_task(bulk.run(flip, "horse", {"pixels": grey()}, deadline=soon()))
             patient.add_done_callback(lambda _: order.append("bulk"))
             await queued(first, patient, translator=translator, rows=2)
             urgent = zebra(translator, flip, 1)
@@ -176,7 +172,7 @@ def test_what_nobody_waits_for_gives_way(tmp_path: Path, device: Device) -> None
 
     order, answers = asyncio.run(ask())
     assert order == ["urgent", "bulk"]
-    assert [done.pixels[0, 0, 0, 0] for done in answers] == [255, 120, 254]
+    assert [done.outputs["translated"][0, 0, 0, 0] for done in answers] == [255, 120, 254]
 
 
 def test_threads_may_queue_many_at_once(tmp_path: Path) -> None:
@@ -186,9 +182,9 @@ def test_threads_may_queue_many_at_once(tmp_path: Path) -> None:
 
     async def ask() -> list[int]:
         async with embedded(Store([tmp_path]), told=told) as translator:
-            orders = [Order("zebra", grey(level=level), None, soon()) for level in (1, 2, 3)]
+            orders = [Order(flip.ref, "zebra", {"pixels": grey(level=level)}, soon()) for level in (1, 2, 3)]
             futures = await asyncio.to_thread(translator.submit, flip, orders)
-            levels = [(await asyncio.wrap_future(future)).rows[0, 0, 0, 0] for future in futures]
+            levels = [(await asyncio.wrap_future(future)).outputs["translated"][0, 0, 0, 0] for future in futures]
             with pytest.raises(NotReady, match="failing@1"):
                 await asyncio.to_thread(translator.submit, failing, orders)
             assert translator.rows_at_once == 8
@@ -276,11 +272,11 @@ def test_a_cancelled_request_is_not_run(tmp_path: Path, device: Device) -> None:
                 await gone
             device.let_go()
             await running
-            await translator.classify(toy, grey(), deadline=soon())
+            await translator.run(toy, "classifier", {"pixels": grey()}, deadline=soon())
             return library.loaded
 
     assert asyncio.run(ask()) == ("toy@1",)
-    assert device.rows == [1]
+    assert device.rows == [1, 1]  # the picture that ran, and the one that was read
 
 
 def test_a_full_queue_is_overloaded_at_once(tmp_path: Path, device: Device) -> None:
@@ -320,12 +316,12 @@ def test_a_bad_picture_fails_alone(tmp_path: Path, device: Device) -> None:
     """A picture that a graph makes nonsense of is an EngineError of its own; those in its batch are answered."""
     roots = square_root_bundle(tmp_path)
 
-    async def ask() -> list[Translated | BaseException]:
+    async def ask() -> list[Done | BaseException]:
         async with embedded(Store([tmp_path]), device=device) as translator:
 
-            def ask_for(level: int) -> "asyncio.Task[Translated]":
+            def ask_for(level: int) -> "asyncio.Task[Done]":
                 pixels = grey(level=level, side=SIZE)
-                return asyncio.create_task(translator.translate(roots, "generator", pixels, None, deadline=soon()))
+                return asyncio.create_task(translator.run(roots, "generator", {"pixels": pixels}, deadline=soon()))
 
             first = ask_for(255)
             await device.wait_for_run()
@@ -345,7 +341,7 @@ def test_a_bundle_that_does_not_load_is_not_ready(tmp_path: Path) -> None:
     async def ask() -> None:
         async with embedded(Store([tmp_path])) as translator:
             with pytest.raises(NotReady, match="failing@1: graph 'generator' made values that are not finite"):
-                await translator.translate(failing, "generator", grey(side=SIZE), None, deadline=soon())
+                await translator.run(failing, "generator", {"pixels": grey(side=SIZE)}, deadline=soon())
             await zebra(translator, flip, 0)
             await translator.ready()
 
@@ -365,13 +361,13 @@ def test_a_bundle_that_loads_keeps_no_other_waiting(tmp_path: Path, monkeypatch:
 
     async def ask() -> None:
         async with embedded(Store([tmp_path])) as translator:
-            cold = asyncio.create_task(translator.classify(toy, grey(), deadline=soon()))
+            cold = asyncio.create_task(translator.run(toy, "classifier", {"pixels": grey()}, deadline=soon()))
             await zebra(translator, flip, 0)
             with pytest.raises(NotReady, match="1 of 2 bundles are still being loaded"):
                 await translator.ready()
             assert not cold.done()
             allowed.set()
-            assert (await cold).shape == (1, 6)
+            assert (await cold).outputs["logits"].shape == (1, 6)
             await translator.ready()
 
     asyncio.run(ask())
@@ -391,11 +387,11 @@ def test_giving_up_on_a_cold_bundle_does_not_stop_its_load(tmp_path: Path, monke
 
     async def ask() -> None:
         async with embedded(Store([tmp_path])) as translator:
-            patient = asyncio.create_task(translator.classify(toy, grey(), deadline=soon()))
+            patient = asyncio.create_task(translator.run(toy, "classifier", {"pixels": grey()}, deadline=soon()))
             with pytest.raises(TimedOut):
-                await translator.classify(toy, grey(), deadline=soon(0.05))
+                await translator.run(toy, "classifier", {"pixels": grey()}, deadline=soon(0.05))
             allowed.set()
-            assert (await patient).shape == (1, 6)
+            assert (await patient).outputs["logits"].shape == (1, 6)
 
     asyncio.run(ask())
 
@@ -426,7 +422,7 @@ def test_close_fails_what_waits(tmp_path: Path, device: Device) -> None:
                 await waiting
             device.let_go()
             await closing
-            assert (await running).pixels.all()
+            assert (await running).outputs["translated"].all()
             with pytest.raises(NotReady):
                 await zebra(translator, flip, 2)
 
@@ -443,16 +439,18 @@ def test_replacing_a_bundle_fails_no_request(tmp_path: Path) -> None:
             seen = set()
             for version in range(2, 6):
                 old = store.snapshot().bundles[0]
-                await translator.classify(old, grey(), deadline=soon())
+                await translator.run(old, "classifier", {"pixels": grey()}, deadline=soon())
                 await asyncio.to_thread(
                     toy_bundle, tmp_path, version=str(version), extra_domains=("hat",) * (version % 2)
                 )
                 new = store.refresh().bundles[0]
                 for bundle in (old, new, old, new):
                     answers = await asyncio.gather(
-                        *(translator.classify(bundle, grey(), deadline=soon()) for _ in range(8))
+                        *(translator.run(bundle, "classifier", {"pixels": grey()}, deadline=soon()) for _ in range(8))
                     )
-                    assert {answer.shape[1] for answer in answers} == {len(bundle.manifest.label_order)}
+                    assert {answer.outputs["logits"].shape[1] for answer in answers} == {
+                        len(bundle.manifest.label_order)
+                    }
                     seen.add(bundle.ref)
             return seen
 

@@ -37,7 +37,7 @@ from worker.imaging import formats
 from worker.imaging.encode import DIGITAL_SOURCE_TYPE
 from worker.pipeline import Answer, Pipeline
 from worker.settings import EngineSettings, Limits
-from worker.translator import Translated
+from worker.translator import Arrays, Done
 from worker.wish import Wish
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
@@ -52,7 +52,7 @@ class Stuck(Recorder):
         self.asked = asyncio.Event()
         self.cancelled = False
 
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         self.asked.set()
         try:
             await asyncio.Event().wait()
@@ -68,7 +68,7 @@ class Refusing(Recorder):
     def __init__(self, error: RecastError) -> None:
         self.error = error
 
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         raise self.error
 
 
@@ -130,7 +130,7 @@ def test_what_is_not_named_stays(pipeline: Pipeline, translator: Recorder) -> No
     assert close_to(pixels(answer), toy_made(picture, "blond", "smiling"))
     assert answer.domains == {"black": 0, "blond": 1, "brown": 0, "grey": 0, "smiling": 1, "glasses": 0}
     assert answer.model == "toy@1"
-    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 1)]
+    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 1)]
 
 
 def test_several_terms_of_one_bundle_are_one_step(pipeline: Pipeline, translator: Recorder) -> None:
@@ -138,7 +138,7 @@ def test_several_terms_of_one_bundle_are_one_step(pipeline: Pipeline, translator
     picture = toy_picture({"black", "smiling"})
     answer = run(pipeline, png(picture), ask("Blond_Hair, glasses", "-smiling"))
     assert close_to(pixels(answer), toy_made(picture, "blond", "glasses"))
-    assert [call[0] for call in translator.calls] == ["classify", "translate"]
+    assert [call[1] for call in translator.calls] == ["classifier", "generator"]
 
 
 @pytest.mark.parametrize("request_", [ask("blond:0.5"), ask("blond", strength=0.5), ask("blond:1", strength=0.5)])
@@ -158,7 +158,7 @@ def test_a_fixed_target_needs_no_labels(pipeline: Pipeline, translator: Recorder
     answer = run(pipeline, png(picture), ask("zebra"))
     assert close_to(pixels(answer), 255 - np.asarray(picture))
     assert answer.domains == {"zebra": 1}
-    assert translator.calls == [("translate", "zebra", 1)]
+    assert translator.calls == [("flip", "zebra", 1)]
 
 
 def test_without_a_classifier_open_labels_are_off(tmp_path: Path, translator: Recorder) -> None:
@@ -174,7 +174,7 @@ def test_without_a_classifier_open_labels_are_off(tmp_path: Path, translator: Re
     answer = run(pipeline, png(picture), ask("glasses"))
     assert close_to(pixels(answer), toy_made(picture, "glasses"))
     assert answer.domains == {name: float(name == "glasses") for name in ORDER}
-    assert translator.calls == [("translate", "generator", 1)]
+    assert translator.calls == [("blind", "generator", 1)]
     pipeline.close()
 
 
@@ -219,7 +219,7 @@ def test_a_step_without_strength_is_left_out(pipeline: Pipeline, translator: Rec
     picture = noise(32, 32)
     answer = run(pipeline, png(picture), ask("zebra:0,horse"))
     assert close_to(pixels(answer), np.clip(np.asarray(picture).astype(int) + 20, 0, 255).astype(np.uint8))
-    assert translator.calls == [("translate", "horse", 1)]
+    assert translator.calls == [("flip", "horse", 1)]
     assert answer.domains == {"horse": 1}
 
 
@@ -331,7 +331,7 @@ def test_a_sheet_shows_all_domains_in_one_run(pipeline: Pipeline, translator: Re
     """`*` makes every domain in one call of as many rows, and shows the original and each of them."""
     picture = toy_picture({"black", "smiling"})
     answer = run(pipeline, png(picture), ask("*", model="toy"))
-    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 6)]
+    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 6)]
     page = pixels(answer)
     made = [toy_made(picture, name, "smiling") for name in ORDER[:4]]
     made += [toy_made(picture, "black", "smiling"), toy_made(picture, "black", "smiling", "glasses")]
@@ -347,7 +347,7 @@ def test_a_sheet_shows_all_domains_in_one_run(pipeline: Pipeline, translator: Re
 def test_a_sheet_of_fixed_targets_runs_each_graph(pipeline: Pipeline, translator: Recorder) -> None:
     """Where every domain has a graph of its own, each is run once."""
     run(pipeline, png(noise(32, 32)), ask("*", model="flip"))
-    assert sorted(translator.calls) == [("translate", "horse", 1), ("translate", "zebra", 1)]
+    assert sorted(translator.calls) == [("flip", "horse", 1), ("flip", "zebra", 1)]
 
 
 def test_a_sheet_that_fails_computes_nothing_more(store: Store) -> None:
@@ -358,15 +358,7 @@ def test_a_sheet_that_fails_computes_nothing_more(store: Store) -> None:
             self.cancelled: list[str] = []
             self.waiting = asyncio.Event()
 
-        async def translate(
-            self,
-            bundle: Bundle,
-            graph: str,
-            pixels: NDArray[np.uint8],
-            labels: NDArray[np.float32] | None,
-            *,
-            deadline: float,
-        ) -> Translated:
+        async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
             if graph == "zebra":
                 await self.waiting.wait()
                 raise NotReady("no device")

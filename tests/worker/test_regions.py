@@ -60,7 +60,7 @@ def test_each_face_keeps_its_own_labels(
     for box, own in zip(surroundings(pair), LABELS, strict=True):
         expected = carried(expected, box, bundle(store, "toy"), *own, "glasses")
     assert difference(opened(answer), expected).max() <= 1
-    assert translator.calls == [("classify", "toy", 2), ("translate", "generator", 2)]
+    assert translator.calls == [("toy", "classifier", 2), ("toy", "generator", 2)]
     assert answer.domains == {name: float(name in ("black", "smiling", "glasses")) for name in TOY_LEVELS}
 
 
@@ -85,7 +85,7 @@ def test_auto_is_what_the_bundle_asks_for(
 ) -> None:
     """A bundle made for faces is given faces unless the whole is asked for; any other is given the whole."""
     run(pipeline, pair, FACE.model_copy(update={"model": model, "region": region}))
-    assert translator.calls == [("classify", model, rows), ("translate", "generator", rows)]
+    assert translator.calls == [(model, "classifier", rows), (model, "generator", rows)]
 
 
 def test_the_models_size_is_the_largest_face(
@@ -98,7 +98,7 @@ def test_the_models_size_is_the_largest_face(
     box = surroundings(pair)[0]
     assert close_to(np.asarray(result.convert("RGB")), made(pair, box, bundle(store, "toy"), *LABELS[0], "glasses"))
     assert difference(result.getchannel("A"), ramp(*pair.size).crop(box).resize((32, 32))).max() <= 3
-    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 1)]
+    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 1)]
 
 
 def test_several_steps_work_on_the_same_faces(
@@ -112,7 +112,7 @@ def test_several_steps_work_on_the_same_faces(
     for left, top, right, bottom in boxes:
         changed[top:bottom, left:right] = False
     assert not changed.any()
-    assert translator.calls[-1] == ("translate", "zebra", 2)
+    assert translator.calls[-1] == ("flip", "zebra", 2)
     small = run(pipeline, pair, wish.model_copy(update={"size": "model"}))
     first = made(pair, boxes[0], bundle(store, "toy"), *LABELS[0], "glasses")
     assert close_to(np.asarray(opened(small)), 255 - first)
@@ -125,7 +125,7 @@ def test_a_sheet_shows_the_largest_face(pipeline: Pipeline, translator: Recorder
     side = len(face)
     corners = np.argwhere((page[: -side + 1, : -side + 1] == face[0, 0]).all(axis=-1))
     assert any(np.array_equal(page[y : y + side, x : x + side], face) for y, x in corners)
-    assert translator.calls == [("classify", "toy", 1), ("translate", "generator", 6)]
+    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 6)]
     assert page.shape[1] < 4 * 1.3 * side
 
 

@@ -28,7 +28,7 @@ def test_a_translator_runs(tmp_path: Path) -> None:
     for rows in (1, 3):
         labels = np.zeros((rows, 6), np.float32)
         labels[:, 4] = 1  # smiling: 40 levels of green
-        out = session.run(np.zeros((rows, 3, 32, 32), np.float32), labels)
+        out = session.run({"pixels": np.zeros((rows, 3, 32, 32), np.float32), "labels": labels})["translated"]
         assert out.shape == (rows, 3, 32, 32)
         assert out[:, 1] == pytest.approx(40 * 2 / 255)
         assert not out[:, 0].any()
@@ -37,14 +37,16 @@ def test_a_translator_runs(tmp_path: Path) -> None:
 def test_a_classifier_runs(tmp_path: Path) -> None:
     """The graph that the manifest calls its classifier gives logits, one row a picture."""
     session = opened(toy_bundle(tmp_path), "classifier")
-    assert session.run(np.ones((2, 3, 32, 32), np.float32)) == pytest.approx(np.full((2, 6), 10.0))
+    assert session.run({"pixels": np.ones((2, 3, 32, 32), np.float32)})["logits"] == pytest.approx(
+        np.full((2, 6), 10.0)
+    )
 
 
 def test_free_sides_run(tmp_path: Path) -> None:
     """A graph with dynamic height and width takes pictures of any size, one after the other."""
     session = opened(flip_bundle(tmp_path), "zebra")
     for height, width in ((4, 8), (36, 12), (4, 8)):
-        assert (session.run(np.ones((1, 3, height, width), np.float32)) == -1).all()
+        assert (session.run({"pixels": np.ones((1, 3, height, width), np.float32)})["translated"] == -1).all()
 
 
 def test_a_gpu_that_is_missing_is_an_error(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_weights_inside_the_bundle_are_read(tmp_path: Path) -> None:
     """External data in the bundle's own folder is loaded, whatever the current folder is."""
     bundle = outside(tmp_path, "weights.bin")
     (bundle.folder / "weights.bin").write_bytes((tmp_path / "secret.bin").read_bytes())
-    assert (opened(bundle).run(np.zeros((1, 3, SIZE, SIZE), np.float32)) == 0.25).all()
+    assert (opened(bundle).run({"pixels": np.zeros((1, 3, SIZE, SIZE), np.float32)})["translated"] == 0.25).all()
 
 
 def test_a_graph_that_was_replaced_is_refused(tmp_path: Path) -> None:
@@ -190,9 +192,9 @@ def test_values_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     """Infinity or not-a-number never becomes a picture."""
     node = helper.make_node("Log", ["pixels"], ["translated"])
     session = opened(bundle_of(tmp_path, model([node]).SerializeToString()))
-    assert not session.run(np.ones((1, 3, SIZE, SIZE), np.float32)).any()
+    assert not session.run({"pixels": np.ones((1, 3, SIZE, SIZE), np.float32)})["translated"].any()
     with pytest.raises(EngineError, match="odd@1: graph 'generator' made values that are not finite"):
-        session.run(np.zeros((1, 3, SIZE, SIZE), np.float32))
+        session.run({"pixels": np.zeros((1, 3, SIZE, SIZE), np.float32)})
 
 
 def test_another_shape_is_an_error(tmp_path: Path) -> None:
@@ -201,11 +203,13 @@ def test_another_shape_is_an_error(tmp_path: Path) -> None:
     axes = {"pixels": ("n", 3, "h", "w")}
     content = model([node], inputs=axes, outputs={"translated": ("n", 3, "w", "h")}).SerializeToString()
     session = opened(bundle_of(tmp_path, content, free=True))
-    with pytest.raises(EngineError, match=r"made \[1, 3, 6, 4\] of \[1, 3, 4, 6\]"):
-        session.run(np.zeros((1, 3, 4, 6), np.float32))
+    with pytest.raises(EngineError, match=r"made translated of shape \[1, 3, 6, 4\], not \[1, 3, 4, 6\]"):
+        session.run({"pixels": np.zeros((1, 3, 4, 6), np.float32)})
 
 
 def test_a_run_that_fails_is_an_engine_error(tmp_path: Path) -> None:
     """What onnxruntime raises comes out as EngineError with its reason."""
     with pytest.raises(EngineError, match=r"graph 'generator' failed: .*pixels"):
-        opened(toy_bundle(tmp_path)).run(np.zeros((1, 3, 32, 31), np.float32), np.zeros((1, 6), np.float32))
+        opened(toy_bundle(tmp_path)).run(
+            {"pixels": np.zeros((1, 3, 32, 31), np.float32), "labels": np.zeros((1, 6), np.float32)}
+        )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -30,11 +31,11 @@ from worker.engine.library import Library
 from worker.otel import OpenTelemetry
 from worker.pipeline import Pipeline
 from worker.queue.broker import Letterbox, Parcel
-from worker.queue.parcels import Request as Parceled
-from worker.queue.parcels import pack_request, read_request
+from worker.queue.parcels import pack_order, read_order
 from worker.queue.tasks import Inference
 from worker.settings import EngineSettings, Limits
 from worker.tracing import SILENT
+from worker.translator import Order
 from worker.wish import Wish
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +151,12 @@ def test_the_device_tells_nothing_outside_of_a_trace(tmp_path: Path) -> None:
         toy = store.snapshot().bundles[0]
 
         async def classify() -> None:
-            await embedded.classify(toy, np.zeros((1, 32, 32, 3), np.uint8), deadline=time.monotonic() + PATIENCE_S)
+            await embedded.run(
+                toy,
+                "classifier",
+                {"pixels": np.zeros((1, 32, 32, 3), np.uint8)},
+                deadline=time.monotonic() + PATIENCE_S,
+            )
             await embedded.close()
 
         asyncio.run(classify())
@@ -160,18 +166,19 @@ def test_the_device_tells_nothing_outside_of_a_trace(tmp_path: Path) -> None:
 
 def test_a_parcel_carries_where_it_comes_from() -> None:
     """Trace and request id come out on the other side as they went in; a parcel without them has none."""
-    pixels = np.zeros((1, 4, 4, 3), np.uint8)
-    read = read_request(pack_request(Parceled("toy@1", None, pixels, None, "request-7", PARENT)))
+    order = Order("toy@1", "generator", {"pixels": np.zeros((1, 4, 4, 3), np.uint8)}, math.inf)
+    sent = replace(order, request_id="request-7", trace=PARENT)
+    read = read_order(pack_order(sent), deadline=math.inf)
     assert (read.request_id, read.trace) == ("request-7", PARENT)
-    read = read_request(pack_request(Parceled("toy@1", None, pixels, None)))
+    read = read_order(pack_order(order), deadline=math.inf)
     assert (read.request_id, read.trace) == (None, None)
 
 
 class Box(Letterbox):
     """Holds one request, and swallows the reply."""
 
-    def __init__(self, request: Parceled) -> None:
-        self.parcel = Parcel("an-id", 60_000, pack_request(request))
+    def __init__(self, order: Order) -> None:
+        self.parcel = Parcel("an-id", 60_000, pack_order(order))
 
     def take(self, ids: list[str]) -> list[Parcel]:
         return [self.parcel]
@@ -186,7 +193,8 @@ def test_a_workers_error_names_the_request(tmp_path: Path, caplog: pytest.LogCap
     store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
     library = Library(store, settings)
     embedded = Embedded(library, settings)
-    request = Parceled("toy@1", "no such graph", np.zeros((1, 32, 32, 3), np.uint8), None, "request-7")
+    inputs = {"pixels": np.zeros((1, 32, 32, 3), np.uint8)}
+    request = Order("toy@1", "no such graph", inputs, math.inf, request_id="request-7")
     Inference(Box(request), library, embedded).answer(["an-id"], "service", at_once=False)
     asyncio.run(embedded.close())
     (record,) = (record for record in caplog.records if record.levelname == "ERROR")

@@ -124,8 +124,8 @@ def test_a_device_shows_what_it_serves(metrics: Metrics, tmp_path: Path) -> None
     async def translate() -> None:
         pixels, labels = np.zeros((2, 32, 32, 3), np.uint8), np.zeros((2, 6), np.float32)
         with pytest.raises(NotReady):
-            await embedded.translate(broken, next(iter(broken.manifest.graphs)), pixels, None, deadline=math.inf)
-        await embedded.translate(toy, "generator", pixels, labels, deadline=math.inf)
+            await embedded.run(broken, next(iter(broken.manifest.graphs)), {"pixels": pixels}, deadline=math.inf)
+        await embedded.run(toy, "generator", {"pixels": pixels, "labels": labels}, deadline=math.inf)
 
     asyncio.run(translate())
     found = figures(metrics)

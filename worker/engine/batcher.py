@@ -1,6 +1,6 @@
-"""Merges single items into batches for one device; what leaves together is decided when the device is free, not before.
+"""Merges single items into batches for one device; it chooses a batch's items when the device is free, not before.
 
-One thread runs the batches, one after the other. It sleeps on a condition and is woken by what arrives: nothing polls.
+One thread runs the batches, one after the other. It sleeps on a condition and arriving items wake it: nothing polls.
 """
 
 import logging
@@ -50,7 +50,7 @@ class Miscounted(Exception):
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch after it ran, as the observer is told of it."""
+    """One batch after it ran, for the observer."""
 
     items: int
     rows: int
@@ -64,19 +64,19 @@ class Batch:
 
 
 class Batcher(Generic[Item, Result]):
-    """Queues items and runs them in batches in a thread of its own, from the first line on until `close()`.
+    """Queues items and runs them in batches in a thread of its own, until `close()`.
 
     run: items to as many results in the same order. Where it raises, or miscounts, its items are run once more, one by
         one, so that a bad item fails alone.
     key: only items with equal keys share a batch. The oldest urgent item's key leads, and the order of arrival is kept;
-        what room is left goes to items that are not urgent. Of four batches these lead one, if any wait.
+        the room that is left goes to items that are not urgent. These lead one batch of four, if any wait.
     max_batch: rows in one batch; an item that weighs more runs alone.
     max_queue: rows that may wait, urgent ones and others each; beyond that `submit` raises Full. An empty queue takes
         an item of any weight.
     max_wait: seconds, from the arrival of the oldest item, that a free device may be held back for more. With 0 it
         takes what there is; batches then grow only while the device is busy.
     weight: rows of an item, 1 or more.
-    observe: is told of every batch, in the batcher's thread, after its items were answered.
+    observe: called with every batch, in the batcher's thread, after its items were answered.
     """
 
     def __init__(
@@ -107,15 +107,15 @@ class Batcher(Generic[Item, Result]):
     def submit(self, item: Item, deadline: float | None = None, *, urgent: bool = True) -> Future[Result]:
         """Queues an item and returns at once; cancelling the future before its batch starts takes the item out.
 
-        deadline: on time.monotonic's scale. An item that is still waiting then is not run and ends with Expired, which
-        is noticed when the next batch is formed: who needs to know on time waits with a timeout of its own and cancels.
-        urgent: whether somebody waits for it; what is not urgent gives way.
+        deadline: on time.monotonic's scale. An item that still waits then is not run and ends with Expired, but only
+        when the next batch is formed: a caller that must know on time waits with its own timeout and cancels.
+        urgent: whether somebody waits for it; other items give way.
         Raises Full or Closed.
         """
         return self.submit_all([(item, deadline)], urgent=urgent)[0]
 
     def submit_all(self, items: Sequence[tuple[Item, float | None]], *, urgent: bool = True) -> list[Future[Result]]:
-        """As `submit`, of items with their deadlines that are there at once and may share a batch; all or none."""
+        """As `submit`, for several items with their deadlines, which may share a batch; queues all or none."""
         now = self._clock()
         entries = [
             _Entry[Item, Result](item, self._key(item), self._weight(item), urgent, now, deadline)
@@ -158,9 +158,9 @@ class Batcher(Generic[Item, Result]):
             return 0.0 if self._began is None else self._clock() - self._began
 
     def close(self, *, drain: bool = True) -> None:
-        """Takes no more items, finishes what waits (or, without drain, ends it with Closed) and joins the thread.
+        """Takes no more items, finishes those that wait (without drain they end with Closed), and joins the thread.
 
-        What runs already is finished in any case. Closing twice does nothing more.
+        A batch that runs already is finished in any case. Closing twice does nothing more.
         """
         with self._changed:
             self._closed = True
@@ -189,7 +189,7 @@ class Batcher(Generic[Item, Result]):
                 return
 
     def _await_batch(self) -> "tuple[list[_Entry[Item, Result]], list[_Entry[Item, Result]], Reason]":
-        """What is to be dropped and what is to be run, as soon as there is either; neither: closed and empty."""
+        """The items to drop and those to run, as soon as there are any of either; none of both: closed and empty."""
         while True:
             if dead := self._line.pull_dead(self._clock()):
                 return dead, [], "close"
@@ -202,18 +202,12 @@ class Batcher(Generic[Item, Result]):
             held_back = _oldest(batch) + self._max_wait - self._clock()
             if full or self._closed or held_back <= 0:
                 self._line.take(batch)
-                return [], batch, self._reason(full)
+                waited: Reason = "wait" if self._max_wait else "idle"
+                return [], batch, "size" if full else "close" if self._closed else waited
             self._changed.wait(held_back)
 
-    def _reason(self, full: bool) -> Reason:
-        if full:
-            return "size"
-        if self._closed:
-            return "close"
-        return "wait" if self._max_wait else "idle"
-
     def _serve(self, batch: "list[_Entry[Item, Result]]", reason: Reason) -> None:
-        """Runs a batch, answers each of its items, and tells the rate and the observer."""
+        """Runs a batch, answers each of its items, and informs the rate and the observer."""
         started = self._clock()
         live = [entry for entry in batch if entry.future.set_running_or_notify_cancel()]
         failed = self._answer(live) if live else 0
@@ -224,10 +218,13 @@ class Batcher(Generic[Item, Result]):
             self._began = None
             self._rate.add(rows, took)
         if live:
-            self._tell(Batch(len(live), rows, reason, started - _oldest(live), took, failed))
+            try:
+                self._observe(Batch(len(live), rows, reason, started - _oldest(live), took, failed))
+            except Exception:  # a broken gauge must not stop the device
+                logger.exception("the observer of batches failed")
 
     def _answer(self, live: "list[_Entry[Item, Result]]") -> int:
-        """Runs items as one, or one by one where that fails; how many failed for good."""
+        """Runs items as one batch, or one by one if that fails; how many failed in the end."""
         error = self._attempt(live)
         if error is None:
             return 0
@@ -235,17 +232,17 @@ class Batcher(Generic[Item, Result]):
             live[0].future.set_exception(error)
             return 1
         logger.warning("a batch of %d items failed (%s); they are run one by one", len(live), error, exc_info=error)
-        return sum(self._answer_alone(entry) for entry in live)
-
-    def _answer_alone(self, entry: "_Entry[Item, Result]") -> bool:
-        """Whether the item failed, by itself or because its time is up by now."""
-        error = entry.expiry() if entry.is_late(self._clock()) else self._attempt([entry])
-        if error is not None:
-            entry.future.set_exception(error)
-        return error is not None
+        failed = 0
+        for entry in live:
+            # By now its time may be up.
+            error = entry.expiry() if entry.is_late(self._clock()) else self._attempt([entry])
+            if error is not None:
+                entry.future.set_exception(error)
+                failed += 1
+        return failed
 
     def _attempt(self, live: "list[_Entry[Item, Result]]") -> BaseException | None:
-        """Runs items as one and answers them all; the error, with none answered, where that fails."""
+        """Runs items as one batch and answers them all; if that fails, returns the error and answers none."""
         try:
             results = self._run([entry.item for entry in live])
             if len(results) != len(live):
@@ -255,12 +252,6 @@ class Batcher(Generic[Item, Result]):
         for entry, result in zip(live, results, strict=True):
             entry.future.set_result(result)
         return None
-
-    def _tell(self, batch: Batch) -> None:
-        try:
-            self._observe(batch)
-        except Exception:  # a broken gauge must not stop the device
-            logger.exception("the observer of batches failed")
 
 
 @dataclass(eq=False, slots=True)
@@ -312,7 +303,7 @@ class _Line(Generic[Item, Result]):
         self.waiting[entry.urgent] += entry.rows
 
     def head(self, most: int) -> tuple[list[_Entry[Item, Result]], bool]:
-        """The entry whose turn it is and those that may run with it, up to `most` rows, and if no more would fit."""
+        """The entry whose turn it is and those that may run with it, up to `most` rows; and if no more would fit."""
         first = bool(self._entries[True]) and not (self._entries[False] and self._in_a_row >= URGENT_IN_A_ROW)
         batch: list[_Entry[Item, Result]] = []
         rows = 0
@@ -326,7 +317,7 @@ class _Line(Generic[Item, Result]):
         return batch, rows >= most
 
     def take(self, batch: list[_Entry[Item, Result]]) -> None:
-        """Pulls what runs now."""
+        """Removes the entries that run now."""
         self._in_a_row = self._in_a_row + 1 if batch[0].urgent and self._entries[False] else 0
         self.pull(batch)
 

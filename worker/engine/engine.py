@@ -1,23 +1,20 @@
-"""One bundle, ready to run: RGB bytes in, RGB bytes or label probabilities out; batches of any length are cut to size.
+"""One bundle, ready to run: arrays as they travel in and out, float32 in between; long batches are cut to size.
 
 On a GPU a batch is padded to one of a few sizes, since each new shape costs it time and memory. On a CPU padding would
 only cost, and nothing is padded.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
-from models.bundle.labels import probabilities
 from models.bundle.pixels import to_pixels, to_tensor
-from worker.engine.session import CUDA, Session, label_width
+from models.bundle.ports import PICTURES
+from worker.engine.session import CUDA, Floats, Session
 from worker.errors import EngineError
 from worker.settings import EngineSettings
-
-Pixels = NDArray[np.uint8]
-Floats = NDArray[np.float32]
+from worker.translator import Array, Arrays
 
 
 class Engine:
@@ -39,58 +36,67 @@ class Engine:
         """The execution providers that the graphs really run on, each once."""
         return tuple(dict.fromkeys(session.provider for session in self._sessions.values()))
 
-    def translate(self, graph: str, pixels: Pixels, labels: Floats | None) -> Pixels:
-        """Pixels uint8 [n,h,w,3] RGB and labels float32 [n,c] (None for graphs without) to pixels of the same shape.
+    def run(self, graph: str, inputs: Arrays) -> dict[str, Array]:
+        """A graph's outputs by kind, given its inputs by kind, n rows of each: their types and axes as in Arrays.
 
         Raises ValueError for arrays that do not fit the bundle, EngineError where the graph fails.
         """
-        self._check(graph, pixels, labels)
-        parts = self._run(graph, pixels, labels)
-        return np.concatenate([pixels[:0], *(to_pixels(part, self.bundle.manifest.picture) for part in parts)])
-
-    def classify(self, pixels: Pixels) -> Floats:
-        """Pixels uint8 [n,h,w,3] RGB to the probability of each label, float32 [n,c] in 0..1.
-
-        Raises ValueError where the bundle has no classifier or pixels do not fit it, EngineError where the graph fails.
-        """
-        manifest = self.bundle.manifest
-        if manifest.classifier is None:
-            raise ValueError(f"{self.bundle.ref} has no classifier")
-        self._check(manifest.classifier, pixels, None)
-        nothing = np.empty((0, len(manifest.label_order)), np.float32)
-        parts = self._run(manifest.classifier, pixels, None)
-        return np.concatenate([nothing, *(probabilities(manifest, part) for part in parts)])
+        self._check(graph, inputs)
+        session = self._sessions.get(graph)
+        if session is None:
+            raise EngineError(f"{self.bundle.ref} is closed")
+        picture = self.bundle.manifest.picture
+        tensors = {
+            kind: to_tensor(array, picture) if kind == "pixels" else array.astype(np.float32, copy=False)
+            for kind, array in inputs.items()
+        }
+        made: dict[str, list[Array]] = {}
+        for part in run_in_parts(session.run, tensors, most=self._max_batch, sizes=self._sizes(session)):
+            for kind, rows in part.items():
+                # Each part at once, so that float32 pictures of a long batch are never in memory together.
+                made.setdefault(kind, []).append(to_pixels(rows, picture) if kind in PICTURES else rows)
+        return {kind: parts[0] if len(parts) == 1 else np.concatenate(parts) for kind, parts in made.items()}
 
     def warm(self) -> None:
         """Runs every graph at every batch size it will see, so that no request pays for a first time."""
-        manifest = self.bundle.manifest
-        side = manifest.picture.size
+        picture = self.bundle.manifest.picture
+        # No zeros where a graph may divide by a norm or by the length of a text: it would fail for no reason.
+        values = {"pixels": sum(picture.range) / 2, "latent": 0.5, "labels": 0, "text": ord("a")}
         for name, session in self._sessions.items():
+            ports = self.bundle.manifest.graphs[name].inputs
+            shapes = {port.kind: [length or picture.size for length in picture.row(port)] for port in ports}
             for rows in self._sizes(session) or (1,):
-                pixels = to_tensor(np.full((rows, side, side, 3), 128, np.uint8), manifest.picture)
-                labels = np.zeros((rows, label_width(manifest)), np.float32)
-                session.run(pixels, labels if manifest.graphs[name].labels else None)
+                session.run({kind: np.full((rows, *row), values[kind], np.float32) for kind, row in shapes.items()})
 
     def close(self) -> None:
         """Lets the graphs and their memory go; a closed engine runs nothing."""
         self._sessions = {}
 
-    def _check(self, graph: str, pixels: Pixels, labels: Floats | None) -> None:
+    def _check(self, graph: str, inputs: Arrays) -> None:
+        """Raises ValueError unless the inputs are those of the graph's ports, with as many rows each."""
         manifest = self.bundle.manifest
         if graph not in manifest.graphs:
             raise ValueError(f"{self.bundle.ref} has no graph {graph!r}; it has {', '.join(manifest.graphs)}")
-        _check_pixels(self.bundle, pixels)
-        expected = (len(pixels), label_width(manifest)) if manifest.graphs[graph].labels else None
-        found = None if labels is None else labels.shape
-        if found != expected:
-            raise ValueError(f"{self.bundle.ref}: graph {graph!r} takes labels of shape {expected}, and got {found}")
-
-    def _run(self, graph: str, pixels: Pixels, labels: Floats | None) -> Iterator[Floats]:
-        session = self._sessions.get(graph)
-        if session is None:
-            raise EngineError(f"{self.bundle.ref} is closed")
-        tensor = to_tensor(pixels, self.bundle.manifest.picture)
-        return run_in_parts(session.run, tensor, labels, most=self._max_batch, sizes=self._sizes(session))
+        label, ports = f"{self.bundle.ref}: graph {graph!r}", manifest.graphs[graph].inputs
+        if inputs.keys() != (kinds := {port.kind for port in ports}):
+            raise ValueError(f"{label} takes {', '.join(sorted(kinds))}, and got {', '.join(sorted(inputs))}")
+        rows = len(next(iter(inputs.values())))
+        for port in ports:
+            array, row = inputs[port.kind], manifest.picture.row(port)
+            if port.kind == "pixels":
+                row = (*row[1:], row[0])  # colours come last where pictures are bytes
+            dtype = np.uint8 if port.kind in ("pixels", "text") else np.float32
+            wanted = ["any" if length is None else length for length in (rows, *row)]
+            fits = len(array.shape) == len(wanted) and all(
+                length in ("any", found) for found, length in zip(array.shape, wanted, strict=True)
+            )
+            if array.dtype != dtype or not fits:
+                found = f"{array.dtype} {list(array.shape)}"
+                raise ValueError(f"{label} takes {port.kind} as {np.dtype(dtype)} {wanted}, and got {found}")
+            multiple = manifest.picture.multiple
+            if None in row and any(side == 0 or side % multiple for side in array.shape[1:3]):
+                height, width = array.shape[1:3]
+                raise ValueError(f"{label} takes sides that are multiples of {multiple}, and got {height} x {width}")
 
     def _sizes(self, session: Session) -> tuple[int, ...]:
         return buckets(self._max_batch) if session.provider == CUDA else ()
@@ -115,37 +121,24 @@ def buckets(most: int) -> tuple[int, ...]:
 
 
 def run_in_parts(
-    run: Callable[[Floats, Floats | None], Floats],
-    pixels: Floats,
-    labels: Floats | None,
+    run: Callable[[Mapping[str, Floats]], dict[str, Floats]],
+    inputs: Mapping[str, Floats],
     *,
     most: int,
     sizes: Sequence[int],
-) -> Iterator[Floats]:
+) -> Iterator[dict[str, Floats]]:
     """Runs n rows in parts of at most `most`, each padded to the next of `sizes`, if there are any.
 
     Yields what `run` gave for each part, without the padding.
     """
-    for start in range(0, len(pixels), most):
-        part = slice(start, start + most)
-        rows = len(pixels[part])
+    for start in range(0, len(next(iter(inputs.values()))), most):
+        part = {kind: rows[start : start + most] for kind, rows in inputs.items()}
+        rows = len(next(iter(part.values())))
         padded = next((size for size in sizes if size >= rows), rows)
-        yield run(_padded(pixels[part], padded), None if labels is None else _padded(labels[part], padded))[:rows]
-
-
-def _padded(rows: Floats, count: int) -> Floats:
-    # With copies of the last row, which the graph can surely digest.
-    return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[-1:], count - len(rows), axis=0)])
-
-
-def _check_pixels(bundle: Bundle, pixels: Pixels) -> None:
-    picture = bundle.manifest.picture
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
-        raise ValueError(f"{bundle.ref} takes uint8 [n,h,w,3], and got {pixels.dtype} {list(pixels.shape)}")
-    height, width = pixels.shape[1:3]
-    if not picture.free and (height, width) != (picture.size, picture.size):
-        raise ValueError(f"{bundle.ref} takes sides of {picture.size}, and got {height} x {width}")
-    if any(side == 0 or side % picture.multiple for side in (height, width)):
-        raise ValueError(
-            f"{bundle.ref} takes sides that are multiples of {picture.multiple}, and got {height} x {width}"
-        )
+        if padded > rows:
+            # With copies of the last row, which the graph can surely digest.
+            part = {
+                kind: np.concatenate([array, np.repeat(array[-1:], padded - rows, axis=0)])
+                for kind, array in part.items()
+            }
+        yield {kind: array[:rows] for kind, array in run(part).items()}

@@ -1,7 +1,7 @@
-"""The engines of a store's bundles: loaded when first asked for, unloaded by age, but never while they are leased.
+"""The engines of a store's bundles: loaded on first use, unloaded by age, but never while they are leased.
 
-A bundle that is replaced is a new bundle here: its engine is loaded and warmed beside the old one, which stays for the
-requests that began with it.
+A replaced bundle is a new bundle here: its engine is loaded and warmed beside the old one, which stays for the requests
+that began with it.
 """
 
 import logging
@@ -24,14 +24,14 @@ GRACE_S = 60.0
 """Seconds after its last use that an engine stays whose bundle left the store: longer than a request may take."""
 
 RETRY_S = 30.0
-"""Seconds before a bundle that did not load is tried again: what failed may have been memory, which comes back."""
+"""Seconds before a bundle that did not load is tried again: perhaps only memory was short."""
 
 
 class Library:
     """Engines by bundle, within `settings.cache_bytes` of graphs; safe to use from any thread.
 
-    Only bundles that the store holds now count. Beyond the limit the least recently used engines go, but never the one
-    used last: a bundle that is larger than the limit is served all the same.
+    Only bundles that the store holds now count. Beyond the limit the least recently used engines are unloaded, never
+    the one used last: a bundle that is larger than the limit is still served.
     """
 
     def __init__(self, store: Store, settings: EngineSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +49,7 @@ class Library:
     def follow(self, snapshot: Snapshot | None = None) -> None:
         """Loads the bundles of a snapshot (none: the store's present one) by rank, as far as they fit the limit.
 
-        Returns at once; it is meant for `Store.watch`. What the first call finds is what `unready` waits for.
+        Returns at once; it is meant for `Store.watch`. `unready` waits for the bundles that the first call finds.
         """
         snapshot = snapshot or self._store.snapshot()
         with self._lock:
@@ -68,7 +68,7 @@ class Library:
             self.release(engine)
 
     def lease(self, bundle: Bundle) -> Engine | None:
-        """The bundle's engine, to be given back with `release`; None if it is not loaded. Never waits."""
+        """The bundle's engine, to be returned with `release`; None if it is not loaded. Never waits."""
         with self._lock:
             held = self._held.pop(bundle, None)
             if held is None:
@@ -78,7 +78,7 @@ class Library:
             return held.engine
 
     def release(self, engine: Engine) -> None:
-        """Gives back what `lease` gave."""
+        """Ends a lease."""
         with self._lock:
             held = self._held.get(engine.bundle)
             if held is None:  # the library was closed meanwhile
@@ -91,7 +91,7 @@ class Library:
     def load(self, bundle: Bundle) -> Future[None]:
         """Done when the bundle's engine is loaded and warm; EngineError if it can't be.
 
-        However many ask, a bundle is loaded once. It may be unloaded again before it is leased: then ask again.
+        A bundle is loaded once for all callers. It may be unloaded again before it is leased: then call again.
         Don't cancel the future: others wait for it.
         """
         with self._lock:
@@ -101,7 +101,9 @@ class Library:
             if self._closed:
                 return _failed(_closed(bundle))
             if bundle in self._held:
-                return _done()
+                done: Future[None] = Future()
+                done.set_result(None)
+                return done
             if refusal is not None and self._clock() - refusal.at < RETRY_S:
                 return _failed(EngineError(refusal.reason))
             future = self._loading[bundle] = self._loader.submit(self._load, bundle)
@@ -138,7 +140,7 @@ class Library:
             return {bundle.ref: refusal.reason for bundle, refusal in self._refused.items()}
 
     def unready(self) -> str | None:
-        """Why nothing can be translated yet; None when the bundles of the first `follow` were tried and one works."""
+        """Why no graph can be run yet; None when the bundles of the first `follow` were tried and one works."""
         snapshot = self._store.snapshot()
         refusals = [refused.reason for refused in snapshot.refused]
         if not snapshot.bundles:
@@ -203,7 +205,7 @@ class Library:
         return EngineError(reason)
 
     def _pull_surplus(self) -> list[Engine]:
-        """Takes out what may go: replaced and unused for the grace time, or beyond the limit of bytes."""
+        """Removes the engines that may go: replaced and unused for the grace time, or beyond the limit of bytes."""
         present = set(self._store.snapshot().bundles)
         long_ago = self._clock() - GRACE_S
         surplus = sum(held.engine.bytes for bundle, held in self._held.items() if bundle in present)
@@ -243,12 +245,6 @@ def _size(bundle: Bundle) -> int:
 
 def _closed(bundle: Bundle) -> EngineError:
     return EngineError(f"{bundle.ref} is not loaded: the library is closed")
-
-
-def _done() -> Future[None]:
-    future: Future[None] = Future()
-    future.set_result(None)
-    return future
 
 
 def _failed(error: Exception) -> Future[None]:

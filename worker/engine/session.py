@@ -1,7 +1,7 @@
-"""One ONNX graph in onnxruntime, on the device that was asked for; a GPU that silently became a CPU is an error here.
+"""One ONNX graph in onnxruntime, on the requested device; a GPU that silently became a CPU is an error here.
 
-The graph's bytes are hashed once more as they are loaded, so what runs is what the manifest names, even while the
-folder is being replaced. onnxruntime itself refuses weights outside the bundle's folder and operators it does not know.
+The graph's bytes are hashed again as they are loaded, so that the manifest's graph runs even while the folder is being
+replaced. onnxruntime itself refuses weights outside the bundle's folder and operators it does not know.
 """
 
 import logging
@@ -9,6 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle, BundleError
-from models.bundle.manifest import Manifest
+from models.bundle.manifest import Picture
+from models.bundle.ports import Input, Output
 from worker.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -25,11 +27,11 @@ logger = logging.getLogger(__name__)
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
-Shape = tuple[int | None, ...]
+Floats = NDArray[np.float32]
 
 
 class ProviderMissing(EngineError):
-    """The device that was asked for does not work here."""
+    """The requested device does not work here."""
 
 
 class Session:
@@ -46,10 +48,11 @@ class Session:
             content = bundle.load(bundle.manifest.graphs[graph].file)
         except BundleError as error:
             raise EngineError(f"{self._label} does not load: {error}") from error
-        self._output = "logits" if graph == bundle.manifest.classifier else "translated"
+        self._ports, self._picture = bundle.manifest.graphs[graph], bundle.manifest.picture
         folder = bundle.graph(graph).parent
         self._session = _open(content, folder, self._label, device=device, threads=threads or cores())
-        _check(self._session, bundle.manifest, graph, self._label)
+        _check_ports("input", self._session.get_inputs(), self._ports.inputs, self._picture, self._label)
+        _check_ports("output", self._session.get_outputs(), self._ports.outputs, self._picture, self._label)
         self.bytes = len(content)
         self._turn = threading.Lock()
 
@@ -58,34 +61,35 @@ class Session:
         """The execution provider that the graph really runs on, as onnxruntime names it."""
         return str(self._session.get_providers()[0])
 
-    def run(self, pixels: NDArray[np.float32], labels: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Pixels float32 [n,3,h,w] (and labels [n,c]) to pixels of the same shape, or to logits [n,c].
+    def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Float32 inputs by kind, [n, ...] as their ports say, to all outputs by kind.
 
         Raises EngineError where the graph fails, gives another shape, or a value that is not finite.
         """
-        inputs = {"pixels": pixels} if labels is None else {"pixels": pixels, "labels": labels}
+        kinds = [port.kind for port in self._ports.outputs]
         try:
             with self._turn:
-                output: NDArray[np.float32] = self._session.run([self._output], inputs)[0]
+                outputs: dict[str, Floats] = dict(zip(kinds, self._session.run(kinds, dict(inputs)), strict=True))
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise EngineError(f"{self._label} failed: {_reason(error)}") from error
-        expected = pixels.shape if self._output == "translated" else (len(pixels), *output.shape[1:])
-        if output.shape != expected:
-            raise EngineError(f"{self._label} made {list(output.shape)} of {list(pixels.shape)}")
-        if not np.isfinite(output).all():
-            raise EngineError(f"{self._label} made values that are not finite")
-        return output
+        rows = len(next(iter(inputs.values())))
+        sides = inputs["pixels"].shape[2:] if "pixels" in inputs else ()
+        for port in self._ports.outputs:
+            made, expected = outputs[port.kind].shape, (rows, *self._picture.row(port, sides))
+            if made != expected:
+                raise EngineError(f"{self._label} made {port.kind} of shape {list(made)}, not {list(expected)}")
+            if not np.isfinite(outputs[port.kind]).all():
+                raise EngineError(f"{self._label} made values that are not finite in {port.kind}")
+        return outputs
 
 
 def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     """The cores that this process may use: its affinity, and a container's CPU quota rounded up."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, _quota(quota, otherwise=allowed)))
-
-
-def label_width(manifest: Manifest) -> int:
-    """Columns of the `labels` that a graph takes: the domains, then the masks of joint training."""
-    return len(manifest.label_order) + len(manifest.mask_columns)
+    with suppress(OSError, ValueError):  # no control groups here, or none of version 2, or no quota ("max")
+        most, period = (int(word) for word in quota.read_text().split())
+        allowed = min(allowed, -(-most // period))
+    return max(1, allowed)
 
 
 def providers() -> str:
@@ -96,14 +100,6 @@ def providers() -> str:
 def has_gpu(device: str) -> bool:
     """Whether sessions for `device` will try a GPU here; one that then does not work shows only in a session."""
     return device != "cpu" and CUDA in onnxruntime.get_available_providers()
-
-
-def _quota(file: Path, *, otherwise: int) -> int:
-    try:
-        quota, period = file.read_text().split()
-        return otherwise if quota == "max" else -(-int(quota) // int(period))
-    except (OSError, ValueError):  # no control groups here, or none of version 2
-        return otherwise
 
 
 def _open(content: bytes, folder: Path, label: str, *, device: str, threads: int) -> onnxruntime.InferenceSession:
@@ -160,38 +156,23 @@ def _reason(error: Exception) -> str:
     return re.sub(r"\"?(?<![\w.])/[^\s\":]+\"?", "(a path)", " ".join(text.split()))
 
 
-def _check(session: onnxruntime.InferenceSession, manifest: Manifest, graph: str, label: str) -> None:
-    inputs, outputs = _expected(manifest, graph)
-    _check_values("input", session.get_inputs(), inputs, label)
-    _check_values("output", session.get_outputs(), outputs, label)
-
-
-def _expected(manifest: Manifest, graph: str) -> tuple[dict[str, Shape], dict[str, Shape]]:
-    """Inputs and outputs by name; an axis that is None must be dynamic, a number must be that or dynamic."""
-    size = manifest.picture.size
-    if graph == manifest.classifier:
-        return {"pixels": (None, 3, size, size)}, {"logits": (None, len(manifest.label_order))}
-    side = None if manifest.picture.free else size
-    inputs: dict[str, Shape] = {"pixels": (None, 3, side, side)}
-    if manifest.graphs[graph].labels:
-        inputs["labels"] = (None, label_width(manifest))
-    return inputs, {"translated": (None, 3, side, side)}
-
-
-def _check_values(kind: str, found: Sequence[Any], expected: Mapping[str, Shape], label: str) -> None:
-    names = {value.name for value in found}
-    if names != set(expected):
-        raise EngineError(f"{label} has {kind}s {sorted(names)}, but the manifest asks for {sorted(expected)}")
+def _check_ports(
+    side: str, found: Sequence[Any], ports: Sequence[Input | Output], picture: Picture, label: str
+) -> None:
+    """Raises EngineError where the inputs or outputs that onnxruntime found are not those of the manifest."""
+    names, kinds = {value.name for value in found}, {port.kind for port in ports}
+    if names != kinds:
+        raise EngineError(f"{label} has {side}s {sorted(names)}, but the manifest asks for {sorted(kinds)}")
+    shapes = {port.kind: (None, *picture.row(port)) for port in ports}
     for value in found:
-        shape = expected[value.name]
+        shape = shapes[value.name]
         if value.type != "tensor(float)":
-            raise EngineError(f"{label}: {kind} {value.name!r} is {value.type}, but must be tensor(float)")
-        if len(value.shape) != len(shape) or not all(map(_fits, value.shape, shape)):
+            raise EngineError(f"{label}: {side} {value.name!r} is {value.type}, but must be tensor(float)")
+        # A dynamic axis of the graph fits any number; a free one of the manifest must be dynamic.
+        if len(value.shape) != len(shape) or any(
+            isinstance(found, int) and found != wanted for found, wanted in zip(value.shape, shape, strict=True)
+        ):
             wanted = ["dynamic" if axis is None else axis for axis in shape]
             raise EngineError(
-                f"{label}: {kind} {value.name!r} has shape {value.shape}, but the manifest asks for {wanted}"
+                f"{label}: {side} {value.name!r} has shape {value.shape}, but the manifest asks for {wanted}"
             )
-
-
-def _fits(found: int | str | None, expected: int | None) -> bool:
-    return not isinstance(found, int) or found == expected

@@ -1,29 +1,32 @@
 """The Celery application that service and workers share: queues, transport, and whose turn it is.
 
-It keeps no results: pixels come back through keys of our own, and what became of a job stands in storage. A message
-that is lost costs nobody anything for long: a request ends at its deadline, and the ticket of a chunk lapses.
+It keeps no results: outputs come back through keys of our own, and the state of a job is in storage. A lost message
+does no lasting harm: an order ends at its deadline, and the ticket of a chunk lapses.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from queue import Empty
+from typing import Any
 
 from celery import Celery
 from celery.worker import state
 from kombu.entity import Queue
 from kombu.pools import ProducerPool
+from kombu.transport import redis as kombu_redis
 
 from worker.queue import broker
-from worker.queue.transport import Transport
 from worker.settings import QueueSettings
 
 INTERACTIVE = "interactive"
 BULK = "bulk"
 WEBHOOKS = "webhooks"
 QUEUES = (INTERACTIVE, BULK, WEBHOOKS)
-"""In the order in which they are asked."""
+"""In the order in which a worker asks them."""
 
 INFER = "recast.infer"
 CHUNK = "recast.chunk"
@@ -32,19 +35,56 @@ TASKS = {INFER: INTERACTIVE, CHUNK: BULK, WEBHOOK: WEBHOOKS}
 """Each task's queue."""
 
 IN_A_ROW = 8
-"""Messages that the first queue may give in a row; then the others are asked first, once."""
+"""Messages that the first queue may give in a row; then a worker asks the others first, once."""
+
+BROKEN: tuple[type[Exception], ...] = tuple(
+    error
+    for error in (*kombu_redis.Transport.connection_errors, *kombu_redis.Transport.channel_errors)
+    if error is not KeyError
+)
+"""Errors of a broken connection. Kombu counts KeyError too, but a bad message raises that as well."""
 
 _SENDERS = 4
 _TLS = {"ssl_cert_reqs": "required"}  # left to itself, kombu trusts every certificate
 _LOOK_S = 0.1  # which queues are asked changes when a chunk ends, and that shows with the next look
+
+_log = logging.getLogger(__name__)
+
+
+class Channel(kombu_redis.Channel):
+    """Kombu's, but what can't be read as a message costs a line in the log, not the worker that fetched it.
+
+    Such a message is gone from its queue already.
+    """
+
+    # What a worker has begun is no longer a message: it is finished, or comes back by its ticket. Kombu would post it
+    # again when the connection breaks, and without Redis would write it to a file that nobody reads.
+    do_restore = False
+
+    def _brpop_read(self) -> Any:  # type: ignore[override]  # Kombu's takes options, and never gives any
+        try:
+            return super()._brpop_read()  # type: ignore[no-untyped-call]
+        except Empty:
+            raise
+        except BROKEN:
+            raise
+        except Exception as error:
+            _log.error("a message that is not ours was left out of a queue: %r", error)
+            return True
+
+
+class Transport(kombu_redis.Transport):
+    """Kombu's Redis transport, with these channels."""
+
+    Channel = Channel
 
 
 @dataclass
 class Places:
     """How many messages of each queue a worker handles at a time, when it last asked for more, and if it could.
 
-    Interactive ones may also take the places that others leave: which queues are asked is said when the asking begins,
-    so one that is left out for a moment is late, and of these messages none may be.
+    Interactive messages may also take the free places of others: a queue that is left out when the asking begins is
+    late, and an interactive message may not be.
     """
 
     most: Mapping[str, int]

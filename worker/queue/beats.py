@@ -1,4 +1,4 @@
-"""Who is there to work: each worker says every two seconds that it lives and what it can do; all others keep a list."""
+"""Which workers are there: each reports every two seconds that it lives and what it can do; the others keep a list."""
 
 import logging
 import threading
@@ -14,13 +14,13 @@ BEAT_S = 2.0
 """Seconds between two beats of a worker."""
 
 LOST_S = 3 * BEAT_S
-"""How long after its last beat a worker is taken for killed by whoever waits for it, seconds."""
+"""Seconds after its last beat when a service takes a worker for killed."""
 
 _log = logging.getLogger(__name__)
 
 
 class Beat(BaseModel):
-    """What a worker says of itself."""
+    """What a worker reports of itself."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
@@ -29,9 +29,9 @@ class Beat(BaseModel):
     version: str = ""
     """The version of Recast that it runs; empty: one from before versions were said."""
     leaves: bool = False
-    """Whether it takes nothing any more."""
+    """Whether it takes no more orders."""
     bundles: tuple[str, ...] = ()
-    """`name@version` of what it can translate with."""
+    """`name@version` of the bundles that it can run."""
     refused: dict[str, str] = {}
     """`name@version` of the bundles that it has and that do not load, and why."""
     providers: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ class Beat(BaseModel):
 
 
 class Crew:
-    """The workers that were heard of within the last seconds; safe to use from any thread."""
+    """The workers whose beats came within the last seconds; safe to use from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -54,25 +54,25 @@ class Crew:
         self._lost: set[str] = set()
 
     def hear(self, data: bytes, age_s: float = 0.0) -> None:
-        """Notes a beat that was said so long ago; what is none is left out, with a line in the log."""
+        """Notes a beat of so many seconds ago; anything else is left out, with a line in the log."""
         try:
             beat = Beat.model_validate_json(data)
         except ValidationError:
-            _log.warning("somebody who is no worker of ours wrote to %s: %.100r", broker.WORKERS, data)
+            _log.warning("%s holds what no worker writes: %.100r", broker.WORKERS, data)
             return
         with self._lock:
             self._heard[beat.name] = self._clock() - age_s, beat
 
     @property
     def beats(self) -> list[Beat]:
-        """The last beat of each that lives and stays."""
+        """The last beat of each worker that lives and stays."""
         old = self._clock() - broker.ALIVE_S
         with self._lock:
             self._heard = {name: heard for name, heard in self._heard.items() if heard[0] > old}
             return [beat for _, beat in self._heard.values() if not beat.leaves]
 
     def lost_another(self) -> bool:
-        """Whether since the last call a worker fell silent that had not said that it leaves."""
+        """Whether a worker fell silent since the last call without reporting that it leaves."""
         old, before = self._clock() - LOST_S, self._lost
         with self._lock:
             self._lost = {name for name, (at, beat) in self._heard.items() if at <= old and not beat.leaves}
@@ -80,13 +80,13 @@ class Crew:
 
 
 async def say(client: Redis, beat: Beat) -> None:
-    """Says a beat to those who listen now and those who ask within the next seconds."""
+    """Publishes a beat, and keeps it for those who ask within the next seconds."""
     keys = [broker.WORKERS, broker.worker(beat.name)]
     await client.eval(_SAY, len(keys), *keys, beat.name, beat.model_dump_json(), broker.ALIVE_S * 1000)
 
 
 async def hear(client: Redis, crew: Crew) -> None:
-    """Notes what every worker said last."""
+    """Notes the last beat of every worker."""
     found = await client.eval(_HEAR, 1, broker.WORKERS, broker.ALIVE_S * 1000, broker.worker(""))
     for age_ms, data in zip(found[::2], found[1::2], strict=True):
         crew.hear(data, age_ms / 1000)

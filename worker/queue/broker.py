@@ -1,8 +1,8 @@
-"""What service and workers keep in Redis, its scripts and the connections; all of it can vanish at any moment.
+"""The keys, scripts and connections of service and workers in Redis; all of it can vanish at any moment.
 
-    recast:in:ID             a request's parcel on its way to a worker, until its time is up; in no file of Redis's
-    recast:out:ID            a reply's, unless it was told on the channel, until it is fetched, at most 30 s
-    recast:flight            requests under way by when their time is up: a sorted set, never more than `max_in_flight`
+    recast:in:ID             an order's parcel on its way to a worker, until its time is up; in no file of Redis
+    recast:out:ID            a reply's parcel, unless it came on the channel, until it is fetched, at most 30 s
+    recast:flight            orders under way by when their time is up: a sorted set, never more than `max_in_flight`
     recast:worker:ID         a worker's last beat, 10 s
     recast:workers           workers by when they beat last: a sorted set, of those that live
     recast:ticket:JOB:CHUNK  who does a chunk, until it lapses; webhooks:JOB, who makes an attempt
@@ -48,28 +48,28 @@ SILENT_RETRY_S = 5.0
 """What Retry-After says while the broker does not answer, seconds."""
 
 TOLD_BYTES = 1 << 17
-"""Bytes of one message whose replies are told at once: of more, fetching them in a thread is quicker again."""
+"""Bytes of replies that one message may bring on the channel itself: beyond, fetching them in a thread is quicker."""
 
 TOLD_IN_ALL = 16 << 20
-"""Bytes of replies that a service may be told at once, all that is on its way together: at 32 MiB Redis hangs up."""
+"""Bytes of replies that may be on their way to one service on its channel: at 32 MiB Redis closes the connection."""
 
 QUIET_S = 5.0
 """Seconds without a word on any channel after which the connection is tried."""
 
 FAILURES = (redis.RedisError, KombuError, OSError)
-"""What Redis and Celery raise while the broker does not answer."""
+"""The errors of Redis and Celery while the broker does not answer."""
 
 NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
-"""How a script begins that needs the time: `now` is Redis's own, milliseconds."""
+"""The beginning of a script that needs the time: `now` is Redis's own, in milliseconds."""
 
 FLEETING = "redis.set_repl(redis.REPL_NONE)"
-"""How a script begins whose effects go to no file and no replica: pixels would fill them, and are soon forgotten."""
+"""The beginning of a script whose effects go to no file and no replica: pixels would fill them for nothing."""
 
 LITTLE = "#!lua flags=allow-oom\n"
-"""How a script begins that Redis must run also when it has no memory left; all others it refuses then."""
+"""The beginning of a script that Redis must run even without memory left; it then refuses all others."""
 
 _CONNECT_S = 3.0
 _ANSWER_S = 10.0
@@ -79,49 +79,49 @@ _READ_BYTES = 1 << 20  # each read is a moment in which another thread may take 
 
 
 def incoming(request_id: str) -> str:
-    """Where a request's parcel lies."""
+    """The key of an order's parcel."""
     return f"{PREFIX}in:{request_id}"
 
 
 def outgoing(request_id: str) -> str:
-    """Where a reply's parcel lies."""
+    """The key of a reply's parcel."""
     return f"{PREFIX}out:{request_id}"
 
 
 def replies(service: str) -> str:
-    """The channel on which a service hears which replies lie ready."""
+    """The channel that tells a service which replies are ready."""
     return f"{PREFIX}reply:{service}"
 
 
 def worker(name: str) -> str:
-    """Where a worker's beat lies."""
+    """The key of a worker's beat."""
     return f"{PREFIX}worker:{name}"
 
 
 def ticket(work: str) -> str:
-    """Where the ticket of a piece of work lies, as `JOB:CHUNK`."""
+    """The key of the ticket of a piece of work, `JOB:CHUNK`."""
     return f"{PREFIX}ticket:{work}"
 
 
 def next_chunk(job_id: str) -> str:
-    """Where the number of the first chunk lies that has had no ticket yet."""
+    """The key of the number of the first chunk that has had no ticket yet."""
     return f"{PREFIX}next:{job_id}"
 
 
 def pause(job_id: str) -> str:
-    """Where it lies until when a job pauses."""
+    """The key of the moment until which a job pauses."""
     return f"{PREFIX}pause:{job_id}"
 
 
 def check(url: str | None) -> str:
-    """The broker's URL, if it is one that can be meant; raises InvalidParameter."""
+    """The broker's URL; raises InvalidParameter where it is none of Redis."""
     if url is None or urlsplit(url).scheme not in ("redis", "rediss"):
         raise InvalidParameter("the broker must be a redis:// or rediss:// URL; set RECAST_BROKER or give --broker")
     return url
 
 
 def connect(url: str) -> redis.Redis:
-    """A client for threads; a call fails within seconds, and what a restart of Redis cut is tried once more."""
+    """A client for threads; a call fails within seconds, and is tried once more if Redis was restarted."""
     return redis.Redis.from_url(
         url,
         socket_connect_timeout=_CONNECT_S,
@@ -144,16 +144,16 @@ def connect_async(url: str) -> redis.asyncio.Redis:
 
 
 def trouble(error: Exception) -> NotReady | Overloaded:
-    """What whoever asks is told when Redis, or Celery, raised this."""
+    """What a Translator raises where Redis or Celery raised this."""
     if "used memory" in str(error):
         return Overloaded("the queue has no memory left at the moment", retry_after=SILENT_RETRY_S)
     return NotReady("the queue between service and workers does not answer", retry_after=SILENT_RETRY_S)
 
 
 async def listen(client: redis.asyncio.Redis, *channels: str) -> AsyncGenerator[tuple[str, bytes] | None, None]:
-    """Yields what is said, as channel and words; None when listening begins, and when it begins anew after a break.
+    """Yields messages as channel and bytes; None when listening begins, and when it begins again after a break.
 
-    What was said before a None may have been missed. Raises what is in FAILURES.
+    Messages before a None may have been missed. Raises the errors of FAILURES.
     """
     async with client.pubsub() as pubsub:
         await pubsub.subscribe(*channels)
@@ -171,24 +171,24 @@ async def listen(client: redis.asyncio.Redis, *channels: str) -> AsyncGenerator[
 
 
 def told(data: bytes) -> dict[str, bytes | None]:
-    """What a service was told on its channel: replies by request, None where they are to be fetched; ValueError."""
+    """A message on a service's channel: replies by order, None for those to be fetched. Raises ValueError."""
     try:
         said = msgpack.unpackb(data)
     except (ValueError, msgpack.UnpackException) as error:
-        raise ValueError(f"{len(data)} bytes tell nothing of replies") from error
+        raise ValueError(f"{len(data)} bytes are no message of replies") from error
     if not isinstance(said, dict) or not all(
         isinstance(key, str) and isinstance(value, bytes | None) for key, value in said.items()
     ):
-        raise ValueError(f"{len(data)} bytes tell nothing of replies")
+        raise ValueError(f"{len(data)} bytes are no message of replies")
     return said
 
 
 class Letterbox:
-    """Parcels in Redis, for threads: a service sends requests and fetches replies, a worker the other way round."""
+    """Parcels in Redis, for threads: a service sends orders and fetches replies, a worker takes orders and answers."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._room = 0  # for requests, when last some were sent
+        self._room = 0  # for orders, when some were sent last
         self._kept: tuple[float, bool] | None = None
 
     def close(self) -> None:
@@ -196,12 +196,12 @@ class Letterbox:
         self._client.close()
 
     def send(self, parcels: "list[Parcel]", *, most: int) -> tuple[int, int]:
-        """Leaves requests, each until its time is up, unless more than `most` would then be under way anywhere.
+        """Leaves orders, each until its time is up, unless more than `most` would then be under way anywhere.
 
         Returns how many of them were left, the first ones, and how many are under way now.
         """
         words = [word for parcel in parcels for word in (parcel.id, parcel.left_ms)]
-        in_one = len(parcels) < self._room  # else it is asked first, lest pixels travel in vain
+        in_one = len(parcels) < self._room  # else Redis is asked first, so that no pixels travel for nothing
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.eval(_ADMIT, 1, FLIGHT, most, *words)
             if in_one:
@@ -217,7 +217,7 @@ class Letterbox:
         return left, under_way
 
     def take(self, ids: list[str]) -> "list[Parcel]":
-        """Takes requests out; those whose time is up, or that were withdrawn, are gone."""
+        """Takes orders out; those whose time is up, or that were withdrawn, are gone."""
         keys = [incoming(request_id) for request_id in ids]
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.eval(_LEFT, len(keys), *keys)
@@ -228,7 +228,7 @@ class Letterbox:
         return [Parcel(request_id, left_ms, data) for request_id, left_ms, data in taken if data and left_ms > 0]
 
     def answer(self, service: str, answers: dict[str, bytes], *, at_once: bool = False) -> None:
-        """Leaves replies and tells the service; `at_once` tells it the replies themselves, which saves a way."""
+        """Leaves replies and tells the service; `at_once` sends them on its channel, which saves a round trip."""
         if at_once:
             with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.publish(replies(service), msgpack.packb(answers))
@@ -252,7 +252,7 @@ class Letterbox:
         return found
 
     def withdraw(self, ids: list[str]) -> None:
-        """Takes requests back that nobody waits for any more, wherever they are."""
+        """Withdraws orders that nobody waits for any more, wherever they are."""
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.delete(*map(incoming, ids))
             pipeline.zrem(FLIGHT, *ids)
@@ -270,7 +270,7 @@ class Letterbox:
             pipeline.execute_command("SET", key, data, "PX", ms)  # type: ignore[no-untyped-call]
 
     def _keeps_files(self) -> bool:
-        """Whether Redis writes what it is told into a file, or to a replica: pixels are to go to neither."""
+        """Whether Redis copies its keys to a file or a replica: pixels must go to neither."""
         now = time.monotonic()
         if self._kept is None or now - self._kept[0] > _KEPT_S:
             found: dict[str, object] = self._client.info("persistence", "replication")
@@ -280,7 +280,7 @@ class Letterbox:
 
 @dataclass(frozen=True, eq=False)
 class Parcel:
-    """A request on its way, and the milliseconds until its time is up."""
+    """An order on its way, and the milliseconds until its time is up."""
 
     id: str
     left_ms: int

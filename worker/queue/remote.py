@@ -1,43 +1,40 @@
-"""Translator over Redis and Celery: what comes while messages are on their way waits, and leaves together in the next.
+"""Translator over Redis and Celery: orders that arrive while messages are on their way leave together in the next one.
 
-Nobody waits in a thread: threads only post and fetch, a subscription tells which replies lie ready, and each request
-has a future that is registered before it is posted. What may be lost with a worker is posted once more, and no oftener:
-it might be what kills workers.
+No thread waits for an answer: threads only post and fetch, a subscription tells which replies are ready, and each order
+has a future that is registered before it is posted. An order that may be lost with a worker is posted once more, but
+not twice: it might be what kills workers.
 """
 
 import asyncio
 import logging
+import math
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.bundle.archive import Bundle
+from models.bundle.ports import PICTURES
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.logs import known
 from worker.queue import beats, broker
 from worker.queue.app import INFER, Post, create_app
 from worker.queue.beats import BEAT_S, LOST_S, Beat, Crew
 from worker.queue.broker import FAILURES, Letterbox, Parcel
-from worker.queue.lines import Asked, Line, Message
-from worker.queue.parcels import ParcelError, Reply, Request, pack_request, read_reply
-from worker.queue.share import share
+from worker.queue.lines import Asked, Line, Message, share
+from worker.queue.parcels import ParcelError, pack_order, read_reply
 from worker.settings import QueueSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Translated, Translator
+from worker.translator import Arrays, Done, Order, Translator
 
 ON_WAY = 4
-"""Messages of one kind on their way at a time, for each worker; what comes beyond waits for company."""
+"""Messages of one kind on their way at a time, for each worker; further orders wait for the next message."""
 
 HOLD_S = 2.0
-"""Seconds after which a message no longer counts as on its way: one that was lost must not hold the others up."""
+"""Seconds after which a message no longer counts as on its way: a lost one must not hold up the others."""
 
 NO_WORKER_RETRY_S = 10.0
 """What Retry-After says while no worker answers, seconds."""
@@ -48,7 +45,6 @@ UNKNOWN_RATE_RETRY_S = 1.0
 T = TypeVar("T")
 
 _RETRY_S = 0.5
-_Kind = tuple[str, str | None, tuple[int, ...]]  # bundle, graph, shape of a picture
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +61,7 @@ class Remote(Translator):
         self._name = uuid.uuid4().hex
         self._crew = Crew()
         self._threads = ThreadPoolExecutor(3, thread_name_prefix="remote")
-        self._lines: dict[_Kind, Line] = {}
+        self._lines: dict[Hashable, Line] = {}  # by bundle and the kind of the orders
         self._asked: dict[str, Asked] = {}
         self._gone: list[str] = []  # posted, but nobody waits for them any more
         self._told = 0  # bytes of replies that may come at once
@@ -75,27 +71,44 @@ class Remote(Translator):
         self._closed = False
 
     async def start(self) -> None:
-        """Begins to listen; returns at once, also where the broker does not answer: then `ready` says so."""
+        """Begins to listen; returns at once even if the broker does not answer: then `ready` says so."""
         self._begin(self._listen())
 
-    async def translate(
-        self,
-        bundle: Bundle,
-        graph: str,
-        pixels: NDArray[np.uint8],
-        labels: NDArray[np.float32] | None,
-        *,
-        deadline: float,
-    ) -> Translated:
-        """As Translator says; cancelling the call withdraws the request. Raises EngineError where the graph fails."""
+    async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
+        """As Translator says; cancelling the call withdraws the order. Raises EngineError where the graph fails."""
         began = time.monotonic()
-        reply = await self._ask(Request(bundle.ref, graph, pixels, labels), deadline)
+        origin = known().get("request_id")
+        order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.here())
+        if deadline <= began:
+            raise _late(order)
+        await self.ready()
+        crew = self._crew.beats
+        if not any(order.bundle in beat.bundles for beat in crew):
+            reasons = {beat.refused[order.bundle] for beat in crew if order.bundle in beat.refused}
+            lacking = f"no worker has {order.bundle}: their stores lack it, or it has not arrived yet"
+            raise NotReady("; ".join(sorted(reasons)) or lacking, retry_after=NO_WORKER_RETRY_S)
+        # Refused at once if those that wait here already can't all be posted.
+        waiting = sum(len(line.waiting) for line in self._lines.values())
+        if waiting and waiting + self._under_way >= self._settings.max_in_flight:
+            raise self._overloaded(waiting + self._under_way)
+        kind = order.bundle, order.kind
+        if kind not in self._lines:
+            self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
+        line = self._lines.setdefault(kind, Line())
+        asked = Asked(pack_order(order), _reply_bytes(bundle, order), deadline, line)
+        self._asked[asked.id] = asked
+        try:
+            async with asyncio.timeout(deadline - began):
+                line.waiting.append(asked)
+                line.open += 1
+                self._stir(line)
+                done = await asked.answer
+        except TimeoutError as error:
+            raise _late(order) from error
+        finally:
+            self._settle(asked)
         # All that was not computing was waiting, the way there and back included.
-        return Translated(reply.rows, max(0.0, time.monotonic() - began - reply.infer_s), reply.infer_s)
-
-    async def classify(self, bundle: Bundle, pixels: NDArray[np.uint8], *, deadline: float) -> NDArray[np.float32]:
-        """As Translator says."""
-        return (await self._ask(Request(bundle.ref, None, pixels, None), deadline)).rows
+        return Done(done.outputs, max(0.0, time.monotonic() - began - done.infer_s), done.infer_s)
 
     async def ready(self) -> None:
         """Returns while a worker answers; raises NotReady with the reason otherwise."""
@@ -122,7 +135,7 @@ class Remote(Translator):
 
     @property
     def depth(self) -> int:
-        """Requests that were not answered yet, waiting here and on their way."""
+        """Orders that were not answered yet, waiting here and on their way."""
         return len(self._asked)
 
     @property
@@ -135,42 +148,6 @@ class Remote(Translator):
         """How many workers were heard of within the last seconds."""
         return len(self._crew.beats)
 
-    async def _ask(self, request: Request, deadline: float) -> Reply:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _late(request)
-        await self._fit(request.bundle)
-        self._admit()
-        request = replace(request, request_id=known().get("request_id"), trace=self._tracer.here())
-        asked = Asked(pack_request(request), deadline, self._line(request))
-        self._asked[asked.id] = asked
-        try:
-            async with asyncio.timeout(left):
-                asked.line.waiting.append(asked)
-                asked.line.open += 1
-                self._stir(asked.line)
-                return await asked.answer
-        except TimeoutError as error:
-            raise _late(request) from error
-        finally:
-            self._settle(asked)
-
-    async def _fit(self, bundle: str) -> None:
-        """Raises NotReady unless a worker answers that has the bundle."""
-        await self.ready()
-        crew = self._crew.beats
-        if any(bundle in beat.bundles for beat in crew):
-            return
-        reasons = {beat.refused[bundle] for beat in crew if bundle in beat.refused}
-        why = "; ".join(sorted(reasons)) or f"no worker has {bundle}: their stores lack it, or it has not arrived yet"
-        raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
-
-    def _admit(self) -> None:
-        """Raises Overloaded if those that wait here already can't all be posted at once."""
-        waiting = sum(len(line.waiting) for line in self._lines.values())
-        if waiting and waiting + self._under_way >= self._settings.max_in_flight:
-            raise self._overloaded(waiting + self._under_way)
-
     def _overloaded(self, under_way: int) -> Overloaded:
         rate = sum(beat.rate or 0.0 for beat in self._crew.beats)
         return Overloaded(
@@ -178,14 +155,8 @@ class Remote(Translator):
             retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
         )
 
-    def _line(self, request: Request) -> Line:
-        kind = request.bundle, request.graph, request.pixels.shape[1:]
-        if kind not in self._lines:
-            self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
-        return self._lines.setdefault(kind, Line())
-
     def _stir(self, line: Line) -> None:
-        """Posts what waits, soon: what comes in the same turn of the event loop leaves together."""
+        """Posts the waiting orders soon: those of the same turn of the event loop leave together."""
         if not line.stirred:
             line.stirred = True
             asyncio.get_running_loop().call_soon(self._post, line)
@@ -195,7 +166,7 @@ class Remote(Translator):
         crew = self._crew.beats
         while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
             together = [line.waiting.popleft() for _ in range(min(len(line.waiting), share(crew, line.open)))]
-            size = sum(len(asked.data) for asked in together)
+            size = sum(asked.reply_bytes for asked in together)
             at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
             message = Message(line, len(together), size if at_once else 0)
             self._told += message.told
@@ -211,7 +182,7 @@ class Remote(Translator):
         try:
             left = await self._threaded(partial(self._leave, parcels, at_once))
         except FAILURES as error:
-            _log.warning("%d requests could not be posted: %s", len(together), error)
+            _log.warning("%d orders could not be posted: %s", len(together), error)
             for asked in together:
                 asked.end(broker.trouble(error))
             self._withdraw([asked.id for asked in together])
@@ -220,7 +191,7 @@ class Remote(Translator):
                 asked.end(self._overloaded(self._under_way))
 
     def _leave(self, parcels: list[Parcel], at_once: bool) -> int:
-        """Posts as many as may be under way; how many those are. In a thread."""
+        """Posts as many as may be under way, and returns how many; for a thread."""
         left, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
         if left:
             ids = [parcel.id for parcel in parcels[:left]]
@@ -228,7 +199,7 @@ class Remote(Translator):
         return left
 
     def _settle(self, asked: Asked) -> None:
-        """Forgets a request that is answered, late or cancelled."""
+        """Forgets an order that is answered, late or cancelled."""
         del self._asked[asked.id]
         asked.line.open -= 1
         if asked.message is None:
@@ -252,50 +223,51 @@ class Remote(Translator):
             self._stir(message.line)
 
     def _withdraw(self, ids: list[str]) -> None:
-        """Takes requests back, those of the same turn of the event loop together."""
-        if not self._gone:
-            self._begin(self._flush())
-        self._gone += ids
+        """Withdraws orders, those of the same turn of the event loop together."""
 
-    async def _flush(self) -> None:
-        await asyncio.sleep(0)
-        gone, self._gone = self._gone, []
-        with suppress(*FAILURES):  # they end at their deadlines too
-            await self._threaded(partial(self._letterbox.withdraw, gone))
+        async def flush() -> None:
+            await asyncio.sleep(0)
+            gone, self._gone = self._gone, []
+            with suppress(*FAILURES):  # they end at their deadlines too
+                await self._threaded(partial(self._letterbox.withdraw, gone))
+
+        if not self._gone:
+            self._begin(flush())
+        self._gone += ids
 
     async def _listen(self) -> None:
         while True:
             try:
                 async with aclosing(broker.listen(self._client, broker.replies(self._name), broker.WORKERS)) as heard:
-                    async for said in heard:
-                        await self._hear(said)
+                    async for message in heard:
+                        await self._hear(message)
             except FAILURES as error:
                 trouble = str(broker.trouble(error))
                 if self._trouble != trouble:
-                    _log.warning("the broker does not answer, and is tried again and again: %s", error)
+                    _log.warning("the broker does not answer; trying again every half second: %s", error)
                 self._trouble = trouble
             await asyncio.sleep(_RETRY_S)
 
-    async def _hear(self, said: tuple[str, bytes] | None) -> None:
-        if said is None:
+    async def _hear(self, message: tuple[str, bytes] | None) -> None:
+        """Handles what came on a channel; None: listening has begun, and earlier messages may have been missed."""
+        if message is None:
             await beats.hear(self._client, self._crew)
-            self._begin(self._catch_up())
+            # Fetches what was answered meanwhile, and posts the rest again: Redis may have lost it, or be another one.
+            self._begin(self._post_again([asked for asked in self._asked.values() if asked.message]))
             self._trouble = None
-        elif said[0] == broker.WORKERS:
-            self._crew.hear(said[1])
+            return
+        channel, data = message
+        if channel == broker.WORKERS:
+            self._crew.hear(data)
             if self._crew.lost_another():
                 self._begin(self._try_again())
             for line in self._lines.values():
                 self._stir(line)
-        else:
-            self._take_in(said[1])
-
-    def _take_in(self, data: bytes) -> None:
-        """Ends requests whose replies were told at once, and fetches the others."""
+            return
         try:
             told = broker.told(data)
         except ValueError as error:
-            _log.warning("somebody who is no worker of ours wrote to a service: %s", error)
+            _log.warning("%s holds what no worker writes: %s", channel, error)
             return
         for request_id, reply in told.items():
             if reply is not None:
@@ -303,16 +275,12 @@ class Remote(Translator):
         if ready := [request_id for request_id, reply in told.items() if reply is None]:
             self._begin(self._fetch(ready))
 
-    def _end(self, request_id: str, reply: Reply | Exception) -> None:
+    def _end(self, request_id: str, reply: Done | Exception) -> None:
         if asked := self._asked.get(request_id):
             asked.end(reply)
 
-    async def _catch_up(self) -> None:
-        """Fetches what was answered meanwhile, and posts the rest anew: Redis may have lost it, or be another one."""
-        await self._post_again([asked for asked in self._asked.values() if asked.message])
-
     async def _try_again(self) -> None:
-        """Posts anew what a worker may have had in hand when it was killed; another one may have it, at no harm."""
+        """Posts again what a worker may have had in hand when it was killed; if another one has it, no harm is done."""
         old = time.monotonic() - LOST_S + BEAT_S
         lost = [
             asked
@@ -333,7 +301,7 @@ class Remote(Translator):
                 self._stir(asked.line)
 
     async def _fetch(self, ids: list[str]) -> None:
-        """Answers requests whose replies lie ready."""
+        """Answers orders whose replies are ready."""
         while wanted := [request_id for request_id in ids if request_id in self._asked]:
             try:
                 replies = await self._threaded(partial(self._read, wanted))
@@ -344,7 +312,7 @@ class Remote(Translator):
                 self._end(request_id, reply)
             return
 
-    def _read(self, ids: list[str]) -> dict[str, Reply | Exception]:
+    def _read(self, ids: list[str]) -> dict[str, Done | Exception]:
         found = zip(ids, self._letterbox.fetch(ids), strict=True)
         return {request_id: _read(data) for request_id, data in found if data is not None}
 
@@ -357,13 +325,23 @@ class Remote(Translator):
         task.add_done_callback(self._tasks.discard)
 
 
-def _read(data: bytes) -> Reply | Exception:
+def _read(data: bytes) -> Done | Exception:
     try:
         return read_reply(data)
     except ParcelError as error:
         _log.warning("a reply can't be read: %s", error)
-        return EngineError("a worker's reply can't be read; is it of the same version?")
+        return EngineError(f"a worker's reply can't be read: {error}")
 
 
-def _late(request: Request) -> TimedOut:
-    return TimedOut(f"{request.bundle} did not answer within the time allowed; the work is dropped")
+def _late(order: Order) -> TimedOut:
+    return TimedOut(f"{order.bundle} did not answer within the time allowed; the work is dropped")
+
+
+def _reply_bytes(bundle: Bundle, order: Order) -> int:
+    """Bytes of the order's outputs; an order of a few numbers may ask for large pictures."""
+    picture, total = bundle.manifest.picture, 0
+    sides = order.inputs["pixels"].shape[1:3] if "pixels" in order.inputs else ()
+    for port in bundle.manifest.graphs[order.graph].outputs:
+        values = order.rows * math.prod(axis or 1 for axis in picture.row(port, sides))
+        total += values if port.kind in PICTURES else 4 * values
+    return total

@@ -1,28 +1,35 @@
-"""What a Celery worker does with its messages; the pixels' way through it: parcel, batcher, parcel."""
+"""A worker's side of the queue: its tasks, the way of an order through it (parcel, batcher, parcel), and its health."""
 
 import asyncio
 import logging
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import aclosing, suppress
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
 
 from celery import Celery
 from redis import RedisError
 from redis.asyncio import Redis
 
 from models.bundle.archive import Bundle
-from worker.embedded import Done, Embedded, Order, explained
+from worker.embedded import Embedded, explained
 from worker.engine.batcher import Closed, Expired
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, RecastError
+from worker.exposition import MEDIA_TYPE, Registry
 from worker.queue import broker
 from worker.queue.app import CHUNK, INFER, WEBHOOK
 from worker.queue.broker import Letterbox, Parcel
-from worker.queue.parcels import ParcelError, Reply, pack_reply, read_request
+from worker.queue.parcels import ParcelError, pack_reply, read_order
+from worker.translator import Done, Order
+
+T = TypeVar("T")
 
 _RETRY_S = 0.2
 _LATE_S = 5.0
@@ -38,7 +45,7 @@ def add_tasks(
     chunk: Callable[[str, int], None],
     webhook: Callable[[str], None],
 ) -> None:
-    """Gives a worker's application its tasks; each runs in a thread of the pool until the message is dealt with."""
+    """Adds a worker's tasks to its application; each runs in a thread of the pool until its message is done."""
 
     def infer_task(ids: list[str], service: str, at_once: bool) -> None:
         infer(ids, service, at_once)
@@ -55,37 +62,41 @@ def add_tasks(
 
 
 class Inference:
-    """Takes requests out of Redis, has them computed, and leaves the replies as they come; for threads."""
+    """Takes orders out of Redis, has them computed, and leaves the replies as they come; for threads."""
 
     def __init__(self, letterbox: Letterbox, library: Library, translator: Embedded) -> None:
         self._letterbox, self._library, self._translator = letterbox, library, translator
         self._waiting: dict[str, Future[Done]] = {}
-        self._origins: dict[str, str | None] = {}  # the HTTP requests that are behind
+        self._origins: dict[str, str | None] = {}  # the HTTP request of each order
 
     def answer(self, ids: list[str], service: str, at_once: bool) -> None:
-        """Answers the requests of one message to a service; `at_once` as in Letterbox.answer."""
+        """Answers the orders of one message to a service; `at_once` as in Letterbox.answer."""
         parcels = self._letterbox.take(ids)
         until = time.monotonic() + max((parcel.left_ms for parcel in parcels), default=0) / 1000
         answers: Answers = SimpleQueue()
         self._begin(parcels, answers)
         left = {parcel.id for parcel in parcels}
         while left:
-            ready = _ready(answers, until + _LATE_S)
+            # At least one answer, and whatever else is there by now; Empty if none comes in time.
+            ready = dict([answers.get(timeout=max(0.0, until + _LATE_S - time.monotonic()))])
+            with suppress(Empty):
+                while True:
+                    ready |= [answers.get_nowait()]
             left -= ready.keys()
             self._leave(service, ready, until, at_once)
 
     async def follow_drops(self, client: Redis) -> None:
-        """Drops what services no longer wait for, until it is cancelled; what it misses ends at its deadline."""
+        """Drops withdrawn orders, until it is cancelled; those that it misses end at their deadlines."""
         while True:
             with suppress(*broker.FAILURES):
                 async with aclosing(broker.listen(client, broker.DROPPED)) as heard:
-                    async for said in heard:
-                        for request_id in said[1].decode(errors="replace").split(",") if said else ():
+                    async for message in heard:
+                        for request_id in message[1].decode(errors="replace").split(",") if message else ():
                             self._drop(request_id)
             await asyncio.sleep(_RETRY_S)
 
     def drop_all(self) -> None:
-        """Has everything that waits for its turn answered as NotReady."""
+        """Answers every order that waits for its turn with NotReady."""
         for request_id in list(self._waiting):
             self._drop(request_id)
 
@@ -97,41 +108,36 @@ class Inference:
         orders: defaultdict[str, list[tuple[str, Order]]] = defaultdict(list)
         for parcel in parcels:
             try:
-                read = read_request(parcel.data)
+                order = read_order(parcel.data, deadline=time.monotonic() + parcel.left_ms / 1000)
             except ParcelError as error:
                 answers.put((parcel.id, error))
                 continue
-            deadline = time.monotonic() + parcel.left_ms / 1000
-            self._origins[parcel.id] = read.request_id
-            order = Order(read.graph, read.pixels, read.labels, deadline, trace=read.trace)
-            orders[read.bundle].append((parcel.id, order))
+            self._origins[parcel.id] = order.request_id
+            orders[order.bundle].append((parcel.id, order))
         for ref, pairs in orders.items():
-            self._queue(ref, pairs, answers)
+            try:
+                bundle = self._library.find(ref)
+                if bundle is None:
+                    raise NotReady(f"{ref} has not reached all workers yet")
+                futures = self._translator.submit(bundle, [order for _, order in pairs])
+            except Exception as error:
+                for request_id, _ in pairs:
+                    answers.put((request_id, error))
+                continue
+            for (request_id, _), future in zip(pairs, futures, strict=True):
+                self._waiting[request_id] = future
+                future.add_done_callback(partial(self._answered, request_id, bundle, answers))
 
-    def _queue(self, ref: str, pairs: list[tuple[str, Order]], answers: Answers) -> None:
-        try:
-            bundle = self._library.find(ref)
-            if bundle is None:
-                raise NotReady(f"{ref} has not reached all workers yet")
-            futures = self._translator.submit(bundle, [order for _, order in pairs])
-        except Exception as error:
-            for request_id, _ in pairs:
-                answers.put((request_id, error))
-            return
-        for (request_id, _), future in zip(pairs, futures, strict=True):
-            self._waiting[request_id] = future
-            future.add_done_callback(partial(self._answered, request_id, bundle, answers))
-
-    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: "Future[Done]") -> None:
+    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
         self._waiting.pop(request_id, None)
         if future.cancelled():
-            answers.put((request_id, NotReady("the worker was stopped, or the request withdrawn")))
+            answers.put((request_id, NotReady("the worker was stopped, or the order withdrawn")))
         elif isinstance(error := future.exception(), (Expired, Closed)):
             answers.put((request_id, explained(error, bundle)))
         else:
             answers.put((request_id, error or future.result()))
 
-    def _leave(self, service: str, ready: "dict[str, Done | BaseException]", until: float, at_once: bool) -> None:
+    def _leave(self, service: str, ready: dict[str, Done | BaseException], until: float, at_once: bool) -> None:
         packed = {name: _packed(answer, self._origins.pop(name, None)) for name, answer in ready.items()}
         while True:
             try:
@@ -143,20 +149,78 @@ class Inference:
                 time.sleep(_RETRY_S)
 
 
-def _ready(answers: Answers, until: float) -> "dict[str, Done | BaseException]":
-    """What is answered by now, at least one; raises Empty if nothing comes in time."""
-    ready = dict([answers.get(timeout=max(0.0, until - time.monotonic()))])
-    try:
-        while True:
-            ready |= [answers.get_nowait()]
-    except Empty:
-        return ready
+class EventLoop:
+    """An asyncio event loop in a thread of its own, which runs until `close()`: no other thread waits for it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self._thread.start()
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begins a coroutine there; cancelling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def close(self) -> None:
+        """Cancels what runs there, and returns when it has ended."""
+
+        async def cancel_others() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        self.begin(cancel_others()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
-def _packed(answer: "Done | BaseException", origin: str | None) -> bytes:
+class Health:
+    """A small HTTP port for probes and Prometheus, until it is closed.
+
+    /healthz answers 200, or 503 and the reason; /metrics answers in Prometheus's text format.
+    """
+
+    def __init__(self, port: int, ailing: Callable[[], str | None], registry: Registry) -> None:
+        """`ailing` gives what is wrong, or None. Raises OSError where the port is taken."""
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:
+                if self.path == "/healthz":
+                    reason = ailing()
+                    self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
+                elif self.path == "/metrics":
+                    self._answer(200, MEDIA_TYPE, registry.text())
+                else:
+                    self._answer(404, "text/plain; charset=utf-8", b"/healthz and /metrics are here\n")
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Probes come every few seconds, and say nothing new."""
+
+            def _answer(self, status: int, media_type: str, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", media_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        self._server = ThreadingHTTPServer(("", port), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+
+    def close(self) -> None:
+        """Frees the port."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _packed(answer: Done | BaseException, origin: str | None) -> bytes:
     if isinstance(answer, Done):
-        return pack_reply(Reply(answer.rows, answer.queue_s, answer.infer_s))
+        return pack_reply(answer)
     if not isinstance(answer, RecastError):
-        trace = None if isinstance(answer, EngineError) else answer
-        _log.error("a request failed: %s", answer, exc_info=trace, extra={"request_id": origin})
+        trace = None if isinstance(answer, EngineError | ParcelError) else answer
+        _log.error("an order failed: %s", answer, exc_info=trace, extra={"request_id": origin})
     return pack_reply(answer)
