@@ -29,7 +29,7 @@ class Precision(StrEnum):
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="The GAN system: stargan, cyclegan or pix2pix.")],
+    recipe: Annotated[str, typer.Argument(help="The GAN system, such as stargan; docs/recipes has a page of each.")],
     data: Annotated[Path, typer.Option(help="The data folder.")],
     out: Annotated[Path, typer.Option(help="The run folder.")],
     config: Annotated[Path | None, typer.Option(help="Options in a TOML file.")] = None,

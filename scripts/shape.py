@@ -13,6 +13,27 @@ from statistics import median
 PACKAGES = ("cli", "models", "worker", "service", "wiring")
 SMALL = 30
 
+TRAILS = {
+    "`recast train cyclegan` to the cycle loss": (
+        ("cli/training.py", "prepare(recipe"),
+        ("models/training/start.py", "RECIPES[recipe]"),
+        ("models/recipes/__init__.py", '"cyclegan": CycleGAN'),
+        ("models/recipes/cyclegan.py", 'terms["cycle_a"] ='),
+    ),
+    "POST /translate to session.run": (
+        ("service/routes/translate.py", "pipeline.translate("),
+        ("worker/pipeline.py", "translator.run("),
+        ("worker/embedded.py", "engine.run("),
+        ("worker/engine/engine.py", ".run("),
+        ("worker/engine/session.py", "session.run("),
+    ),
+    "a new query parameter, from its sentence to what it does": (
+        ("worker/wish.py", "class Wish"),
+        ("worker/pipeline.py", "wish."),
+    ),
+}
+"""The files that a reader opens on the way, each with what leads on to the next."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -54,6 +75,11 @@ def measure(root: Path) -> dict[str, str]:
     names = Counter((path.parts[0], path.name) for path in texts if len(path.parts) > 1 and path.name != "__init__.py")
     twice = sorted(f"{package}/…/{name}" for (package, name), count in names.items() if count > 1)
     comments = sum(line.lstrip().startswith("#") for text in texts.values() for line in text.splitlines())
+    trails = {
+        f"files from {name}": str(len(trail))
+        for name, trail in TRAILS.items()
+        if all((root / file).exists() and text in (root / file).read_text(encoding="utf-8") for file, text in trail)
+    }
     return {
         "modules": f"{len(texts)}, {median(lengths):.0f} lines in the median, {sum(lengths)} in all",
         f"modules of at most {SMALL} lines": str(sum(length <= SMALL for length in lengths)),
@@ -61,6 +87,7 @@ def measure(root: Path) -> dict[str, str]:
         "private functions that are used once": f"{once}, {100 * once / len(found):.0f} % of all",
         "base names that stand twice in a package": f"{len(twice)}: {', '.join(twice)}",
         "comment lines": f"{100 * comments / sum(lengths):.1f} in a hundred",
+        **trails,
     }
 
 

@@ -51,8 +51,7 @@ def _training(manifest: Manifest) -> list[str]:
         *([f"    {training['data_command']}"] if training["data_command"] else []),
         *_trainings(training),
         f"    recast export RUN --to STORE/{manifest.name} --precision {manifest.precision}",
-        "",
-        f"Inference: {training['inference']}.",
+        *(["", f"Inference: {training['inference']}."] if "inference" in training else []),
     ]
 
 
