@@ -38,8 +38,8 @@ lint: install ## checks style, types and import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: install ## runs the benchmarks of benchmarks/
-	@for name in $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
+bench: install ## runs the benchmarks of benchmarks/, but faces, which needs pictures
+	@for name in $(filter-out faces _%,$(basename $(notdir $(wildcard benchmarks/*.py)))); do \
 		echo "running benchmarks/$$name.py"; $(BIN)/recast bench $$name || exit; \
 	done
 
@@ -57,7 +57,7 @@ $(VENV)/stamp-serve: pyproject.toml requirements.lock | $(VENV)/bin/pip
 $(VENV)/stamp-full: pyproject.toml requirements.lock | $(VENV)/bin/pip
 	@echo "installing everything ($(RUNTIME)) into $(VENV): PyTorch is large, so it takes some minutes"
 	@$(PIP) uninstall --quiet --quiet --yes $(OTHER)
-	@$(INSTALL) '.[$(RUNTIME),queue,otel,train,faces,dev]'
+	@$(INSTALL) '.[$(RUNTIME),queue,otel,train,dev]'
 	@touch $(VENV)/stamp-serve $@
 
 $(VENV)/bin/pip:

@@ -134,7 +134,7 @@ def models(
             "precision": bundle.manifest.precision,
             "licence": bundle.manifest.licence,
         }
-        for bundle in snapshot.bundles
+        for bundle in snapshot.models
         if bundle.ref not in refused
     ]
     if as_json:

@@ -9,7 +9,7 @@ ARG PIP_EXTRA_INDEX_URL
 WORKDIR /src
 # There is no source yet, so this brings the libraries alone: a layer that stays when the code changes.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN pip install --no-cache-dir --constraint requirements.lock ".[${RUNTIME},queue,otel,faces]"
+RUN pip install --no-cache-dir --constraint requirements.lock ".[${RUNTIME},queue,otel]"
 RUN --mount=type=bind,target=.,rw pip install --no-cache-dir --no-deps --force-reinstall .
 
 # It writes to storage and to /tmp, and nowhere else; a new volume takes its owner from here.

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from worker.errors import InvalidParameter
-from worker.imaging import faces
 from worker.imaging.formats import FORMATS
 from worker.queue import beats, broker
 from worker.queue.beats import Beat, Crew
@@ -23,6 +22,7 @@ from worker.storage import StorageError, open_storage
 
 _TRAINING = ("torch", "onnx", "onnxscript")
 _POLICY = "noeviction"
+_NO_DETECTOR = "region=face is refused: no store holds a bundle that detects; the shipped one is `face-detector`"
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Runtime:
 
 def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: JobSettings) -> list[Finding]:
     """Looks at the interpreter, the runtime, formats, faces, training, the broker, storages, and every bundle."""
-    snapshot, opencv = store.snapshot(), faces.version()
+    snapshot = store.snapshot()
     no_runtime = "not installed; only a service whose workers are elsewhere, over a broker, does without"
-    no_faces = "region=face is refused: OpenCV 4 is not installed; `make install` brings it"
+    found = f"found with {snapshot.detector.ref}" if snapshot.detector else _NO_DETECTOR
     return [
         Finding("Python", True, True, platform.python_version()),
         Finding("ONNX Runtime", runtime is not None, queue.broker is None, runtime.offers if runtime else no_runtime),
         Finding("formats", True, True, ", ".join(f.name + ("" if f.writes else " (read only)") for f in FORMATS)),
-        Finding("faces", opencv is not None, False, f"OpenCV {opencv}" if opencv else no_faces),
+        Finding("faces", snapshot.detector is not None, False, found),
         _training(),
         *asyncio.run(_queue(queue.broker)),
         asyncio.run(_storage("storage", jobs.storage)),
         *(asyncio.run(_root(name, where)) for name, where in jobs.roots.items()),
-        Finding("store", bool(snapshot.bundles), True, f"{len(snapshot.bundles)} bundles can be read"),
+        Finding("store", bool(snapshot.models), True, f"{len(snapshot.bundles)} bundles can be read"),
         *(Finding(f"bundle {refused.folder}", False, True, refused.reason) for refused in snapshot.refused),
         *(_bundle(bundle, runtime) for bundle in snapshot.bundles),
     ]

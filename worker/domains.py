@@ -54,6 +54,8 @@ class Plan:
 
     steps: tuple[Step, ...]
     sheet: bool = False
+    detector: Bundle | None = None
+    """What finds the faces, where they are translated one by one."""
 
 
 def parse(expressions: Sequence[str]) -> tuple[Term, ...] | Literal["*"]:

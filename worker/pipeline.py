@@ -6,7 +6,7 @@ The plan comes first because it costs nothing: a misspelt domain is refused befo
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -20,8 +20,9 @@ from models.bundle.pixels import Box, crop_box
 from models.bundle.store import Bundles
 from worker import domains
 from worker.domains import Plan, Step, Term, by_face
-from worker.errors import InvalidParameter, NotReady, TimedOut
-from worker.imaging import compose, faces
+from worker.errors import InvalidParameter, NoFace, NotReady, TimedOut
+from worker.faces import Face, find
+from worker.imaging import compose
 from worker.imaging.decode import decode
 from worker.imaging.encode import encode
 from worker.imaging.formats import PNG, Format, by_name
@@ -84,13 +85,18 @@ class Pipeline:
         NotReady, UnknownModelError, UnknownDomain, InvalidDomains; InvalidParameter for what can't be done here.
         """
         snapshot = self._store.snapshot()
-        if not snapshot.bundles:
+        if not snapshot.models:
             raise NotReady("there is no model yet to translate with")
         output_format(wish, PNG)
         plan = domains.plan(wish, snapshot)
-        if any(by_face(wish, step.bundle) for step in plan.steps):
-            faces.require()  # here, so that a job is refused when it is sent and not picture by picture
-        return plan
+        if not any(by_face(wish, step.bundle) for step in plan.steps):
+            return plan
+        if snapshot.detector is None:  # told here, so that a job is refused when it is sent, not picture by picture
+            raise InvalidParameter(
+                "faces can't be looked for here, as no store holds a bundle that detects them (the shipped one is "
+                "`face-detector`); ask for region=whole"
+            )
+        return replace(plan, detector=snapshot.detector)
 
     async def translate(self, data: bytes, wish: Wish, *, deadline: float) -> Answer:
         """Translate one picture before `deadline`, a moment of time.monotonic(); raises RecastError of every kind.
@@ -114,8 +120,8 @@ class Pipeline:
         work = _Work(self._translator, self._pool, self._tracer, wish, deadline)
         decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self.limits)))
         canvas = Canvas(decoded.image, decoded.alpha)
-        if any(by_face(wish, step.bundle) for step in plan.steps):
-            canvas = await work.compose(canvas.searched)
+        if plan.detector:
+            canvas = canvas.found(await work.faces(canvas.image, plan.detector))
         if plan.sheet:
             canvas = await work.sheet(canvas, plan.steps[0].bundle)
         else:
@@ -166,6 +172,20 @@ class _Work:
         default_factory=lambda: dict.fromkeys(("decode", "queue", "infer", "compose", "encode"), 0.0)
     )
 
+    async def faces(self, image: Image.Image, detector: Bundle) -> tuple[Face, ...]:
+        """The picture's faces, the largest first. Raises NoFace where there is none."""
+
+        async def features(graph: str, pixels: Pixels) -> Floats:
+            found: Floats = (await self._infer(detector, graph, {"pixels": pixels}))["features"]
+            return found
+
+        if found := await find(image, features, self.compose):
+            return found
+        raise NoFace(
+            "there is no face, or none that is seen well enough: hidden, from the side, upside down, or narrower than "
+            "a fortieth of the picture's long side; region=whole translates the whole picture"
+        )
+
     async def step(self, canvas: Canvas, step: Step) -> Canvas:
         """The picture after one step; a step without strength runs nothing."""
         canvas, boxes, before = await self._focus(canvas, step.bundle)
@@ -188,7 +208,7 @@ class _Work:
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
         """The picture beside what each domain of the bundle makes of it; transparency is left out."""
         if by_face(self.wish, bundle):
-            canvas = await self.compose(canvas.portrait)
+            canvas = await self.compose(partial(canvas.portrait, bundle.manifest.picture))
         canvas, (box,), before = await self._focus(canvas, bundle)
         steps = [
             Step(bundle, domain.graph, (Term(domain.name, strength=self.wish.strength),))
@@ -256,12 +276,15 @@ class _Work:
         inputs: Arrays = {"pixels": pixels, "labels": vectors}
         if not bundle.manifest.graphs[graph].labels:
             inputs = {"pixels": pixels}
+        translated: Pixels = (await self._infer(bundle, graph, inputs))["translated"]
+        return translated
+
+    async def _infer(self, bundle: Bundle, graph: str, inputs: Arrays) -> Arrays:
         with self.tracer.span("infer"):
             done = await self.translator.run(bundle, graph, inputs, deadline=self.deadline)
         self.seconds["queue"] += done.queue_s
         self.seconds["infer"] += done.infer_s
-        translated: Pixels = done.outputs["translated"]
-        return translated
+        return done.outputs
 
     async def _rows(self, before: Pixels, steps: list[Step]) -> dict[str, Pixels]:
         """What each step makes of the one picture [1,s,s,3], by the name of its only domain; all in one call."""

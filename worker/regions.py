@@ -1,6 +1,6 @@
 """The parts of a picture that a network works on: all of it, or the square around each face, the largest first.
 
-A canvas that was searched keeps its faces, so that the next network works on the same squares.
+A canvas keeps the faces that were found in it, so that the next network works on the same ones.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.bundle.manifest import Picture
-from models.bundle.pixels import Box, crop_box, shrink
-from worker.errors import NoFace
-from worker.imaging import compose, faces
+from models.bundle.pixels import Box, Square, crop_box, shrink
+from worker.faces import Face
+from worker.imaging import compose
 
 Pixels = NDArray[np.uint8]
 
@@ -24,26 +24,27 @@ class Canvas:
 
     image: Image.Image
     alpha: Image.Image | None
-    faces: tuple[Box, ...] = ()
-    """The squares around its faces; empty before the search."""
+    faces: tuple[Face, ...] = ()
+    """Its faces, the largest first; empty before the search."""
+    chosen: bool = False
+    """Whether it is a part of a picture that was chosen already, so that all of it counts as the one face."""
 
-    def searched(self) -> "Canvas":
-        """With its faces. Raises NoFace where there is none, InvalidParameter where faces can't be looked for."""
-        found = faces.find(self.image)
-        if not found:
-            raise NoFace(
-                "there is no face, or none that is upright, seen from the front and larger than a twentieth of the "
-                "picture's long side; region=whole translates the whole picture"
-            )
-        return replace(self, faces=tuple(faces.surroundings(face, self.image.size) for face in found))
+    def found(self, faces: tuple[Face, ...]) -> "Canvas":
+        """With its faces."""
+        return replace(self, faces=faces)
 
     def boxes(self, picture: Picture, *, by_face: bool) -> tuple[Box, ...]:
-        """What a network sees: every face, or the one part that its crop rule says."""
-        return self.faces if by_face else (crop_box(self.image.size, picture.crop),)
+        """What a network sees: the square around every face, or the one part that its crop rule says."""
+        if not by_face:
+            return (crop_box(self.image.size, picture.crop),)
+        if self.chosen:
+            return ((0, 0, *self.image.size),)
+        squares = (Square.around((face.left, face.right), picture.eyes) for face in self.faces)
+        return tuple(level(square, self.image.size) for square in squares)
 
-    def portrait(self) -> "Canvas":
-        """The largest face alone."""
-        box = self.faces[0]
+    def portrait(self, picture: Picture) -> "Canvas":
+        """The largest face alone, as a network sees it."""
+        box = self.boxes(picture, by_face=True)[0]
         return _alone(self.image.crop(box), None if self.alpha is None else self.alpha.crop(box))
 
     def reduced(self, box: Box, pixels: Pixels) -> "Canvas":
@@ -65,6 +66,18 @@ def seen(image: Image.Image, picture: Picture, boxes: Sequence[Box]) -> Pixels:
     return np.stack([shrink(image, picture, box) for box in boxes])
 
 
+def level(square: Square, size: tuple[int, int]) -> Box:
+    """The square, not turned, in a picture of `size` (width, height).
+
+    Near an edge it is moved inwards, not cut; it is smaller only if the picture is.
+    """
+    side = min(max(1, round(square.side)), *size)
+    x, y = (
+        min(max(0, round(centre - side / 2)), length - side)
+        for centre, length in zip((square.x, square.y), size, strict=True)
+    )
+    return x, y, x + side, y + side
+
+
 def _alone(image: Image.Image, alpha: Image.Image | None) -> Canvas:
-    # The part was chosen: what comes after takes all of it as the one face, and does not search again.
-    return Canvas(image, alpha, ((0, 0, *image.size),))
+    return Canvas(image, alpha, chosen=True)

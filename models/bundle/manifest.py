@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from models.bundle.ports import PIXELS, TRANSLATED, Input, Latent, Output, Part, Score, Text
+from models.bundle.ports import DETECTING, PIXELS, TRANSLATED, Input, Latent, Output, Part, Score, Text
 
 MANIFEST_FILE = "bundle.json"
 
@@ -62,6 +62,8 @@ Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+([.+_-][A-Za-z
 GraphName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=64)]
 SafePath = Annotated[str, AfterValidator(_safe_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Place = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]]
+"""x and y in a square of side 1, from its left and its top."""
 Precision = Literal["fp32", "fp16"]
 """Arithmetic inside a bundle's graphs."""
 
@@ -139,6 +141,8 @@ class Picture(Part):
     """Pillow's antialiased resize filter."""
     crop: Literal["none", "centre", "face"] = "centre"
     """What is cut out before resizing; none: the whole picture, whatever its aspect."""
+    eyes: tuple[Place, Place] = ((0.385, 0.48), (0.615, 0.48))
+    """Where a face's eyes stand in the square, the left one of the picture first; x and y from 0 to 1."""
 
     def row(self, port: Input | Output, sides: Sequence[int] = ()) -> tuple[int | None, ...]:
         """A port's axes after the batch.
@@ -160,6 +164,8 @@ class Picture(Part):
             raise ValueError(f"size {self.size} is not a multiple of {self.multiple}")
         if self.range[0] >= self.range[1]:
             raise ValueError(f"range {self.range} must rise from black to white")
+        if self.eyes[0][0] >= self.eyes[1][0]:
+            raise ValueError(f"eyes {self.eyes} must be the left one of the picture, then the right one")
         return self
 
 
@@ -191,8 +197,8 @@ class Manifest(Part):
     """The name for people."""
     family: CanonicalName
     """The GAN system: stargan, cyclegan, pix2pix, ..."""
-    task: Literal["translate", "generate", "score", "classify"] = "translate"
-    """What the graphs do."""
+    task: Literal["translate", "generate", "score", "classify", "detect"] = "translate"
+    """What the graphs do. detect: find faces for the other bundles; nobody asks for such a bundle."""
     domains: tuple[Domain, ...] = ()
     """The targets, or the classes; at least one where the task is translate or classify."""
     graphs: dict[GraphName, Graph]
@@ -260,6 +266,7 @@ class Manifest(Part):
         _unique("domain name or alias", (spelling for domain in self.domains for spelling in domain.spellings))
         _unique("mask column", self.mask_columns)
         _check_tasks(self)
+        _check_classifier(self)
         _check_graphs(self)
         _check_columns(self)
         _check_files(self.files)
@@ -301,14 +308,23 @@ def _from_version_1(data: Mapping[str, object]) -> dict[str, object]:
 
 
 def _check_tasks(manifest: Manifest) -> None:
-    """ValueError where no graph does what the task says, or the classifier does not classify."""
+    """ValueError where no graph does what the task says."""
     graphs = manifest.graphs.values()
     if manifest.task == "generate" and not any(graph.gives("pictures") for graph in graphs):
         raise ValueError("a bundle that generates needs a graph that gives pictures")
     if manifest.task == "score" and not any(graph.takes("pixels") and graph.gives("score") for graph in graphs):
         raise ValueError("a bundle that scores needs a graph that takes pixels and gives a score")
+    if (
+        manifest.task == "detect"
+        and {name: (graph.inputs, graph.outputs) for name, graph in manifest.graphs.items()} != DETECTING
+    ):
+        raise ValueError("a bundle that detects has the graphs detector and mesh, of BlazeFace 256 and FaceMesh")
     if manifest.task == "score" and manifest.score is None:
         raise ValueError("a bundle that scores needs `score`: the threshold and its quantile")
+
+
+def _check_classifier(manifest: Manifest) -> None:
+    """ValueError where the classifier does not classify."""
     if manifest.classifier is None:
         if manifest.task == "classify":
             raise ValueError("a bundle that classifies needs a classifier")

@@ -1,5 +1,9 @@
 """The one definition of picture to tensor and back, for training, export and serving; crops first, then resizes."""
 
+from dataclasses import dataclass
+from math import atan2, ceil, cos, floor, hypot, sin
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -8,6 +12,42 @@ from models.bundle.manifest import Picture
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom are outside."""
+Points = tuple[tuple[float, float], tuple[float, float]]
+"""x and y of two points, such as the eyes: first the one that is on the left when the face is upright."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of a picture, turned about its centre, in pixels of the picture; it may reach beyond the picture."""
+
+    x: float
+    """The centre's; the picture begins at 0, and its first pixel's centre is 0.5."""
+    y: float
+    side: float
+    angle: float = 0.0
+    """Clockwise, in radians: how far a face in it is tilted."""
+
+    @classmethod
+    def around(cls, eyes: Points, places: Points) -> Self:
+        """The square in which the two eyes, points of the picture, stand at `places`, points of a square of side 1."""
+        (x, y), (across, down) = _middle(eyes)
+        (u, v), (wide, high) = _middle(places)
+        side, angle = hypot(across, down) / hypot(wide, high), atan2(down, across) - atan2(high, wide)
+        u, v = (u - 0.5) * side, (v - 0.5) * side
+        return cls(x - u * cos(angle) + v * sin(angle), y - u * sin(angle) - v * cos(angle), side, angle)
+
+    def place(self, points: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+        """Points [...,2] of the square cut out upright, `size` pixels wide, as points of the picture."""
+        turn = np.array([[cos(self.angle), sin(self.angle)], [-sin(self.angle), cos(self.angle)]])
+        placed: NDArray[np.float64] = (points / size - 0.5) * self.side @ turn + (self.x, self.y)
+        return placed.astype(np.float32)
+
+
+def _middle(points: Points) -> Points:
+    """The middle of two points, and the way from the one to the other."""
+    (x0, y0), (x1, y1) = points
+    return ((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0, y1 - y0)
+
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -43,6 +83,34 @@ def shrink(image: Image.Image, picture: Picture, box: Box | None = None) -> NDAr
     cropped = image.crop(box or crop_box(image.size, picture.crop))
     side = (picture.size, picture.size)
     return np.array(cropped.resize(side, _FILTERS[picture.resize], reducing_gap=_REDUCING_GAP))
+
+
+def upright(image: Image.Image, square: Square, size: int) -> NDArray[np.uint8]:
+    """A square of an RGB image, turned upright: uint8 [size,size,3], without aliasing; beyond its borders they repeat.
+
+    Raises ValueError where the square lies outside the image.
+    """
+    turned = abs(cos(square.angle)) + abs(sin(square.angle))
+    scale = square.side / size  # pixels of the picture for one of the cut
+    reach = square.side / 2 * turned + 2 * max(1.0, scale)  # what the filters read
+    left, top, right, bottom = square.x - reach, square.y - reach, square.x + reach, square.y + reach
+    box = (max(0, floor(left)), max(0, floor(top)), min(image.width, ceil(right)), min(image.height, ceil(bottom)))
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(f"{square} lies outside a picture of {image.width} x {image.height}")
+    part = image.crop(box)
+    if scale > 1:
+        small = (max(1, round(part.width / scale)), max(1, round(part.height / scale)))
+        part = part.resize(small, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
+    across, down = (box[2] - box[0]) / part.width, (box[3] - box[1]) / part.height
+    before = (max(0, ceil((box[0] - left) / across)), max(0, ceil((box[1] - top) / down)))
+    after = (max(0, ceil((right - box[2]) / across)), max(0, ceil((bottom - box[3]) / down)))
+    if any((*before, *after)):
+        margins = ((before[1], after[1]), (before[0], after[0]), (0, 0))
+        part = Image.fromarray(np.pad(np.asarray(part), margins, mode="edge"))
+    a, b = scale * cos(square.angle), scale * sin(square.angle)
+    x, y = square.x - size / 2 * (a - b) - box[0], square.y - size / 2 * (a + b) - box[1]
+    places = (a / across, -b / across, x / across + before[0], b / down, a / down, y / down + before[1])
+    return np.array(part.transform((size, size), Image.Transform.AFFINE, places, Image.Resampling.BILINEAR))
 
 
 def to_tensor(pixels: NDArray[np.uint8], picture: Picture) -> NDArray[np.float32]:

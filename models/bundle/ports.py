@@ -48,7 +48,7 @@ class Output(Part):
     kind: Literal["translated", "pictures", "logits", "score", "map", "features"]
     """translated: the pixels changed. pictures: made of no picture. logits: one for each label column.
 
-    score: how strange a picture is, higher is stranger. map: the same for each of its pixels. features: an embedding.
+    score: how strange a picture is, higher is stranger. map: the same for each of its pixels. features: any numbers.
     """
     shape: tuple[PositiveInt, ...] | None = None
     """The axes after the batch; null for the usual ones: [3,size,size] of pictures, [1] of a score, and the sides of
@@ -64,6 +64,11 @@ PIXELS = Input(kind="pixels")
 TRANSLATED = Output(kind="translated")
 PICTURES = ("translated", "pictures")
 """The kinds that are pictures, which leave an engine as bytes."""
+DETECTING = {
+    "detector": ((Input(kind="pixels", shape=(3, 256, 256)),), (Output(kind="features", shape=(896 * 17,)),)),
+    "mesh": ((Input(kind="pixels", shape=(3, 192, 192)),), (Output(kind="features", shape=(468 * 3 + 1,)),)),
+}
+"""The graphs of a bundle that detects, and their ports: what its features mean is known to who asks it."""
 
 
 class Latent(Part):

@@ -42,6 +42,16 @@ class Snapshot:
     bundles: tuple[Bundle, ...] = ()
     refused: tuple[Refused, ...] = ()
 
+    @property
+    def models(self) -> tuple[Bundle, ...]:
+        """The bundles that can be asked for, by rank: all but those that serve the others."""
+        return tuple(bundle for bundle in self.bundles if bundle.manifest.task != "detect")
+
+    @property
+    def detector(self) -> Bundle | None:
+        """The first-ranked bundle that finds faces."""
+        return next((bundle for bundle in self.bundles if bundle.manifest.task == "detect"), None)
+
     def get(self, ref: str) -> Bundle | None:
         """The bundle called `name` (the first-ranked folder's newest) or exactly `name@version`."""
         return next((bundle for bundle in self.bundles if ref in (bundle.name, bundle.ref)), None)

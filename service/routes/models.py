@@ -22,7 +22,7 @@ def list_models(request: Request, store: StorePart) -> ModelList:
     """Every bundle that is served, in rank, and the ones that are refused with the reason."""
     snapshot = store.snapshot()
     return ModelList(
-        models=tuple(_info(bundle, request) for bundle in snapshot.bundles),
+        models=tuple(_info(bundle, request) for bundle in snapshot.models),
         refused=tuple(RefusedInfo(name=refused.folder, reason=refused.reason) for refused in snapshot.refused),
     )
 
@@ -73,8 +73,8 @@ def list_domains(store: StorePart) -> DomainList:
 
 def _find(snapshot: Snapshot, ref: str) -> Bundle:
     bundle = snapshot.get(ref)
-    if bundle is None:
-        known = tuple(dict.fromkeys(bundle.name for bundle in snapshot.bundles))
+    if bundle not in snapshot.models:
+        known = tuple(dict.fromkeys(bundle.name for bundle in snapshot.models))
         raise UnknownModelError(f"there is no model {ref[:100]!r}; there are {', '.join(known) or 'none'}", known=known)
     return bundle
 

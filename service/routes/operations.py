@@ -22,7 +22,7 @@ async def healthz() -> Health:
 async def readyz(store: StorePart, translator: TranslatorPart) -> Ready:
     """Pictures can be translated; 503 with the reason until then."""
     await translator.ready()
-    return Ready(models=len(store.snapshot().bundles))
+    return Ready(models=len(store.snapshot().models))
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: _METRICS})

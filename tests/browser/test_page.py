@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, FilePayload, Page, expect, sync_playwright
 from support.bundles import flip_bundle, toy_bundle
+from support.faces import add_detector
 from support.services import Stuck, png, serving, settings
 
 from models.bundle.store import Store
@@ -54,6 +55,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The toy bundle, which has a sample, and the flip bundle."""
     ranked = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")]
     toy_bundle(ranked[0])
+    add_detector(ranked[0])
     flip_bundle(ranked[1])
     return Store(ranked)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from models.bundle.manifest import Graph, Manifest, canonical, schema
+from models.bundle.manifest import Graph, Manifest, Picture, canonical, schema
 from models.bundle.ports import PIXELS, TRANSLATED, Input, Output
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
@@ -92,6 +92,9 @@ def bent(path: str, value: object) -> dict[str, Any]:
         ("graphs.generator.outputs", [{"kind": "translated", "shape": [3, 8]}], "needs 3 axes"),
         ("task", "generate", "needs a graph that gives pictures"),
         ("task", "score", "needs a graph that takes pixels and gives a score"),
+        ("task", "detect", "has the graphs detector and mesh"),
+        ("picture.eyes", [[0.6, 0.5], [0.4, 0.5]], "must be the left one of the picture"),
+        ("picture.eyes", [[0.4, 0.5], [1.1, 0.5]], "picture.eyes"),
         ("score", {"threshold": 1.0, "quantile": 1.0}, "quantile"),
         ("picture.size", 0, "size"),
         ("picture.size", 130, "not a multiple of 4"),
@@ -144,7 +147,8 @@ def test_a_manifest_of_version_1_is_read_as_one_of_version_2() -> None:
         outputs=(Output(kind="logits", shape=(3,)),),
     )
     after = manifest.model_dump(mode="json")
-    changed = {"schema_version", "graphs", "latent", "text", "score"}
+    assert manifest.picture == Picture.model_validate(before["picture"])
+    changed = {"schema_version", "graphs", "picture", "latent", "text", "score"}
     assert {key: after[key] for key in before if key not in changed} == {
         key: value for key, value in before.items() if key not in changed
     }

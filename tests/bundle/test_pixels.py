@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from models.bundle.manifest import Picture
-from models.bundle.pixels import crop_box, shrink, to_pixels, to_tensor
+from models.bundle.pixels import Square, crop_box, shrink, to_pixels, to_tensor, upright
 
 RANGES = [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-2.1, 2.64)]
 EVERY_LEVEL = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
@@ -121,3 +121,58 @@ def test_only_rgb_is_shrunk() -> None:
     """An image in another mode is refused by name, instead of being converted silently."""
     with pytest.raises(ValueError, match="mode RGBA"):
         shrink(Image.new("RGBA", (4, 4)), Picture(size=2))
+
+
+# --- turned squares
+
+
+@given(
+    st.tuples(*[st.floats(-100, 100)] * 2),
+    st.floats(5, 300),
+    st.floats(-3.1, 3.1),
+    st.sampled_from([((0.385, 0.48), (0.615, 0.48)), ((0.3, 0.4), (0.65, 0.5))]),
+)
+def test_a_square_around_eyes_has_them_at_their_places(
+    at: tuple[float, float],
+    apart: float,
+    angle: float,
+    places: tuple[tuple[float, float], tuple[float, float]],
+) -> None:
+    """Wherever two eyes are, and however tilted, the square puts them where they are wanted."""
+    other = (at[0] + apart * np.cos(angle), at[1] + apart * np.sin(angle))
+    square = Square.around((at, other), places)
+    np.testing.assert_allclose(square.place(np.array(places, np.float32), 1), (at, other), atol=0.01 + apart * 1e-4)
+
+
+def test_a_square_that_is_not_turned_is_a_crop() -> None:
+    """At its own size every pixel comes back as it was; beyond the picture the border's pixels are repeated."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8))
+    pixels = np.asarray(picture)
+    np.testing.assert_array_equal(upright(picture, Square(25, 20, 20), 20), pixels[10:30, 15:35])
+    beyond = upright(picture, Square(0, 20, 20), 20)
+    np.testing.assert_array_equal(beyond[:, 10:], pixels[10:30, :10])
+    np.testing.assert_array_equal(beyond[:, :10], np.repeat(pixels[10:30, :1], 10, axis=1))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_a_turned_square_is_turned_upright(degrees: int) -> None:
+    """What was turned clockwise with the picture stands as before."""
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))
+    turned = picture.rotate(-degrees)
+    made = upright(turned, Square(20, 20, 40, np.deg2rad(degrees)), 40).astype(int)
+    assert np.abs(made - np.asarray(picture))[1:-1, 1:-1].max() <= 1
+
+
+def test_a_large_square_is_cut_without_aliasing() -> None:
+    """Stripes as fine as pixels become grey, at any angle."""
+    stripes = np.zeros((600, 600, 3), np.uint8)
+    stripes[:, ::2] = 255
+    for degrees in (0, 30, 45):
+        made = upright(Image.fromarray(stripes), Square(300, 300, 400, np.deg2rad(degrees)), 32)
+        assert np.abs(made.astype(int) - 127).max() <= 12
+
+
+def test_a_square_beside_the_picture_is_refused() -> None:
+    """There is nothing to cut."""
+    with pytest.raises(ValueError, match="outside a picture of 40 x 30"):
+        upright(Image.new("RGB", (40, 30)), Square(200, 10, 20), 16)

@@ -26,7 +26,8 @@ def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path
     said = recast_("doctor", "--store", toy_store, "--storage", tmp_path / "jobs")
     assert said.code == 0
     assert "bundle toy@1: every graph runs" in said.out
-    assert "faces: OpenCV 4" in said.out
+    assert "faces: found with face-detector@1" in said.out
+    assert "bundle face-detector@1: every graph runs" in said.out
     assert "broker: none is set" in said.out
     assert "jobs will be made" in said.out
     assert not (tmp_path / "jobs").exists()

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 from support.bundles import flip_bundle, toy_bundle
+from support.faces import add_detector
 from support.services import png, serving, settings
 
 from models.bundle.store import Store
@@ -17,10 +18,11 @@ from worker.translator import Translator
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Two bundles: toy, then flip by rank."""
+    """Two bundles that translate: toy, then flip by rank. A third one detects faces."""
     ranked = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")]
     toy_bundle(ranked[0])
     flip_bundle(ranked[1])
+    add_detector(ranked[1])
     return Store(ranked)
 
 

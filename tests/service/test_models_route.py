@@ -31,6 +31,16 @@ def test_models_are_listed_by_rank_with_all_they_say(client: httpx.Client) -> No
     assert listed["refused"] == []
 
 
+@pytest.mark.parametrize("path", ["/models/face-detector", "/models/face-detector@1/samples/a.png"])
+def test_what_serves_the_models_is_none(client: httpx.Client, store: Store, path: str) -> None:
+    """A bundle that detects faces is there, and neither listed, nor counted, nor shown."""
+    assert store.snapshot().get("face-detector") is not None
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "unknown-model")
+    assert answer.json()["detail"].endswith("there are toy, flip")
+    assert client.get("/readyz").json()["models"] == 2
+
+
 @pytest.mark.parametrize("ref", ["toy", "toy@1"])
 def test_one_model_is_found_by_name_and_version(client: httpx.Client, ref: str) -> None:
     """`name` and `name@version` both lead to the same as in the list."""

@@ -3,24 +3,28 @@
 import asyncio
 import io
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from support.bundles import TOY_LEVELS, flip_bundle, toy_bundle, toy_translated
-from support.people import people
+from support.faces import add_detector, find
+from support.people import EYES, people
 from support.pictures import difference, noise, png, ramp
 from support.translators import Recorder
 
 from models.bundle.archive import Bundle, write
-from models.bundle.pixels import Box, shrink
+from models.bundle.pixels import Box, Square, shrink
 from models.bundle.store import Store
-from worker.errors import InvalidParameter, NoFace
-from worker.imaging import compose, faces
+from worker.errors import InvalidParameter, NoFace, UnknownModelError
+from worker.imaging import compose
 from worker.pipeline import Answer, Pipeline
-from worker.regions import Canvas
-from worker.settings import EngineSettings
+from worker.regions import Canvas, level
+from worker.settings import EngineSettings, Limits
 from worker.wish import Wish
 
 SETTINGS = EngineSettings(device="cpu", threads=1)
@@ -32,13 +36,15 @@ FACE = Wish(domains=("glasses",), region="face", format="png")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The toy bundle and the flip bundle, which ask for the whole; `facial` is a toy that asks for faces."""
+    """The toy bundle and the flip bundle, which ask for the whole; `facial` is a toy that asks for faces.
+
+    All of them see faces as the people are drawn.
+    """
     folder = tmp_path_factory.mktemp("store")
-    toy_bundle(folder, folder="a-toy")
-    flip_bundle(folder, folder="b-flip")
-    made = toy_bundle(folder.with_name("made"), name="facial")
-    facial = made.manifest.model_copy(update={"region": "face"})
-    write(folder / "c-facial", facial, {file: made.path(file) for file in facial.files})
+    _framed(folder / "a-toy", toy_bundle(folder.with_name("made"), folder="toy"), "whole")
+    _framed(folder / "b-flip", flip_bundle(folder.with_name("made"), folder="flip"), "whole")
+    _framed(folder / "c-facial", toy_bundle(folder.with_name("made"), folder="facial", name="facial"), "face")
+    add_detector(folder)
     return Store([folder])
 
 
@@ -60,7 +66,7 @@ def test_each_face_keeps_its_own_labels(
     for box, own in zip(surroundings(pair), LABELS, strict=True):
         expected = carried(expected, box, bundle(store, "toy"), *own, "glasses")
     assert difference(opened(answer), expected).max() <= 1
-    assert translator.calls == [("toy", "classifier", 2), ("toy", "generator", 2)]
+    assert calls(translator) == [("toy", "classifier", 2), ("toy", "generator", 2)]
     assert answer.domains == {name: float(name in ("black", "smiling", "glasses")) for name in TOY_LEVELS}
 
 
@@ -85,7 +91,7 @@ def test_auto_is_what_the_bundle_asks_for(
 ) -> None:
     """A bundle made for faces is given faces unless the whole is asked for; any other is given the whole."""
     run(pipeline, pair, FACE.model_copy(update={"model": model, "region": region}))
-    assert translator.calls == [(model, "classifier", rows), (model, "generator", rows)]
+    assert calls(translator) == [(model, "classifier", rows), (model, "generator", rows)]
 
 
 def test_the_models_size_is_the_largest_face(
@@ -98,7 +104,7 @@ def test_the_models_size_is_the_largest_face(
     box = surroundings(pair)[0]
     assert close_to(np.asarray(result.convert("RGB")), made(pair, box, bundle(store, "toy"), *LABELS[0], "glasses"))
     assert difference(result.getchannel("A"), ramp(*pair.size).crop(box).resize((32, 32))).max() <= 3
-    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 1)]
+    assert calls(translator) == [("toy", "classifier", 1), ("toy", "generator", 1)]
 
 
 def test_several_steps_work_on_the_same_faces(
@@ -112,7 +118,7 @@ def test_several_steps_work_on_the_same_faces(
     for left, top, right, bottom in boxes:
         changed[top:bottom, left:right] = False
     assert not changed.any()
-    assert translator.calls[-1] == ("flip", "zebra", 2)
+    assert calls(translator)[-1] == ("flip", "zebra", 2)
     small = run(pipeline, pair, wish.model_copy(update={"size": "model"}))
     first = made(pair, boxes[0], bundle(store, "toy"), *LABELS[0], "glasses")
     assert close_to(np.asarray(opened(small)), 255 - first)
@@ -125,7 +131,7 @@ def test_a_sheet_shows_the_largest_face(pipeline: Pipeline, translator: Recorder
     side = len(face)
     corners = np.argwhere((page[: -side + 1, : -side + 1] == face[0, 0]).all(axis=-1))
     assert any(np.array_equal(page[y : y + side, x : x + side], face) for y, x in corners)
-    assert translator.calls == [("toy", "classifier", 1), ("toy", "generator", 6)]
+    assert calls(translator) == [("toy", "classifier", 1), ("toy", "generator", 6)]
     assert page.shape[1] < 4 * 1.3 * side
 
 
@@ -141,17 +147,50 @@ def test_without_a_face_nothing_is_translated(pipeline: Pipeline, translator: Re
     """Where faces are wanted, by the request or by the bundle, and there is none, that is the answer."""
     with pytest.raises(NoFace, match="region=whole"):
         run(pipeline, noise(200, 120), wish)
-    assert translator.calls == []
+    assert calls(translator) == []
 
 
-def test_without_opencv_only_the_whole_is_translated(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where OpenCV is missing, wanting faces is refused with the remedy, and the whole picture works."""
-    monkeypatch.setattr(faces, "cv2", None)
-    with pytest.raises(InvalidParameter, match="`faces`"):
-        pipeline.plan(FACE)
+def test_without_a_detector_only_the_whole_is_translated(translator: Recorder, store: Store, tmp_path: Path) -> None:
+    """Where no bundle detects, wanting faces is refused before any work, and the whole picture works."""
+    facial = bundle(store, "facial")
+    _framed(tmp_path / "facial", facial, "face")
+    pipeline = Pipeline(Store([tmp_path]), translator, Limits(), threads=1)
     with pytest.raises(InvalidParameter, match="region=whole"):
-        run(pipeline, noise(64, 64), Wish(domains=("glasses",), model="facial"))
-    assert run(pipeline, noise(64, 64), Wish(domains=("glasses",), model="facial", region="whole")).model == "facial@1"
+        pipeline.plan(FACE)
+    with pytest.raises(InvalidParameter, match="`face-detector`"):
+        run(pipeline, noise(64, 64), Wish(domains=("glasses",)))
+    assert run(pipeline, noise(64, 64), Wish(domains=("glasses",), region="whole")).model == "facial@1"
+    pipeline.close()
+
+
+def test_the_detector_is_no_model(pipeline: Pipeline, store: Store) -> None:
+    """It can't be asked for, and no sentence counts it among those that can."""
+    with pytest.raises(UnknownModelError, match=r"toy, flip, facial$"):
+        pipeline.plan(Wish(domains=("glasses",), model="face-detector"))
+    assert [each.name for each in store.snapshot().models] == ["toy", "flip", "facial"]
+
+
+def test_finding_faces_counts_as_computing(pipeline: Pipeline, pair: Image.Image) -> None:
+    """The time of a step without strength, which runs nothing, is the search's."""
+    answer = run(pipeline, pair, FACE.model_copy(update={"strength": 0.0}))
+    assert answer.timings["infer"] > 0
+
+
+@given(
+    st.tuples(*[st.integers(1, 3000)] * 2),
+    st.floats(0.1, 4000),
+    st.tuples(*[st.floats(-500, 3500)] * 2),
+    st.floats(-4, 4),
+)
+def test_level_boxes_are_squares_within_the_picture(
+    size: tuple[int, int], side: float, at: tuple[float, float], angle: float
+) -> None:
+    """They have the square's side, smaller only if the picture is, and lie where the square does, if they can."""
+    box = level(Square(*at, side, angle), size)
+    assert box[2] - box[0] == box[3] - box[1] == min(max(1, round(side)), *size)
+    for start, end, centre, length in zip(box[:2], box[2:], at, size, strict=True):
+        assert 0 <= start < end <= length
+        assert abs((start + end) / 2 - centre) <= 1 or start == 0 or end == length
 
 
 def test_where_faces_overlap_the_first_lies_on_top() -> None:
@@ -171,6 +210,11 @@ def run(pipeline: Pipeline, picture: Image.Image, request: Wish) -> Answer:
     return asyncio.run(pipeline.translate(png(picture), request, deadline=time.monotonic() + 60))
 
 
+def calls(translator: Recorder) -> list[tuple[str, str, int]]:
+    """What the translator was asked, but for the search."""
+    return [call for call in translator.calls if call[0] != "face-detector"]
+
+
 def opened(answer: Answer) -> Image.Image:
     """The answer's picture."""
     image = Image.open(io.BytesIO(answer.data))
@@ -187,9 +231,9 @@ def bundle(store: Store, name: str) -> Bundle:
 
 def surroundings(picture: Image.Image) -> list[Box]:
     """The squares around the picture's two faces."""
-    found = faces.find(picture)
+    found = find(picture)
     assert len(found) == 2
-    return [faces.surroundings(face, picture.size) for face in found]
+    return [level(Square.around((face.left, face.right), EYES), picture.size) for face in found]
 
 
 def made(picture: Image.Image, box: Box, bundle: Bundle, *labels: str) -> NDArray[np.uint8]:
@@ -208,6 +252,12 @@ def carried(picture: Image.Image, box: Box, bundle: Bundle, *labels: str) -> Ima
 def close_to(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> bool:
     """Whether two pictures agree to one level, the toy's rounding."""
     return actual.shape == expected.shape and int(np.abs(actual.astype(int) - expected).max()) <= 1
+
+
+def _framed(folder: Path, made: Bundle, region: str) -> None:
+    picture = made.manifest.picture.model_copy(update={"eyes": EYES})
+    manifest = made.manifest.model_copy(update={"region": region, "picture": picture})
+    write(folder, manifest, {file: made.path(file) for file in manifest.files})
 
 
 def _paint_corners(

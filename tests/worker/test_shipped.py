@@ -32,7 +32,7 @@ def test_a_shipped_bundle_runs(bundle: Bundle) -> None:
     assert try_bundle(bundle, EngineSettings()) is None
 
 
-@pytest.mark.parametrize("bundle", SHIPPED, ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize("bundle", Store([FOLDER]).snapshot().models, ids=lambda bundle: bundle.name)
 def test_a_shipped_bundle_says_how_it_was_trained(bundle: Bundle) -> None:
     """The file of options beside it is one that `recast train --config` takes, and its card has figures."""
     options = resolve(RECIPES[bundle.manifest.family].options_type, {}, FOLDER / f"{bundle.name}.toml", [])

@@ -143,14 +143,14 @@ class Library:
         """Why no graph can be run yet; None when the bundles of the first `follow` were tried and one works."""
         snapshot = self._store.snapshot()
         refusals = [refused.reason for refused in snapshot.refused]
-        if not snapshot.bundles:
+        if not snapshot.models:
             return "; ".join(["the store holds no bundle that can be served", *refusals])
         if not self._opening:
             return "loading has not begun"
         if pending := sum(not future.done() for future in self._opening):
             return f"{pending} of {len(self._opening)} bundles are still being loaded"
         with self._lock:
-            works = any(bundle not in self._refused for bundle in snapshot.bundles)
+            works = any(bundle not in self._refused for bundle in snapshot.models)
         return None if works else "; ".join(["no bundle can be loaded", *self.refused.values(), *refusals])
 
     def settle(self) -> str | None:
