@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class Finder:
     def __init__(self) -> None:
         """Loads it."""
         folder = Path(models.__file__).parent / "pretrained" / "face-detector"
-        self._engine = Engine(archive.read(folder), EngineSettings())
+        self._engine = Engine(archive.read(folder), EngineSettings(threads=1))
 
     def __call__(self, image: Image.Image) -> tuple[Face, ...]:
         """The faces of a picture."""
@@ -98,6 +99,8 @@ def main() -> None:
     finder = Finder()
     trials: list[Trial] = []
     for index, path in enumerate(portraits):
+        if index % 50 == 0:
+            print(f"{index} of {len(portraits)} portraits", file=sys.stderr)
         with Image.open(path) as opened:
             portrait = opened.convert("RGB")
         lightness = finder.lightness(portrait)

@@ -58,7 +58,7 @@ class Face:
 async def find(image: Image.Image, run: Run, threads: Threads) -> tuple[Face, ...]:
     """The faces of an RGB picture, the largest first, at most `MOST`, whichever way they are tilted.
 
-    Windows of half the picture are searched too, for smaller faces, where none is wider than an eighth of the long side.
+    Windows of half the picture are searched too, for smaller ones, where none is wider than an eighth of the long side.
     """
     small = await threads(partial(_reduced, image))
     whole, scale = Square(small.width / 2, small.height / 2, max(small.size)), max(image.size) / max(small.size)
@@ -215,7 +215,7 @@ def _anchors() -> Floats:
 _VIEW, _CLOSE_VIEW = 256, 192  # the sides of what detector and mesh see
 _ANCHORS = _anchors()
 _REDUCING_GAP = 3.0  # as where networks see pictures
-_PROPOSED, _POSSIBLE, _CONFIRMED = 0.0, 0.0, 8.0  # logits; measured, see docs/faces.md
+_PROPOSED, _POSSIBLE, _CONFIRMED = -1.0, 0.0, 8.0  # logits; measured, see docs/faces.md
 _ALIKE = 0.3  # the least intersection over union of two proposals of one face
 _AROUND = 1.5  # the mesh's square for one of a proposal, as MediaPipe cuts it
 _CORNERS = [[33, 133], [362, 263]]  # of either eye, in the mesh
