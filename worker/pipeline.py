@@ -16,7 +16,7 @@ from PIL import Image
 
 from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels, probabilities
-from models.bundle.pixels import Box, crop_box
+from models.bundle.pixels import crop_box
 from models.bundle.store import Bundles
 from worker import domains
 from worker.domains import Plan, Step, Term, by_face
@@ -27,7 +27,7 @@ from worker.imaging.decode import decode
 from worker.imaging.encode import encode
 from worker.imaging.formats import PNG, Format, by_name
 from worker.pool import Pool
-from worker.regions import Canvas, Pixels, seen
+from worker.regions import Canvas, Part, Pixels, seen
 from worker.settings import Limits
 from worker.tracing import SILENT, Tracer
 from worker.translator import Arrays, Translator
@@ -188,7 +188,7 @@ class _Work:
 
     async def step(self, canvas: Canvas, step: Step) -> Canvas:
         """The picture after one step; a step without strength runs nothing."""
-        canvas, boxes, before = await self._focus(canvas, step.bundle)
+        canvas, parts, before = await self._focus(canvas, step.bundle)
         if not any(term.strength for term in step.terms):
             return canvas
         own = await self._own(step.bundle, step.graph, before)
@@ -203,13 +203,13 @@ class _Work:
             self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
         else:
             self.applied |= {term.name: term.strength for term in step.terms}
-        return await self.compose(partial(canvas.changed, boxes, before, after, strength))
+        return await self.compose(partial(canvas.changed, parts, before, after, strength))
 
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
         """The picture beside what each domain of the bundle makes of it; transparency is left out."""
         if by_face(self.wish, bundle):
             canvas = await self.compose(partial(canvas.portrait, bundle.manifest.picture))
-        canvas, (box,), before = await self._focus(canvas, bundle)
+        canvas, (part,), before = await self._focus(canvas, bundle)
         steps = [
             Step(bundle, domain.graph, (Term(domain.name, strength=self.wish.strength),))
             for domain in bundle.manifest.domains
@@ -226,13 +226,13 @@ class _Work:
             await asyncio.gather(*runs, return_exceptions=True)
 
         def page() -> Image.Image:
-            cell, part = canvas.image, box
+            cell, place = canvas.image, part
             if self.wish.size == "original":
                 cell = cell.copy()
                 cell.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BICUBIC)
-                part = crop_box(cell.size, bundle.manifest.picture.crop)
+                place = crop_box(cell.size, bundle.manifest.picture.crop)
             strength = self.wish.strength
-            changed = [(name, compose.carry(cell, part, before[0], after, strength)) for name, after in made.items()]
+            changed = [(name, compose.carry(cell, place, before[0], after, strength)) for name, after in made.items()]
             return compose.sheet([("original", cell), *changed])
 
         return Canvas(await self.compose(page), None)
@@ -254,14 +254,14 @@ class _Work:
         """The timings in milliseconds."""
         return {name: round(seconds * 1000, 3) for name, seconds in self.seconds.items()}
 
-    async def _focus(self, canvas: Canvas, bundle: Bundle) -> tuple[Canvas, tuple[Box, ...], Pixels]:
-        """The canvas to work on, the boxes of it that the network sees, and the network's view of them [n,s,s,3]."""
+    async def _focus(self, canvas: Canvas, bundle: Bundle) -> tuple[Canvas, tuple[Part, ...], Pixels]:
+        """The canvas to work on, the parts of it that the network sees, and the network's view of them [n,s,s,3]."""
         picture = bundle.manifest.picture
-        boxes = canvas.boxes(picture, by_face=by_face(self.wish, bundle))
+        parts = canvas.parts(picture, by_face=by_face(self.wish, bundle))
         if self.wish.size == "original":
-            return canvas, boxes, await self.compose(partial(seen, canvas.image, picture, boxes))
-        before = await self.compose(partial(seen, canvas.image, picture, boxes[:1]))
-        canvas = canvas.reduced(boxes[0], before[0])
+            return canvas, parts, await self.compose(partial(seen, canvas.image, picture, parts))
+        before = await self.compose(partial(seen, canvas.image, picture, parts[:1]))
+        canvas = canvas.reduced(parts[0], before[0])
         return canvas, ((0, 0, *canvas.image.size),), before
 
     async def _own(self, bundle: Bundle, graph: str, before: Pixels) -> Floats:

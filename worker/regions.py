@@ -1,4 +1,4 @@
-"""The parts of a picture that a network works on: all of it, or the square around each face, the largest first.
+"""The parts of a picture that a network works on: all of it, or the square around each face, turned as the face is.
 
 A canvas keeps the faces that were found in it, so that the next network works on the same ones.
 """
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.bundle.manifest import Picture
-from models.bundle.pixels import Box, Square, crop_box, shrink
+from models.bundle.pixels import Box, Square, crop_box, look, shrink, upright
 from worker.faces import Face
 from worker.imaging import compose
 
 Pixels = NDArray[np.uint8]
+Part = Box | Square
 
 
 @dataclass(frozen=True)
@@ -33,51 +34,46 @@ class Canvas:
         """With its faces."""
         return replace(self, faces=faces)
 
-    def boxes(self, picture: Picture, *, by_face: bool) -> tuple[Box, ...]:
+    def parts(self, picture: Picture, *, by_face: bool) -> tuple[Part, ...]:
         """What a network sees: the square around every face, or the one part that its crop rule says."""
         if not by_face:
             return (crop_box(self.image.size, picture.crop),)
         if self.chosen:
             return ((0, 0, *self.image.size),)
-        squares = (Square.around((face.left, face.right), picture.eyes) for face in self.faces)
-        return tuple(level(square, self.image.size) for square in squares)
+        return tuple(Square.around((face.left, face.right), picture.eyes) for face in self.faces)
 
     def portrait(self, picture: Picture) -> "Canvas":
-        """The largest face alone, as a network sees it."""
-        box = self.boxes(picture, by_face=True)[0]
-        return _alone(self.image.crop(box), None if self.alpha is None else self.alpha.crop(box))
+        """The largest face alone, upright, as large as it is."""
+        face = self.faces[0]
+        square = Square.around((face.left, face.right), picture.eyes)
+        side = max(1, round(square.side))
+        image, alpha = (
+            None if each is None else Image.fromarray(upright(each, square, side, Image.Resampling.BICUBIC))
+            for each in (self.image, self.alpha)
+        )
+        return Canvas(image or self.image, alpha, chosen=True)
 
-    def reduced(self, box: Box, pixels: Pixels) -> "Canvas":
-        """What the network sees of the box in place of the picture."""
-        image = Image.fromarray(pixels)
-        alpha = None if self.alpha is None else self.alpha.resize(image.size, Image.Resampling.BICUBIC, box=box)
-        return _alone(image, alpha)
+    def reduced(self, part: Part, pixels: Pixels) -> "Canvas":
+        """What the network sees of the part in place of the picture."""
+        image, alpha = Image.fromarray(pixels), self.alpha
+        if alpha is not None:
+            alpha = (
+                Image.fromarray(upright(alpha, part, image.width, Image.Resampling.BICUBIC))
+                if isinstance(part, Square)
+                else alpha.resize(image.size, Image.Resampling.BICUBIC, box=part)
+            )
+        return Canvas(image, alpha, chosen=True)
 
-    def changed(self, boxes: Sequence[Box], before: Pixels, after: Pixels, strength: float) -> "Canvas":
-        """With the change of each box, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first box ends up on top."""
+    def changed(self, parts: Sequence[Part], before: Pixels, after: Pixels, strength: float) -> "Canvas":
+        """With the change of each part, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first part ends up on top."""
         image = self.image
-        for box, seen, made in reversed(list(zip(boxes, before, after, strict=True))):
-            image = compose.carry(image, box, seen, made, strength)
+        for part, seen, made in reversed(list(zip(parts, before, after, strict=True))):
+            image = compose.carry(image, part, seen, made, strength)
         return replace(self, image=image)
 
 
-def seen(image: Image.Image, picture: Picture, boxes: Sequence[Box]) -> Pixels:
-    """The network's view of each box, uint8 [n,size,size,3]."""
-    return np.stack([shrink(image, picture, box) for box in boxes])
-
-
-def level(square: Square, size: tuple[int, int]) -> Box:
-    """The square, not turned, in a picture of `size` (width, height).
-
-    Near an edge it is moved inwards, not cut; it is smaller only if the picture is.
-    """
-    side = min(max(1, round(square.side)), *size)
-    x, y = (
-        min(max(0, round(centre - side / 2)), length - side)
-        for centre, length in zip((square.x, square.y), size, strict=True)
+def seen(image: Image.Image, picture: Picture, parts: Sequence[Part]) -> Pixels:
+    """The network's view of each part, uint8 [n,size,size,3]."""
+    return np.stack(
+        [look(image, picture, part) if isinstance(part, Square) else shrink(image, picture, part) for part in parts]
     )
-    return x, y, x + side, y + side
-
-
-def _alone(image: Image.Image, alpha: Image.Image | None) -> Canvas:
-    return Canvas(image, alpha, chosen=True)

@@ -36,6 +36,18 @@ class Square:
         u, v = (u - 0.5) * side, (v - 0.5) * side
         return cls(x - u * cos(angle) + v * sin(angle), y - u * sin(angle) - v * cos(angle), side, angle)
 
+    def bounds(self, size: tuple[int, int]) -> Box:
+        """The smallest box that holds what of the square lies in a picture of `size`; empty where nothing does."""
+        reach = self.side / 2 * (abs(cos(self.angle)) + abs(sin(self.angle)))
+        left, top = max(0, floor(self.x - reach)), max(0, floor(self.y - reach))
+        return left, top, max(left, min(size[0], ceil(self.x + reach))), max(top, min(size[1], ceil(self.y + reach)))
+
+    def find(self, points: NDArray[np.float32], size: float) -> NDArray[np.float32]:
+        """Points [...,2] of the picture as points of the square cut out upright, `size` pixels wide."""
+        turn = np.array([[cos(self.angle), -sin(self.angle)], [sin(self.angle), cos(self.angle)]])
+        found: NDArray[np.float64] = ((points - (self.x, self.y)) @ turn / self.side + 0.5) * size
+        return found.astype(np.float32)
+
     def place(self, points: NDArray[np.float32], size: float) -> NDArray[np.float32]:
         """Points [...,2] of the square cut out upright, `size` pixels wide, as points of the picture."""
         turn = np.array([[cos(self.angle), sin(self.angle)], [-sin(self.angle), cos(self.angle)]])
@@ -85,10 +97,17 @@ def shrink(image: Image.Image, picture: Picture, box: Box | None = None) -> NDAr
     return np.array(cropped.resize(side, _FILTERS[picture.resize], reducing_gap=_REDUCING_GAP))
 
 
-def upright(image: Image.Image, square: Square, size: int) -> NDArray[np.uint8]:
-    """A square of an RGB image, turned upright: uint8 [size,size,3], without aliasing; beyond its borders they repeat.
+def look(image: Image.Image, picture: Picture, square: Square) -> NDArray[np.uint8]:
+    """As `shrink`, but of a square that may be turned and reach beyond the image, whose borders then repeat."""
+    return upright(image, square, picture.size, _FILTERS[picture.resize])
 
-    Raises ValueError where the square lies outside the image.
+
+def upright(
+    image: Image.Image, square: Square, size: int, resample: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[np.uint8]:
+    """A square of an RGB or L image, turned upright: uint8 [size,size,3] or [size,size], without aliasing.
+
+    Beyond the image its borders repeat. Raises ValueError where the square lies outside.
     """
     turned = abs(cos(square.angle)) + abs(sin(square.angle))
     scale = square.side / size  # pixels of the picture for one of the cut
@@ -100,17 +119,20 @@ def upright(image: Image.Image, square: Square, size: int) -> NDArray[np.uint8]:
     part = image.crop(box)
     if scale > 1:
         small = (max(1, round(part.width / scale)), max(1, round(part.height / scale)))
-        part = part.resize(small, Image.Resampling.BILINEAR, reducing_gap=_REDUCING_GAP)
+        part = part.resize(small, resample, reducing_gap=_REDUCING_GAP)
     across, down = (box[2] - box[0]) / part.width, (box[3] - box[1]) / part.height
     before = (max(0, ceil((box[0] - left) / across)), max(0, ceil((box[1] - top) / down)))
     after = (max(0, ceil((right - box[2]) / across)), max(0, ceil((bottom - box[3]) / down)))
     if any((*before, *after)):
-        margins = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-        part = Image.fromarray(np.pad(np.asarray(part), margins, mode="edge"))
+        pixels = np.asarray(part)
+        margins = [(before[1], after[1]), (before[0], after[0]), (0, 0)][: pixels.ndim]
+        part = Image.fromarray(np.pad(pixels, margins, mode="edge"))
     a, b = scale * cos(square.angle), scale * sin(square.angle)
     x, y = square.x - size / 2 * (a - b) - box[0], square.y - size / 2 * (a + b) - box[1]
     places = (a / across, -b / across, x / across + before[0], b / down, a / down, y / down + before[1])
-    return np.array(part.transform((size, size), Image.Transform.AFFINE, places, Image.Resampling.BILINEAR))
+    # Pillow turns with no finer filter than bicubic.
+    turning = Image.Resampling.BILINEAR if resample == Image.Resampling.BILINEAR else Image.Resampling.BICUBIC
+    return np.array(part.transform((size, size), Image.Transform.AFFINE, places, turning))
 
 
 def to_tensor(pixels: NDArray[np.uint8], picture: Picture) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from support.pictures import difference, noise, scene
 
 from models.bundle.manifest import Picture
-from models.bundle.pixels import crop_box, shrink
+from models.bundle.pixels import Square, crop_box, look, shrink
 from worker.imaging import compose
 from worker.imaging.compose import carry, sheet
 
@@ -247,3 +247,42 @@ def test_a_sheet_of_a_picture_that_was_drawn_is_not_drawn_upon() -> None:
     before = np.asarray(picture).copy()
     sheet([("original", picture), ("again", picture)])
     assert np.array_equal(np.asarray(picture), before)
+
+
+# --- turned squares
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -75, 180])
+@pytest.mark.parametrize("at", [(60.0, 50.0), (5.0, 90.0)])
+def test_a_turned_squares_change_lies_in_it(degrees: int, at: tuple[float, float]) -> None:
+    """An even change is there in full in the middle, fades out at the sides, and nothing beyond them moves a bit."""
+    original = Image.new("RGB", (120, 100), (100, 100, 100))
+    square = Square(*at, 60, np.deg2rad(degrees))
+    before = look(original, Picture(size=32), square)
+    result = np.asarray(carry(original, square, before, shifted(before, 80), 1.0))[..., 0].astype(int)
+    rows, columns = np.mgrid[:100, :120] + 0.5
+    within = square.find(np.stack([columns, rows], axis=-1).astype(np.float32), 1)
+    depth = (0.5 - np.abs(within - 0.5)).min(axis=-1)
+    assert (result[depth > 0.05] == 180).all()
+    assert (result[depth < 0] == 100).all()
+    assert 100 < result[(depth > 0.015) & (depth < 0.025)].mean() < 180
+
+
+def test_a_turned_squares_pixels_are_not_turned() -> None:
+    """Where the network changed nothing, detail finer than its pixels stays to the bit, whatever else it changed."""
+    original = noise(200, 200)
+    square = Square(100, 100, 150, 0.5)
+    before = look(original, Picture(size=32), square)
+    after = before.copy()
+    after[:8] = 255 - after[:8]
+    changed = difference(carry(original, square, before, after, 1.0), original).max(axis=-1) > 0
+    rows, columns = np.nonzero(changed)
+    heights = square.find(np.stack([columns + 0.5, rows + 0.5], axis=-1).astype(np.float32), 32)[:, 1]
+    assert heights.max() < 10.5
+    assert changed.any()
+
+
+def test_a_square_beside_the_picture_changes_nothing() -> None:
+    """Nothing of it is in the picture."""
+    original, pixels = noise(40, 40), random_pixels(0)
+    assert carry(original, Square(200, 20, 30, 0.3), pixels, random_pixels(1), 1.0) is original

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from support.bundles import TOY_LEVELS, flip_bundle, toy_bundle, toy_translated
@@ -18,12 +16,12 @@ from support.pictures import difference, noise, png, ramp
 from support.translators import Recorder
 
 from models.bundle.archive import Bundle, write
-from models.bundle.pixels import Box, Square, shrink
+from models.bundle.pixels import Square, look, upright
 from models.bundle.store import Store
 from worker.errors import InvalidParameter, NoFace, UnknownModelError
 from worker.imaging import compose
 from worker.pipeline import Answer, Pipeline
-from worker.regions import Canvas, level
+from worker.regions import Canvas
 from worker.settings import EngineSettings, Limits
 from worker.wish import Wish
 
@@ -76,7 +74,7 @@ def test_all_but_the_faces_stays_to_the_bit(pipeline: Pipeline, pair: Image.Imag
     upload.putalpha(ramp(*pair.size))
     result = opened(run(pipeline, upload, FACE))
     changed = np.any(difference(result, upload), axis=-1, keepdims=True)
-    for left, top, right, bottom in surroundings(pair):
+    for left, top, right, bottom in (square.bounds(pair.size) for square in surroundings(pair)):
         assert changed[(top + bottom) // 2, (left + right) // 2].any()
         changed[top:bottom, left:right] = False
     assert not changed.any()
@@ -101,9 +99,10 @@ def test_the_models_size_is_the_largest_face(
     upload = pair.copy()
     upload.putalpha(ramp(*pair.size))
     result = opened(run(pipeline, upload, FACE.model_copy(update={"size": "model"})))
-    box = surroundings(pair)[0]
-    assert close_to(np.asarray(result.convert("RGB")), made(pair, box, bundle(store, "toy"), *LABELS[0], "glasses"))
-    assert difference(result.getchannel("A"), ramp(*pair.size).crop(box).resize((32, 32))).max() <= 3
+    square = surroundings(pair)[0]
+    assert close_to(np.asarray(result.convert("RGB")), made(pair, square, bundle(store, "toy"), *LABELS[0], "glasses"))
+    alpha = Image.fromarray(upright(ramp(*pair.size), square, 32))
+    assert difference(result.getchannel("A"), alpha).max() <= 3
     assert calls(translator) == [("toy", "classifier", 1), ("toy", "generator", 1)]
 
 
@@ -113,22 +112,23 @@ def test_several_steps_work_on_the_same_faces(
     """Faces are found in the upload, once: the second bundle works on the same squares of what the first one made."""
     wish = FACE.model_copy(update={"domains": ("glasses", "zebra")})
     answer = run(pipeline, pair, wish)
-    boxes = surroundings(pair)
+    squares = surroundings(pair)
     changed = np.any(difference(opened(answer), pair), axis=-1, keepdims=True)
-    for left, top, right, bottom in boxes:
+    for left, top, right, bottom in (square.bounds(pair.size) for square in squares):
         changed[top:bottom, left:right] = False
     assert not changed.any()
     assert calls(translator)[-1] == ("flip", "zebra", 2)
     small = run(pipeline, pair, wish.model_copy(update={"size": "model"}))
-    first = made(pair, boxes[0], bundle(store, "toy"), *LABELS[0], "glasses")
+    first = made(pair, squares[0], bundle(store, "toy"), *LABELS[0], "glasses")
     assert close_to(np.asarray(opened(small)), 255 - first)
 
 
 def test_a_sheet_shows_the_largest_face(pipeline: Pipeline, translator: Recorder, pair: Image.Image) -> None:
     """`*` shows what each domain makes of the largest face alone, at the face's own size."""
     page = np.asarray(opened(run(pipeline, pair, FACE.model_copy(update={"domains": ("*",), "model": "toy"}))))
-    face = np.asarray(pair.crop(surroundings(pair)[0]))
-    side = len(face)
+    square = surroundings(pair)[0]
+    side = round(square.side)
+    face = upright(pair, square, side, Image.Resampling.BICUBIC)
     corners = np.argwhere((page[: -side + 1, : -side + 1] == face[0, 0]).all(axis=-1))
     assert any(np.array_equal(page[y : y + side, x : x + side], face) for y, x in corners)
     assert calls(translator) == [("toy", "classifier", 1), ("toy", "generator", 6)]
@@ -176,21 +176,22 @@ def test_finding_faces_counts_as_computing(pipeline: Pipeline, pair: Image.Image
     assert answer.timings["infer"] > 0
 
 
-@given(
-    st.tuples(*[st.integers(1, 3000)] * 2),
-    st.floats(0.1, 4000),
-    st.tuples(*[st.floats(-500, 3500)] * 2),
-    st.floats(-4, 4),
-)
-def test_level_boxes_are_squares_within_the_picture(
-    size: tuple[int, int], side: float, at: tuple[float, float], angle: float
+@pytest.mark.parametrize("degrees", [20, -40, 90])
+def test_a_tilted_face_is_seen_upright_and_changed_where_it_is(
+    pipeline: Pipeline, store: Store, pair: Image.Image, degrees: int
 ) -> None:
-    """They have the square's side, smaller only if the picture is, and lie where the square does, if they can."""
-    box = level(Square(*at, side, angle), size)
-    assert box[2] - box[0] == box[3] - box[1] == min(max(1, round(side)), *size)
-    for start, end, centre, length in zip(box[:2], box[2:], at, size, strict=True):
-        assert 0 <= start < end <= length
-        assert abs((start + end) / 2 - centre) <= 1 or start == 0 or end == length
+    """The network sees the person as if nothing were tilted, and its change is turned back with a soft edge."""
+    tilted = pair.crop((320, 160, 640, 480)).rotate(-degrees, Image.Resampling.BICUBIC, fillcolor=(90, 110, 130))
+    tilted = tilted.resize((640, 640), Image.Resampling.BICUBIC)
+    (face,) = find(tilted)
+    square = Square.around((face.left, face.right), EYES)
+    assert abs(np.rad2deg(square.angle) - degrees) < 6
+    answer = run(pipeline, tilted, FACE)
+    assert difference(opened(answer), carried(tilted, square, bundle(store, "toy"), *LABELS[0], "glasses")).max() <= 1
+    changed = np.any(difference(opened(answer), tilted), axis=-1)
+    rows, columns = np.nonzero(changed)
+    within = square.find(np.stack([columns + 0.5, rows + 0.5], axis=-1).astype(np.float32), 1)
+    assert ((within > -0.01) & (within < 1.01)).all()
 
 
 def test_where_faces_overlap_the_first_lies_on_top() -> None:
@@ -229,24 +230,24 @@ def bundle(store: Store, name: str) -> Bundle:
     return found
 
 
-def surroundings(picture: Image.Image) -> list[Box]:
-    """The squares around the picture's two faces."""
+def surroundings(picture: Image.Image) -> list[Square]:
+    """The squares around the picture's two faces, turned as they are."""
     found = find(picture)
     assert len(found) == 2
-    return [level(Square.around((face.left, face.right), EYES), picture.size) for face in found]
+    return [Square.around((face.left, face.right), EYES) for face in found]
 
 
-def made(picture: Image.Image, box: Box, bundle: Bundle, *labels: str) -> NDArray[np.uint8]:
-    """What the toy's generator makes of a box of the picture, given these labels."""
+def made(picture: Image.Image, square: Square, bundle: Bundle, *labels: str) -> NDArray[np.uint8]:
+    """What the toy's generator makes of a square of the picture, given these labels."""
     vector = np.array([[name in labels for name in TOY_LEVELS]], np.float32)
-    row: NDArray[np.uint8] = toy_translated(shrink(picture, bundle.manifest.picture, box)[None], vector)[0]
+    row: NDArray[np.uint8] = toy_translated(look(picture, bundle.manifest.picture, square)[None], vector)[0]
     return row
 
 
-def carried(picture: Image.Image, box: Box, bundle: Bundle, *labels: str) -> Image.Image:
+def carried(picture: Image.Image, square: Square, bundle: Bundle, *labels: str) -> Image.Image:
     """The picture with that change carried over."""
-    before = shrink(picture, bundle.manifest.picture, box)
-    return compose.carry(picture, box, before, made(picture, box, bundle, *labels), 1.0)
+    before = look(picture, bundle.manifest.picture, square)
+    return compose.carry(picture, square, before, made(picture, square, bundle, *labels), 1.0)
 
 
 def close_to(actual: NDArray[np.uint8], expected: NDArray[np.uint8]) -> bool:

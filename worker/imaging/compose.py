@@ -1,26 +1,28 @@
 """The network's change carried over to a picture's own pixels, and the contact sheet; unchanged pixels stay."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from models.bundle.pixels import Box
+from models.bundle.pixels import Box, Square
 
 Floats = NDArray[np.float32]
 
 
 def carry(
-    original: Image.Image, box: Box, before: NDArray[np.uint8], after: NDArray[np.uint8], strength: float
+    original: Image.Image, part: Box | Square, before: NDArray[np.uint8], after: NDArray[np.uint8], strength: float
 ) -> Image.Image:
-    """The change from `before` to `after` (uint8 [s,s,3], what the network saw of `box` and made of it), at full size.
+    """The change from `before` to `after` (uint8 [s,s,3], what the network saw of `part` and made of it), at full size.
 
-    With U enlarging to the box, the result is original + strength * U(after - before). Where that change is strong,
-    the original's own detail, original - U(before), fades out: otherwise traces of the old would lie over the new.
-    Sides of the box inside the picture are feathered. `strength` is 0..2: 0 changes nothing; 1 gives `after` itself
-    where the box is the whole picture and of the network's size; more goes further in the same direction.
+    With U enlarging to the part, and turning back what was turned upright, the result is
+    original + strength * U(after - before). Where that change is strong, the original's own detail,
+    original - U(before), fades out: otherwise traces of the old would lie over the new. Sides of the part inside the
+    picture are feathered. `strength` is 0..2: 0 changes nothing; 1 gives `after` itself where the part is the whole
+    picture and of the network's size; more goes further in the same direction.
 
     A pixel keeps its exact value if the network changed nothing within two of its own pixels. Returns RGB of the
     original's size; the original itself if nothing changed at all.
@@ -28,23 +30,29 @@ def carry(
     change = after.astype(np.float32) - before.astype(np.float32)
     if strength == 0 or not change.any():
         return original
+    box = part.bounds(original.size) if isinstance(part, Square) else part
     size = (box[2] - box[0], box[3] - box[1])
+    if not all(size):
+        return original
     fading = _plane(_fade(change) * np.float32(min(strength, 1.0)))
     channels = [(_plane(before[..., c].astype(np.float32)), _plane(change[..., c])) for c in range(3)]
-    across, down = _feather(box[0], box[2], original.width), _feather(box[1], box[3], original.height)
     result = original.copy()
     rows = max(1, _STRIP // size[0])
     for top in range(0, size[1], rows):
         bottom = min(top + rows, size[1])
         place = (box[0], box[1] + top, box[2], box[1] + bottom)
+        if isinstance(part, Square):
+            share, enlarged = _soft(part, place), partial(_turned, square=part, place=place)
+        else:
+            across, down = _feather(box[0], box[2], original.width), _feather(box[1], box[3], original.height)
+            share, enlarged = down[top:bottom, None] * across, partial(_enlarged, size=size, top=top, bottom=bottom)
         # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
-        gone = _enlarged(fading, size, top, bottom, Image.Resampling.BILINEAR)
-        share = down[top:bottom, None] * across
+        gone = enlarged(fading, resample=Image.Resampling.BILINEAR)
         made: list[Image.Image] = []
         for channel, (seen, moved) in zip(original.crop(place).split(), channels, strict=True):
             pixels = np.asarray(channel).astype(np.float32)
-            detail = pixels - _enlarged(seen, size, top, bottom, Image.Resampling.BICUBIC)
-            move = _enlarged(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
+            detail = pixels - enlarged(seen, resample=Image.Resampling.BICUBIC)
+            move = enlarged(moved, resample=Image.Resampling.BICUBIC) * np.float32(strength)
             move -= detail * gone
             pixels += move * share
             pixels += np.float32(0.5)
@@ -119,6 +127,24 @@ def _enlarged(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, 
     scale = plane.height / size[1]
     source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))
     return np.asarray(plane.resize((size[0], bottom - top), resample, box=source))
+
+
+def _turned(plane: Image.Image, resample: Image.Resampling, square: Square, place: Box) -> Floats:
+    """What of the plane, seen in the square, lies in the place, float32 [height,width]; 0 outside the square."""
+    ends = np.array([(place[0], place[1]), (place[0] + 1, place[1]), (place[0], place[1] + 1)], np.float32)
+    start, right, below = square.find(ends, plane.width).astype(np.float64)
+    (a, d), (b, e) = right - start, below - start
+    size = (place[2] - place[0], place[3] - place[1])
+    return np.asarray(plane.transform(size, Image.Transform.AFFINE, (a, b, start[0], d, e, start[1]), resample))
+
+
+def _soft(square: Square, place: Box) -> Floats:
+    """The share of the change in the place, 0..1 [height,width]: 1 but near the square's sides, and 0 beyond them."""
+    columns, rows = np.arange(place[0], place[2]) + 0.5, np.arange(place[1], place[3]) + 0.5
+    points = np.stack(np.meshgrid(columns, rows), axis=-1).astype(np.float32)
+    within = np.float32(0.5) - np.abs(square.find(points, 1) - np.float32(0.5))  # from the nearest sides
+    share: Floats = _smoothstep(within / np.float32(_FEATHER)).prod(axis=-1)
+    return share
 
 
 def _font(draw: ImageDraw.ImageDraw, label: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
