@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
-from cli import imports, serve, submit, terminal, training, translate
+from cli import data, imports, serve, submit, terminal, training, translate
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(imports.app, name="import")
+app.add_typer(data.app, name="data")
 for command in (
     serve.serve,
     serve.work,
@@ -25,7 +26,6 @@ for command in (
     training.evaluate,
     training.export,
     serve.models,
-    training.data,
     serve.doctor,
 ):
     app.command()(command)

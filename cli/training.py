@@ -1,4 +1,4 @@
-"""`recast train`, `evaluate`, `export` and `data`: what needs PyTorch, or makes the data that a training needs."""
+"""`recast train`, `evaluate` and `export`: what needs PyTorch."""
 
 from enum import StrEnum
 from functools import partial
@@ -11,14 +11,6 @@ from cli import terminal
 
 if TYPE_CHECKING:
     from models.training.loop import Progress as TrainingProgress
-
-
-class DataName(StrEnum):
-    """The data sets that the project can make by itself."""
-
-    avatars = "avatars"
-    expressions = "expressions"
-    emoji = "emoji"
 
 
 class Precision(StrEnum):
@@ -107,27 +99,6 @@ def export(
     for name, difference in differences.items():
         terminal.say(f"{name}: {difference:.3g}{' dB' if name.endswith('fp16') else ''}")
     terminal.say(f"{to} is written")
-
-
-def data(
-    name: Annotated[DataName, typer.Argument(help="Which data set to make.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; it must be new or empty.")],
-    count: Annotated[int, typer.Option(help="Pictures; of drawings, those to train on.")] = 10_000,
-    size: Annotated[int, typer.Option(help="Side of the pictures, pixels.")] = 128,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same pictures on every machine.")] = 0,
-    layout: Annotated[
-        str | None, typer.Option(help="Emoji: attributes, hair, pairs or unpaired.", show_default="attributes")
-    ] = None,
-    font: Annotated[
-        Path | None, typer.Option(help="Emoji: the file NotoColorEmoji.ttf.", show_default="installed")
-    ] = None,
-) -> None:
-    """Write a data set that the project makes by itself, in the layout in which such sets are published."""
-    from models.drawn import sets
-
-    with terminal.progress() as report:
-        sets.write(name.value, out, count, size, seed, layout, font, partial(report, "drawing"))
-    terminal.say(f"{name.value} of {size} px are in {out}")
 
 
 def _show_losses(report: terminal.Report, progress: "TrainingProgress") -> None:

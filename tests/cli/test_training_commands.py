@@ -107,7 +107,6 @@ def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list
         (["evaluate", "empty", "--data", "gone"], "is neither a run"),
         (["data", "avatars", "--count", "0", "--out", "new"], "count"),
         (["data", "avatars", "--size", "5", "--out", "new"], "size"),
-        (["data", "expressions", "--layout", "pairs", "--out", "new"], "--layout and --font are for emoji"),
         (["data", "emoji", "--layout", "pear", "--out", "new"], "no layout 'pear' of emoji; choose one of attributes"),
         (["data", "emoji", "--font", "gone.ttf", "--out", "new"], "there is no font gone.ttf"),
     ],

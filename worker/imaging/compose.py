@@ -34,15 +34,10 @@ def carry(
     size = (box[2] - box[0], box[3] - box[1])
     if not all(size):
         return original
-    fading = _plane(_fade(change) * np.float32(min(strength, 1.0)))
-    channels = [(_plane(before[..., c].astype(np.float32)), _plane(change[..., c])) for c in range(3)]
-    smooth = Image.Resampling.BICUBIC
-    if isinstance(part, Square):
-        # Turning is most of the work, and bilinear turning half of it: enlarged before, the planes are as smooth then.
-        finer = (_FINER * len(before), _FINER * len(before))
-        fading = fading.resize(finer, Image.Resampling.BILINEAR)
-        channels = [(seen.resize(finer, smooth), moved.resize(finer, smooth)) for seen, moved in channels]
-        smooth = Image.Resampling.BILINEAR
+    # Turning is most of the work, and bilinear turning half of it: planes that were enlarged are as smooth then.
+    finer, smooth = (_FINER, Image.Resampling.BILINEAR) if isinstance(part, Square) else (1, Image.Resampling.BICUBIC)
+    fading = _plane(_fade(change) * np.float32(min(strength, 1.0)), finer, Image.Resampling.BILINEAR)
+    channels = [(_plane(before[..., c].astype(np.float32), finer), _plane(change[..., c], finer)) for c in range(3)]
     result = original.copy()
     rows = max(1, _STRIP // size[0])
     for top in range(0, size[1], rows):
@@ -99,9 +94,10 @@ _SMALLEST_TEXT = 9
 _PAPER, _INK, _FIRST_INK = (250, 250, 251), (52, 56, 66), (142, 148, 160)
 
 
-def _plane(values: Floats) -> Image.Image:
-    """One channel [s,s] as a float image: bytes would round twice, and clip what bicubic overshoots."""
-    return Image.fromarray(np.ascontiguousarray(values))
+def _plane(values: Floats, finer: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+    """One channel [s,s] as a float image [finer * s, finer * s]: bytes would round twice, and clip overshoots."""
+    plane = Image.fromarray(np.ascontiguousarray(values))
+    return plane if finer == 1 else plane.resize((finer * plane.width, finer * plane.height), resample)
 
 
 def _fade(change: Floats) -> Floats:
