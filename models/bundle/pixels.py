@@ -1,4 +1,4 @@
-"""The one definition of picture to tensor and back, for training, export and serving; crops first, then resizes."""
+"""The one way from picture to tensor and back, for training, export and serving; crops first, then resizes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,14 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
-# Pillow averages whole blocks first where it shrinks more than 6-fold: 12 megapixels to 128 in 11 ms instead of 56.
+# Pillow first averages whole blocks when it shrinks more than 6-fold: 12 megapixels to 128 in 11 ms instead of 56.
 _REDUCING_GAP = 3.0
 
 
 def crop_box(size: tuple[int, int], crop: str) -> Box:
     """The part of a picture of `size` (width, height) that the network sees.
 
-    `none`: all of it. `centre`: the largest centred square; so too `face`, as long as no face is known.
+    `none`: all of it. `centre`: the largest centred square. `face`: the same, for callers that found no face.
     """
     width, height = size
     if crop == "none":

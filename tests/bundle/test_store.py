@@ -92,7 +92,7 @@ def test_a_higher_folder_overrides_a_lower_one(tmp_path: Path) -> None:
     assert refs(snapshot) == ["toy@1", "toy@2"]
     assert snapshot.bundles[0].folder.parent.name == "mine"
     assert snapshot.get("toy") == snapshot.bundles[0]
-    assert refused(snapshot) == {"toy": "toy@1 is there already, in a folder of higher rank"}
+    assert refused(snapshot) == {"toy": "a folder of higher rank has toy@1 already"}
 
 
 def test_a_folder_given_twice_counts_once(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_store_folder_that_goes_is_refused_and_may_come_back(tmp_path: Path) -
     store = Store([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "a").rename(tmp_path / "moved")
     assert refs(store.refresh()) == ["flip@1"]
-    assert "cannot be read" in refused(store.snapshot())["a"]
+    assert "can't be read" in refused(store.snapshot())["a"]
     (tmp_path / "moved").rename(tmp_path / "a")
     assert refs(store.refresh()) == ["toy@1", "flip@1"]
 

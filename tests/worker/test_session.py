@@ -184,7 +184,7 @@ def test_a_graph_that_was_replaced_is_refused(tmp_path: Path) -> None:
     bundle.graph("generator").write_bytes(
         model([helper.make_node("Neg", ["pixels"], ["translated"])]).SerializeToString()
     )
-    with pytest.raises(EngineError, match="not what the manifest says"):
+    with pytest.raises(EngineError, match="does not fit its SHA-256"):
         opened(bundle)
 
 
