@@ -45,9 +45,9 @@ def stargan(
     samples: Samples = None,
 ) -> None:
     """A checkpoint of yunjey/stargan; with the discriminator, a picture's own labels are read."""
-    from models.imports import stargan
+    from models.imports import yunjey
 
-    _import(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
+    _import(lambda: yunjey.convert(files, domains, image_size), to, precision, version, title, licence, samples)
 
 
 @app.command()
@@ -64,10 +64,10 @@ def cyclegan(
     samples: Samples = None,
 ) -> None:
     """CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan_pix2pix
+    from models.imports import junyanz
 
     _import(
-        lambda: cyclegan_pix2pix.convert_cyclegan(files, domains, image_size, statistics),
+        lambda: junyanz.convert_cyclegan(files, domains, image_size, statistics),
         to,
         precision,
         version,
@@ -94,10 +94,10 @@ def pix2pix(
     samples: Samples = None,
 ) -> None:
     """A pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan_pix2pix
+    from models.imports import junyanz
 
     _import(
-        lambda: cyclegan_pix2pix.convert_pix2pix(file, domains, direction, image_size, statistics),
+        lambda: junyanz.convert_pix2pix(file, domains, direction, image_size, statistics),
         to,
         precision,
         version,

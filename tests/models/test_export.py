@@ -223,7 +223,7 @@ def test_a_fp16_graph_that_is_too_coarse_is_refused_with_the_figure() -> None:
     exported = Exported(Shifted())
     graph = to_onnx(exported, TINY)
     torch.nn.init.constant_(exported.module.shift, 0.1)  # type: ignore[arg-type]
-    with pytest.raises(ExportError, match=r"at 26\.0 dB to fp32 in translated, less than 45; take fp32"):
+    with pytest.raises(ExportError, match=r"has 26\.0 dB PSNR to fp32 in translated, less than 45; take fp32"):
         compare_fp16("g", network(exported), graph, [{"pixels": np.zeros((1, 3, 8, 8), np.float32)}], TINY)
 
 

@@ -8,7 +8,7 @@ from support.importing import options_file, saved, skip_graphs
 
 from models.bundle.manifest import Picture
 from models.errors import CheckpointError, ModelError, OptionsError
-from models.imports import cyclegan_pix2pix
+from models.imports import junyanz
 from models.imports.imported import Imported
 
 A, B = "latest_net_G_A.pth", "latest_net_G_B.pth"
@@ -17,13 +17,13 @@ A, B = "latest_net_G_A.pth", "latest_net_G_B.pth"
 @pytest.fixture(autouse=True)
 def _untraced(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the importer finds is looked at, not what it makes of it."""
-    skip_graphs(monkeypatch, cyclegan_pix2pix)
+    skip_graphs(monkeypatch, junyanz)
 
 
 def imported(folder: Path, *names: str, domains: str = "horse,zebra", size: int | None = None) -> Imported:
     """An import of files of these names, with networks that differ."""
     files = [saved(folder / name, resnet(seed=place)) for place, name in enumerate(names)]
-    return cyclegan_pix2pix.convert_cyclegan(files, domains, size, "batch")
+    return junyanz.convert_cyclegan(files, domains, size, "batch")
 
 
 def made_by(found: Imported) -> dict[str, str]:
@@ -126,11 +126,11 @@ def test_generators_of_different_pictures_are_refused(tmp_path: Path) -> None:
     """A U-Net takes one side, a ResNet any; or the options beside them say different sides."""
     files = [saved(tmp_path / A, resnet()), saved(tmp_path / B, unet(BATCH))]
     with pytest.raises(CheckpointError, match="take pictures of different kinds; import each by itself"):
-        cyclegan_pix2pix.convert_cyclegan(files, "horse,zebra", None, "batch")
+        junyanz.convert_cyclegan(files, "horse,zebra", None, "batch")
     files = [saved(tmp_path / way / "latest_net_G.pth", resnet()) for way in ("there", "back")]
     options_file(tmp_path / "back", {"crop_size": "128"})
     with pytest.raises(CheckpointError, match="take pictures of different kinds; import each by itself"):
-        cyclegan_pix2pix.convert_cyclegan(files, "horse,zebra", None, "batch")
+        junyanz.convert_cyclegan(files, "horse,zebra", None, "batch")
 
 
 def test_other_networks_are_named(tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_other_networks_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match="holds a StarGAN generator; a generator of CycleGAN or pix2pix is needed"
     ):
-        cyclegan_pix2pix.convert_cyclegan([path], "horse,zebra", None, "batch")
+        junyanz.convert_cyclegan([path], "horse,zebra", None, "batch")
 
 
 def test_running_statistics_are_asked_of_each_generator(tmp_path: Path) -> None:
     """Instance norm has none."""
     path = saved(tmp_path / A, resnet())
     with pytest.raises(OptionsError, match="has no running statistics"):
-        cyclegan_pix2pix.convert_cyclegan([path], "horse,zebra", None, "running")
+        junyanz.convert_cyclegan([path], "horse,zebra", None, "running")

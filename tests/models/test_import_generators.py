@@ -21,7 +21,7 @@ from support.published import resnet_translated, unet_translated
 
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import read
-from models.imports.generators import Generator, Statistics, generator
+from models.imports.junyanz import Generator, Statistics, generator
 
 LIMIT = 1e-5
 
@@ -119,9 +119,9 @@ def without(state: State, *keys: str) -> State:
         (without(unet(), "model.model.3.weight"), "missing: model.model.3.weight"),
         (without(unet(), "model.model.1.model.6.running_var"), "missing: model.model.1.model.6.running_var"),
         (unet() | {"model.model.4.weight": torch.ones(1)}, "left over: model.model.4.weight"),
-        (unet(BATCH_OF_2017), "U-Nets of before 22 August 2017"),
-        (resnet(inputs=6), "makes 3 channels of 6"),
-        (unet(outputs=2), "makes 2 channels of 3"),
+        (unet(BATCH_OF_2017), "as U-Nets had before 22 August 2017"),
+        (resnet(inputs=6), "makes 3 channels from 6"),
+        (unet(outputs=2), "makes 2 channels from 3"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: State, message: str) -> None:

@@ -179,7 +179,7 @@ def test_a_graph_that_can_not_be_halved_is_refused(tmp_path: Path) -> None:
     found = imported(tmp_path, convolution())
     whole = found.graphs["generator"]
     torn = (whole.graph[:-9], r"can't be converted to fp16 \(.*\); take fp32")
-    coarse = (COARSE.SerializeToString(), r"in fp16 is at -\d+\.\d dB to fp32 in translated, less than 45; take fp32")
+    coarse = (COARSE.SerializeToString(), r"fp16 has -\d+\.\d dB PSNR to fp32 in translated, less than 45; take fp32")
     for graph, message in (torn, coarse):
         with pytest.raises(ExportError, match=message):
             write(
@@ -313,16 +313,16 @@ ENLARGED = convolution(
 )
 
 REFUSED = {
-    "range not told": (IDENTITY, Hints(), r"does not tell which values it takes \(0..1 of 0..1; -1..1 of -1..1;"),
-    "range of nothing": (BEYOND, Hints(range=(-1, 1)), "no usual range of pictures"),
+    "range not told": (IDENTITY, Hints(), r"does not show which values it takes \(0..1 from 0..1; -1..1 from -1..1;"),
+    "range of nothing": (BEYOND, Hints(range=(-1, 1)), "not a usual range"),
     "range of bytes": (byte_darkening(), Hints(range=(-1, 1)), "--range is -1..1, but .* takes bytes"),
     "layout not told": (of((1, "a", "b", "c")), Hints(), "runs with either order of axes; say --layout nchw or nhwc"),
     "layout of others": (convolution(), Hints(layout="nhwc"), r"--layout is nhwc, but .* takes \[1, 3, 32, 32\]"),
     "side of others": (convolution(), Hints(size=64), "--image-size is 64, but .* takes 32 and no other"),
     "not free": (convolution(), Hints(size="free"), "--image-size is free, but .* takes 32 and no other"),
     "no square": (of((1, 3, 32, 64)), Hints(), "only squares are served"),
-    "another size": (ENLARGED, Hints(), "makes no RGB picture of one"),
-    "grey": (of((1, 1, 32, 32)), Hints(), "makes no RGB picture of one"),
+    "another size": (ENLARGED, Hints(), "makes no RGB picture of the same size"),
+    "grey": (of((1, 1, 32, 32)), Hints(), "makes no RGB picture of the same size"),
     "four at a time": (of((4, 3, 32, 32)), Hints(), "one or any number at a time"),
     "three axes": (of((3, 32, 32)), Hints(), "pictures of 4 axes"),
     "whole numbers": (of(NCHW, kind=TensorProto.INT32), Hints(), "INT32 and INT32; it must be FLOAT, FLOAT16 or UINT8"),
@@ -330,13 +330,13 @@ REFUSED = {
     "two pictures": (with_two_pictures(), Hints(), r"makes 2 outputs \(out, made\); exactly one"),
     "operators of others": (with_foreign_operator(), Hints(), r"not ONNX's own: com.microsoft.FusedConv"),
     "sparse": (with_sparse_weights(), Hints(), "has sparse weights"),
-    "too old": (of_opset(6, convolution()), Hints(), "is of opset 6; 7 is the oldest"),
+    "too old": (of_opset(6, convolution()), Hints(), "has opset 6; the oldest that runs is 7"),
     "too old to loop": (
         of_opset(12, convolution(then=HELD, constants={"one": ONE})),
         Hints(),
-        "can't be made to take several pictures",
+        "can't take several pictures",
     ),
-    "not finite": (NOT_FINITE, Hints(range=(-1, 1)), "makes values that are not finite"),
+    "not finite": (NOT_FINITE, Hints(range=(-1, 1)), "makes non-finite values"),
 }
 
 
@@ -365,7 +365,7 @@ def test_data_outside_the_folder_are_refused(tmp_path: Path) -> None:
     kernel.ClearField("raw_data")
     kernel.data_location = TensorProto.EXTERNAL
     kernel.external_data.add(key="location", value="../secret.bin")
-    with pytest.raises(CheckpointError, match="is no ONNX file that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable ONNX file"):
         imported(folder, graph)
 
 
@@ -374,7 +374,7 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes | None) -> N
     """Other bytes, none, and no file."""
     if content is not None:
         (tmp_path / "any.onnx").write_bytes(content)
-    with pytest.raises(CheckpointError, match="is no ONNX file that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable ONNX file"):
         convert(tmp_path / "any.onnx", "hayao", Hints())
 
 

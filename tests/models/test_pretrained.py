@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.errors import OptionsError
 from models.export.bundle import Facts, export
-from models.imports import imported, stargan
+from models.imports import imported, yunjey
 from models.recipes import AnyRecipe
 from models.training.run import Run, open_run
 from models.training.start import describe, prepare
@@ -112,7 +112,7 @@ def test_a_reference_checkpoint_is_trained_on(labelled_set: Path, tmp_path: Path
     """What `recast import` made of the official files begins a training here, critic included."""
     generator, discriminator = stargan_generator(blocks=1), stargan_discriminator(kernel=4)
     files = [saved(tmp_path / "1-G.ckpt", generator), saved(tmp_path / "1-D.ckpt", discriminator)]
-    imported.write(stargan.convert(files, None, None), tmp_path / "faces", "fp32", Facts())
+    imported.write(yunjey.convert(files, None, None), tmp_path / "faces", "fp32", Facts())
     begun = trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'faces'}").recipe.networks
     assert torch.equal(begun["generator"].get_parameter("main.3.weight"), generator["main.3.weight"])
     assert torch.equal(begun["critic"].get_parameter("main.0.weight"), discriminator["main.0.weight"])
