@@ -43,6 +43,7 @@ class Bundle:
     manifest: Manifest
 
     def __hash__(self) -> int:
+        # The generated one would hash the manifest, which holds dictionaries.
         return hash((self.folder, self.ref))
 
     @property
@@ -107,6 +108,7 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -
     """
     if not folder.name or folder.name.startswith("."):
         raise BundleError(f"{str(folder)!r}: a bundle's folder needs a name without a leading dot")
+    # A rename onto a link would replace the link, and leave the bundle that it leads to.
     folder = folder.resolve() if folder.is_symlink() else folder
     with _plain_errors(folder.name):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -201,6 +203,7 @@ def _plain_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # The name alone: the message reaches clients, and the path is the operator's.
         file = Path(error.filename).name if isinstance(error.filename, str | Path) else ""
         reason = error.strerror or "can't be read"
         raise BundleError(f"{name}: {file + ': ' if file else ''}{reason}") from error
@@ -210,6 +213,7 @@ def _open(folder: Path, file: str) -> io.BufferedReader:
     path = folder / file
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise BundleError(f"{folder.name}: {file} is a link that leaves the bundle")
+    # Before it is opened, as opening a pipe would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
         raise BundleError(f"{folder.name}: {file} is not a plain file")
     return path.open("rb")

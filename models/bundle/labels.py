@@ -30,6 +30,7 @@ def own_labels(manifest: Manifest, probabilities: NDArray[np.float32]) -> NDArra
     for columns in _group_columns(manifest):
         likeliest = columns[int(np.argmax(probabilities[columns]))]
         own[columns] = 0
+        # Of equal zeros none is likeliest: without a classifier the group stays empty.
         own[likeliest] = probabilities[likeliest] > 0
     return own
 

@@ -46,6 +46,7 @@ def _alias(name: str) -> str:
 
 def _safe_path(path: str) -> str:
     parts = path.split("/")
+    # Backslash and colon would be a separator and a drive on Windows.
     if any(not part or part.startswith(".") for part in parts) or re.search(r"[\\:\x00-\x1f\x7f]", path):
         raise ValueError(f"file {path!r} must be a relative path with '/', without hidden parts, '..', '\\' and ':'")
     if len(path.encode()) > _LONGEST_PATH:

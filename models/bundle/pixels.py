@@ -59,6 +59,7 @@ def to_pixels(tensor: NDArray[np.float32], picture: Picture) -> NDArray[np.uint8
     """Finite float32 [n,3,h,w] in `picture.range` to contiguous RGB uint8 [n,h,w,3]: clipped, rounded half up."""
     low, high = picture.range
     levels = (tensor - np.float32(low)) * np.float32(255 / (high - low))
+    # A cast after adding one half rounds halves up; np.rint would round them to even.
     levels += np.float32(0.5)
     pixels = np.clip(levels, 0, 255, out=levels).astype(np.uint8).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(pixels[..., ::-1] if picture.channels == "bgr" else pixels)

@@ -126,7 +126,7 @@ def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, f
         "data_command": sets.command(run.data_folder),
         "pictures": run.data.count,
         "steps": step,
-        "options": run.said,
+        "options": run.set_options,
         **({"stages": [stage.model_dump(mode="json") for stage in run.stages]} if run.stages else {}),
     }
     metrics: dict[str, float] = {}

@@ -165,6 +165,7 @@ def compare(name: str, reference: Run, graph: bytes, inputs: Sequence[Tensors]) 
         for kind, expected in reference(given).items():
             unit = 1.0 if kind in PICTURES else max(1.0, float(np.abs(expected).max()))
             difference = float(np.abs(made[kind] - expected).max()) / unit
+            # Not `>`, which is false for a difference that is NaN.
             if not difference <= LARGEST_DIFFERENCE:
                 raise ExportError(
                     f"graph {name} differs from the network in {kind} by {difference:.2e}, "
@@ -184,6 +185,7 @@ def compare_fp16(name: str, reference: Run, graph: bytes, inputs: Sequence[Tenso
             peak = picture.range[1] - picture.range[0] if kind in PICTURES else float(np.abs(expected).max()) or 1.0
             error = float(np.square(made[kind].astype(np.float64) - expected).mean())
             psnr = float(10 * np.log10(peak**2 / max(error, 1e-20)))
+            # Not `<`, which is false for NaN.
             if not psnr >= LOWEST_PSNR:
                 raise ExportError(
                     f"graph {name} in fp16 has {psnr:.1f} dB PSNR to fp32 in {kind}, "

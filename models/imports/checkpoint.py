@@ -147,9 +147,9 @@ def _load(path: Path) -> Any:
         elif ".tar format" in text or "TorchScript" in text:
             reason = f"is in a format that can't be opened without running its content; {save}"
         elif isinstance(error, RuntimeError):
-            reason = f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
+            reason = f"is not a readable checkpoint: {text.splitlines()[0].split('. ')[0]}"
         else:
-            reason = f"is no file of torch.save, or is incomplete; copy it again, or {save}"
+            reason = f"is not a file of torch.save, or is incomplete; copy it again, or {save}"
         raise CheckpointError(f"{path} {reason}") from error
 
 

@@ -117,6 +117,7 @@ def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> d
         if precision == "fp16" and not imported.half:
             try:
                 graphs[name] = to_fp16(checked.graph)
+                # Loaded here, as the converter can return a broken graph without an error.
                 GraphRunner(graphs[name])
             except Exception as error:  # the exceptions of the two libraries share no base
                 raise ExportError(

@@ -246,6 +246,7 @@ def generator(checkpoint: Checkpoint, statistics: Statistics) -> Generator:
 def _resnet(checkpoint: Checkpoint, statistics: Statistics) -> Generator:
     blocks = len(checkpoint.numbers(r"model\.(\d+)\.conv_block\.1\.weight"))
     width, inputs = checkpoint.shape("model.1.weight")[:2]
+    # 10 layers before the blocks, 6 on the way up and a padding stand before the last convolution.
     outputs = (checkpoint.shape(f"model.{blocks + 17}.weight") or (3,))[0]
     # Without dropout the second convolution of a block is its layer 5, and 6 is a norm, if that has keys at all.
     dropout = len(checkpoint.shape("model.10.conv_block.6.weight")) == 4
@@ -266,6 +267,7 @@ def _resnet(checkpoint: Checkpoint, statistics: Statistics) -> Generator:
 
 def _unet(checkpoint: Checkpoint, statistics: Statistics) -> Generator:
     prefix, levels = "model.model.1.model", 2
+    # Each level holds the next one as its layer 3; the innermost has none.
     while f"{prefix}.3.model.1.weight" in checkpoint.weights:
         prefix, levels = f"{prefix}.3.model", levels + 1
     width, inputs = checkpoint.shape("model.model.0.weight")[:2]

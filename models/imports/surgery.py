@@ -96,6 +96,7 @@ def load(path: Path) -> ModelProto:
     """
     try:
         model = onnx.load_model(path, load_external_data=False)
+        # Before the data are read, which might not fit into memory.
         if _size(path, model) <= MAX_BYTES:
             load_external_data_for_model(model, str(path.parent))
             onnx.checker.check_model(model)

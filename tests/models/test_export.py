@@ -152,9 +152,9 @@ def test_a_bundle_of_joint_sets_is_served_in_a_pass_for_each(made: Made, joint_s
     expected = np.asarray(Image.open(picture))[None]
     for name in ("green", "light"):
         x = torch.from_numpy(to_tensor(expected, made.bundle.manifest.picture))
-        own = recipe.columns.completed(torch.full((1, 5), UNKNOWN), recipe.critic(x)[1])
+        own = recipe.columns.fill_unknown(torch.full((1, 5), UNKNOWN), recipe.critic(x)[1])
         place = made.bundle.manifest.label_order.index(name)
-        labels = torch.cat(recipe.columns.asked(own, place), dim=1)
+        labels = torch.cat(recipe.columns.request(own, place), dim=1)
         expected = to_pixels(recipe.generator(x, labels).numpy(), made.bundle.manifest.picture)
     shown = np.asarray(Image.open(io.BytesIO(answer.data)))
     assert np.abs(shown.astype(int) - expected[0]).max() <= 1
@@ -281,5 +281,5 @@ def test_missing_data_are_named(run: Run, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     """A data folder is not mistaken for a run."""
-    with pytest.raises(OptionsError, match="is no run of a training"):
+    with pytest.raises(OptionsError, match="is not the run of a training"):
         open_run(labelled_folder(tmp_path / "set"))

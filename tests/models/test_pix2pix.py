@@ -112,7 +112,7 @@ def test_only_a_conditional_discriminator_sees_the_input(conditional: bool) -> N
     made = recipe(conditional=conditional, norm="instance")
     one, other = batch(2)["a"].chunk(2)
     judge = made.networks["discriminator"]
-    scores = [judge(made.judged(x, one)) for x in (one, other)]
+    scores = [judge(made.discriminator_input(x, one)) for x in (one, other)]
     assert torch.equal(*scores) != conditional
 
 

@@ -78,7 +78,7 @@ def test_when_no_checkpoint_can_be_read_nothing_is_overwritten(labelled_set: Pat
     trained("stargan", labelled_set, tmp_path / "run", 2)
     (only,) = saved(tmp_path / "run" / "checkpoints")
     only.write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match="is no checkpoint that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable checkpoint"):
         trainer("stargan", labelled_set, tmp_path / "run", 4, resume=True)
 
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     """Only tensors and plain data are loaded; a pickled object is not."""
     path = tmp_path / "evil.ckpt"
     torch.save({"recipe": "stargan", "step": 1, "networks": {}, "evil": Path("x")}, path)
-    with pytest.raises(CheckpointError, match="no checkpoint that can be read"):
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         load(path)
 
 
@@ -228,7 +228,7 @@ def test_progress_tells_losses_and_speed(labelled_set: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["widht=4"], "there is no option widht; there are .*width"),
+        (["widht=4"], "there is no option widht; choose one of .*width"),
         (["batch=many"], "option batch='many'"),
         (["batch=0", "steps=-1"], "option .*batch.*option|option .*steps.*option"),
         (["batch"], "--set wants key=value, not 'batch'"),
