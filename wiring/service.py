@@ -1,8 +1,8 @@
-"""The service: HTTP, jobs, background work and, with a broker, its workers; it needs no ONNX Runtime."""
+"""The service: HTTP, jobs and background work; it needs neither ONNX Runtime nor Celery."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import uvicorn
 
@@ -14,16 +14,12 @@ from wiring.process import Backend, Process, beside
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
-from worker.jobs.queued import Queued
-from worker.queue.offer import Offer
-from worker.queue.remote import Remote
-from worker.settings import QueueSettings
 
 GRACE_S = 10
 """Seconds that open requests have to end after the signal to stop."""
 
 OpenBackend = Callable[[Process], AbstractAsyncContextManager[Backend]]
-"""`with_workers` or `wiring.engine.alone` with its settings; stays open from the first request to the last."""
+"""`wiring.workers.with_workers` or `wiring.engine.alone` with its settings; open from the first request to the last."""
 
 
 async def serve(process: Process, settings: ServiceSettings, backend: OpenBackend, *, threads: int) -> None:
@@ -55,22 +51,3 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         )
         gc.freeze()  # imported modules are never garbage, and each collection that scans them takes 60 ms
         await uvicorn.Server(config).serve()
-
-
-@asynccontextmanager
-async def with_workers(process: Process, *, queue: QueueSettings) -> AsyncIterator[Backend]:
-    """Sends pictures and jobs to the workers that share broker and storage; the broker need not answer yet."""
-    async with AsyncExitStack() as stack:
-        remote = Remote(queue, tracer=process.tracer)
-        stack.push_async_callback(remote.close)
-        runner = Queued(Board(process.storage), queue)
-        stack.push_async_callback(runner.close)
-        offer = Offer(process.store, lambda: remote.beats)
-        process.follow(offer.follow)
-        process.metrics.watch_store(offer.snapshot)
-        process.metrics.watch_depth(lambda: remote.depth)
-        process.metrics.watch_workers(lambda: remote.workers)
-        # Both return at once: a service without its broker starts all the same, and answers 503 until the broker does.
-        await remote.start()
-        await runner.start()
-        yield Backend(remote, runner, offer)
