@@ -125,14 +125,14 @@ def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.f
         # The picture as a whole is moved by `strongest`, so a weaker term moves its labels by its share of that.
         vector[columns] += np.float32(strength / strongest) * (target - vector[columns])
     if manifest.mask_columns:
-        vector[~covered(step)] = 0
+        vector[~step_columns(step)] = 0
         asked = _masks(step)
         mask = np.array([name in asked for name in manifest.mask_columns], np.float32)
         vector = np.concatenate([vector, mask])
     return vector, strongest
 
 
-def covered(step: Step) -> NDArray[np.bool_]:
+def step_columns(step: Step) -> NDArray[np.bool_]:
     """Which label columns [c] a step sets: of sets that were trained jointly, those of the sets that it asks for."""
     manifest = step.bundle.manifest
     names = (manifest.find(name) for name in manifest.label_order)

@@ -99,7 +99,7 @@ class Embedded(Translator):
         """For threads: queues orders together, so that they may share batches; waits only while a bundle is loaded.
 
         A future that is cancelled before its turn is not run; one that fails has EngineError, or an error that
-        `explained` turns into a Translator's. Raises NotReady, Overloaded.
+        `translator_error` turns into a Translator's. Raises NotReady, Overloaded.
         """
         try:
             with self._library.engine(bundle) as engine:
@@ -107,7 +107,7 @@ class Embedded(Translator):
         except EngineError as error:
             raise NotReady(str(error), retry_after=RETRY_S) from error
         except (Full, Closed) as error:
-            raise explained(error, bundle) from error
+            raise translator_error(error, bundle) from error
 
     async def _do(self, bundle: Bundle, order: Order, *, urgent: bool = True) -> Done:
         left = order.deadline - time.monotonic()
@@ -122,7 +122,7 @@ class Embedded(Translator):
                     self._library.release(engine)
                 return await asyncio.wrap_future(future)
         except (TimeoutError, Expired, Full, Closed) as error:
-            raise explained(error, bundle) from error
+            raise translator_error(error, bundle) from error
 
     async def _lease(self, bundle: Bundle) -> Engine:
         try:
@@ -138,7 +138,7 @@ class Embedded(Translator):
         jobs = [(_Job(engine, order), order.deadline) for order in orders]
         futures = self._batcher.submit_all(jobs, urgent=urgent)
         for future, order in zip(futures, orders, strict=True):
-            if trace := order.trace or self._tracer.here():
+            if trace := order.trace or self._tracer.traceparent():
                 future.add_done_callback(partial(self._tell, trace))
             # Released when the batch is done, not when nobody waits any more: until then the engine is in use.
             self._library.lease(engine.bundle)
@@ -148,7 +148,7 @@ class Embedded(Translator):
     def _tell(self, trace: str, future: Future[Done]) -> None:
         if not future.cancelled() and not future.exception():
             done = future.result()
-            self._tracer.computed(done.queue_s, done.infer_s, within=trace)
+            self._tracer.record_batch(done.queue_s, done.infer_s, within=trace)
 
 
 class _Bulk(Translator):
@@ -165,7 +165,7 @@ class _Bulk(Translator):
         """Leaves the device to the others."""
 
 
-def explained(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
+def translator_error(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
     """What a Translator raises where the batcher raised this."""
     if isinstance(error, Full):
         retry_after = UNKNOWN_RATE_RETRY_S if error.rate is None else error.depth / error.rate

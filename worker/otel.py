@@ -47,7 +47,7 @@ class OpenTelemetry(Tracer):
         with begun as span:
             yield _Recorded(span)
 
-    def computed(self, queue_s: float, infer_s: float, *, within: str) -> None:
+    def record_batch(self, queue_s: float, infer_s: float, *, within: str) -> None:
         """See Tracer."""
         above = self._carrier.extract({_PARENT: within})
         end = time.time_ns()
@@ -55,7 +55,7 @@ class OpenTelemetry(Tracer):
         self._tracer.start_span("queue", above, start_time=begun - round(queue_s * 1e9)).end(begun)
         self._tracer.start_span("batch", above, start_time=begun).end(end)
 
-    def here(self) -> str | None:
+    def traceparent(self) -> str | None:
         """See Tracer."""
         carried: dict[str, str] = {}
         self._carrier.inject(carried)
@@ -72,7 +72,7 @@ class _Recorded(Span):
     def __init__(self, span: trace.Span) -> None:
         self._span = span
 
-    def tell(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
+    def update(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
         self._span.set_attributes(attributes)
         if name is not None:
             self._span.update_name(name)

@@ -26,7 +26,7 @@ from worker.imaging.decode import decode
 from worker.imaging.encode import encode
 from worker.imaging.formats import PNG, Format, by_name
 from worker.pool import Pool
-from worker.regions import Canvas, Pixels, seen
+from worker.regions import Canvas, Pixels, views
 from worker.settings import Limits
 from worker.tracing import SILENT, Tracer
 from worker.translator import Arrays, Translator
@@ -115,7 +115,7 @@ class Pipeline:
         decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self.limits)))
         canvas = Canvas(decoded.image, decoded.alpha)
         if any(by_face(wish, step.bundle) for step in plan.steps):
-            canvas = await work.compose(canvas.searched)
+            canvas = await work.compose(canvas.find_faces)
         if plan.sheet:
             canvas = await work.sheet(canvas, plan.steps[0].bundle)
         else:
@@ -176,14 +176,14 @@ class _Work:
         vectors, strength = np.stack([vector for vector, _ in labels]), labels[0][1]
         after = await self._run(step.bundle, step.graph, before, vectors)
         if step.bundle.manifest.graphs[step.graph].labels:
-            start, covered = own_labels(step.bundle.manifest, own[0]), domains.covered(step)
+            start, covered = own_labels(step.bundle.manifest, own[0]), domains.step_columns(step)
             moved = start + strength * (vectors[0][: len(start)] - start)
             # A label that this pass doesn't set stays as an earlier pass left it, or as the picture has it.
             still = _by_name(step.bundle, start, ~covered)
             self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
         else:
             self.applied |= {term.name: term.strength for term in step.terms}
-        return await self.compose(partial(canvas.changed, boxes, before, after, strength))
+        return await self.compose(partial(canvas.apply, boxes, before, after, strength))
 
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
         """The picture beside what each domain of the bundle makes of it; transparency is left out."""
@@ -239,9 +239,9 @@ class _Work:
         picture = bundle.manifest.picture
         boxes = canvas.boxes(picture, by_face=by_face(self.wish, bundle))
         if self.wish.size == "original":
-            return canvas, boxes, await self.compose(partial(seen, canvas.image, picture, boxes))
-        before = await self.compose(partial(seen, canvas.image, picture, boxes[:1]))
-        canvas = canvas.reduced(boxes[0], before[0])
+            return canvas, boxes, await self.compose(partial(views, canvas.image, picture, boxes))
+        before = await self.compose(partial(views, canvas.image, picture, boxes[:1]))
+        canvas = canvas.crop_to(boxes[0], before[0])
         return canvas, ((0, 0, *canvas.image.size),), before
 
     async def _own(self, bundle: Bundle, graph: str, before: Pixels) -> Floats:

@@ -63,7 +63,7 @@ class Storage:
         except AlreadyExistsError:
             return False
         except (BaseError, OSError) as error:
-            raise _failed("write", error) from error
+            raise _error("write", error) from error
         return True
 
     async def get(self, path: str) -> bytes | None:
@@ -74,7 +74,7 @@ class Storage:
         try:
             return (await found.bytes_async()).to_bytes()
         except (BaseError, OSError) as error:
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
 
     async def stream(self, path: str) -> AsyncIterator[bytes] | None:
         """The object piece by piece, never whole in memory; None where there is none."""
@@ -99,7 +99,7 @@ class Storage:
         except InvalidPathError as error:
             raise InvalidParameter(f"{_first_line(error)}; rename it") from None
         except (BaseError, OSError) as error:
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
 
     async def folders(self, folder: str) -> Sequence[str]:
         """The names of the folders directly in a folder, sorted."""
@@ -108,7 +108,7 @@ class Storage:
         except FileNotFoundError:
             return []
         except (BaseError, OSError) as error:
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
         return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
 
     async def delete(self, path: str) -> None:
@@ -136,7 +136,7 @@ class Storage:
         except (BaseError, OSError) as error:
             if _IMPOSSIBLE.search(str(error)):
                 return None
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
 
     async def _delete(self, paths: Sequence[str]) -> None:
         try:
@@ -144,7 +144,7 @@ class Storage:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise _failed("write", error) from error
+            raise _error("write", error) from error
 
 
 def open_storage(where: str) -> Storage:
@@ -165,7 +165,7 @@ async def _pieces(found: "obstore.GetResult") -> AsyncIterator[bytes]:
         async for piece in found.stream(min_chunk_size=_PIECE):
             yield bytes(piece)
     except (BaseError, OSError) as error:
-        raise _failed("read", error) from error
+        raise _error("read", error) from error
 
 
 def _remove(top: Path, folder: str) -> None:
@@ -178,13 +178,13 @@ def _remove(top: Path, folder: str) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _failed("write", error) from error
+        raise _error("write", error) from error
     with suppress(OSError):
         for above in list(gone.parents)[: len(Path(folder).parts) - 2]:
             above.rmdir()
 
 
-def _failed(doing: str, error: Exception) -> StorageError:
+def _error(doing: str, error: Exception) -> StorageError:
     _log.error("the storage failed to %s: %s", doing, _first_line(error))
     return StorageError(f"the storage of jobs can't {doing} at the moment", retry_after=RETRY_S)
 

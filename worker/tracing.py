@@ -12,7 +12,7 @@ Kind = Literal["internal", "server", "client"]
 class Span:
     """A span under way; this one is not recorded."""
 
-    def tell(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
+    def update(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
         """Adds attributes, a better name, or the failure, which are known only after the beginning."""
 
 
@@ -29,10 +29,10 @@ class Tracer:
         """
         return nullcontext(_UNSEEN)
 
-    def computed(self, queue_s: float, infer_s: float, *, within: str) -> None:
+    def record_batch(self, queue_s: float, infer_s: float, *, within: str) -> None:
         """Adds what the device has just done: spans `queue` and `batch`, one after the other, children of `within`."""
 
-    def here(self) -> str | None:
+    def traceparent(self) -> str | None:
         """The traceparent of the current span, for another process; None: there is none."""
         return None
 

@@ -80,7 +80,7 @@ def test_a_reply_is_announced_and_fetched_once(letterbox: Letterbox, client: red
         letterbox.answer("service", {"a": b"1", "b": b"2"})
         message = channel.get_message(timeout=5)
     assert message is not None
-    assert broker.told(message["data"]) == {"a": None, "b": None}
+    assert broker.read_replies(message["data"]) == {"a": None, "b": None}
     assert letterbox.fetch(["b", "none", "a"]) == [b"2", None, b"1"]
     assert letterbox.fetch(["a", "b"]) == [None, None]
 
@@ -94,7 +94,7 @@ def test_a_reply_may_be_told_at_once(letterbox: Letterbox, client: redis.Redis) 
         letterbox.answer("service", {"a": b"1", "b": b"2"}, at_once=True)
         message = channel.get_message(timeout=5)
     assert message is not None
-    assert broker.told(message["data"]) == {"a": b"1", "b": b"2"}
+    assert broker.read_replies(message["data"]) == {"a": b"1", "b": b"2"}
     assert not client.exists(broker.FLIGHT, broker.outgoing("a"))
 
 
@@ -102,7 +102,7 @@ def test_a_reply_may_be_told_at_once(letterbox: Letterbox, client: redis.Redis) 
 def test_what_tells_nothing_is_refused(data: bytes) -> None:
     """Words of strangers on a service's channel are a ValueError, or tell of nothing."""
     with pytest.raises(ValueError, match="are no message of replies"):
-        assert broker.told(data)
+        assert broker.read_replies(data)
 
 
 def test_pixels_are_in_no_file(tmp_path: Path) -> None:

@@ -177,8 +177,8 @@ def test_one_alone_waits_for_nobody(play: Play, flip: Bundle) -> None:
 def test_replies_of_little_come_at_once(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker is asked to tell the replies themselves, unless they are long, or too many would be on their way."""
     one = 32 * 32 * 3
-    monkeypatch.setattr(broker, "TOLD_BYTES", one)
-    monkeypatch.setattr(broker, "TOLD_IN_ALL", 2 * one)
+    monkeypatch.setattr(broker, "CHANNEL_BYTES", one)
+    monkeypatch.setattr(broker, "CHANNEL_BYTES_IN_ALL", 2 * one)
 
     async def test(translator: Remote, worker: Played) -> None:
         asking, asked = [], []

@@ -74,7 +74,7 @@ def test_chunks_are_given_in_order_and_so_many_at_a_time(run: Run) -> None:
         for number in (0, 2):
             assert not await tickets.end("j", number, 5)
         assert await given(tickets, chunks=5, most=3) == [4]
-        issued = await tickets.issued("j")
+        issued = await tickets.state("j")
         assert (issued.next, issued.out, issued.paused) == (5, 2, False)
 
     run(test)
@@ -85,7 +85,7 @@ def test_nothing_is_given_of_a_job_that_is_not_known(run: Run) -> None:
 
     async def test(tickets: Tickets) -> None:
         assert await given(tickets, chunks=5, most=3) == []
-        assert (await tickets.issued("j")).next is None
+        assert (await tickets.state("j")).next is None
 
     run(test)
 
@@ -191,7 +191,7 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
         for _ in range(8):
             await tickets.give_back("j", 0, failed=True)
             await tickets.give_back("j", 0, failed=True)  # of the same time
-            assert (await tickets.issued("j")).paused
+            assert (await tickets.state("j")).paused
             assert await given(tickets, chunks=2, most=9) == []
             lengths.append(_pause(client))
             client.set(broker.pause("j"), f"0 {lengths[-1]}")  # it is over

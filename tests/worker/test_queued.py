@@ -242,7 +242,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
         await worker.beat()
         await worker.dispatch.look()
         await worker.work()
-        assert (await worker.dispatch.tickets.issued("bad")).paused
+        assert (await worker.dispatch.tickets.state("bad")).paused
         await put_job(worker.storage, some(2), job_id="good")
         await worker.dispatch.look()
         assert worker.messages() == [("good", 0)]

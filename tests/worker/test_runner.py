@@ -256,7 +256,7 @@ def test_a_job_that_always_fails_pauses_longer_and_longer() -> None:
             turn.running = 1
             await runner._do(turn, job, 0)
             pauses.append(turn.pause_s)
-            assert not turn.able(asyncio.get_running_loop().time())
+            assert not turn.can_run(asyncio.get_running_loop().time())
         assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
         turn.running = 1
         await runner._do(turn, job, 0)

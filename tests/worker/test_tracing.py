@@ -57,15 +57,15 @@ def test_spans_nest_and_tell(collector: Collector) -> None:
     tracer = OpenTelemetry(collector.endpoint, "test")
     with tracer.span("outer", {"a": 1}, kind="server", within=PARENT) as outer:
         with tracer.span("inner"):
-            inside = tracer.here()
-        outer.tell({"b": "x"}, name="named", failed=True)
+            inside = tracer.traceparent()
+        outer.update({"b": "x"}, name="named", failed=True)
     tracer.close()
     named, inner = collector.named("named"), collector.named("inner")
     assert (named.service, named.trace, named.parent) == ("test", TRACE, ABOVE)
     assert (named.attributes, named.failed) == ({"a": 1, "b": "x"}, True)
     assert (inner.trace, inner.parent, inner.failed) == (TRACE, named.id, False)
     assert inside == f"00-{TRACE}-{inner.id}-01"
-    assert tracer.here() is None
+    assert tracer.traceparent() is None
 
 
 @pytest.mark.parametrize("within", ["", "nonsense", f"00-{'0' * 32}-{ABOVE}-01", "00-" + "é" * 50])
@@ -73,7 +73,7 @@ def test_what_is_no_traceparent_begins_a_trace(collector: Collector, within: str
     """A header that can't be read does no harm: the trace begins here."""
     tracer = OpenTelemetry(collector.endpoint, "test")
     with tracer.span("a span", within=within):
-        assert tracer.here()
+        assert tracer.traceparent()
     tracer.close()
     assert collector.named("a span").parent == ""
 
@@ -81,7 +81,7 @@ def test_what_is_no_traceparent_begins_a_trace(collector: Collector, within: str
 def test_the_devices_part_is_told_afterwards(collector: Collector) -> None:
     """Waiting and computing become two spans, one right after the other, below the one that asked."""
     tracer = OpenTelemetry(collector.endpoint, "test")
-    tracer.computed(0.25, 0.5, within=PARENT)
+    tracer.record_batch(0.25, 0.5, within=PARENT)
     tracer.close()
     queue, batch = collector.named("queue"), collector.named("batch")
     assert {(queue.trace, queue.parent), (batch.trace, batch.parent)} == {(TRACE, ABOVE)}
@@ -103,9 +103,9 @@ def test_a_collector_that_is_not_there_holds_nobody_up(monkeypatch: pytest.Monke
 def test_the_silent_tracer_records_nothing() -> None:
     """Where no traces are wanted the same calls do nothing."""
     with SILENT.span("a span", {"a": 1}, within=PARENT) as span:
-        span.tell({"b": 2}, name="other", failed=True)
-        assert SILENT.here() is None
-    SILENT.computed(1.0, 1.0, within=PARENT)
+        span.update({"b": 2}, name="other", failed=True)
+        assert SILENT.traceparent() is None
+    SILENT.record_batch(1.0, 1.0, within=PARENT)
     SILENT.close()
 
 

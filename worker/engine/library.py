@@ -99,13 +99,13 @@ class Library:
                 return self._loading[bundle]
             refusal = self._refused.get(bundle)
             if self._closed:
-                return _failed(_closed(bundle))
+                return _failed_load(_closed_error(bundle))
             if bundle in self._held:
                 done: Future[None] = Future()
                 done.set_result(None)
                 return done
             if refusal is not None and self._clock() - refusal.at < RETRY_S:
-                return _failed(EngineError(refusal.reason))
+                return _failed_load(EngineError(refusal.reason))
             future = self._loading[bundle] = self._loader.submit(self._load, bundle)
             return future
 
@@ -181,7 +181,7 @@ class Library:
     def _load(self, bundle: Bundle) -> None:
         try:
             if self._closed:
-                raise _closed(bundle)
+                raise _closed_error(bundle)
             engine = Engine(bundle, self._settings)
             engine.warm()
         except Exception as error:  # whatever is wrong with one bundle, the others go on
@@ -243,11 +243,11 @@ def _size(bundle: Bundle) -> int:
     return size
 
 
-def _closed(bundle: Bundle) -> EngineError:
+def _closed_error(bundle: Bundle) -> EngineError:
     return EngineError(f"{bundle.ref} is not loaded: the library is closed")
 
 
-def _failed(error: Exception) -> Future[None]:
+def _failed_load(error: Exception) -> Future[None]:
     future: Future[None] = Future()
     future.set_exception(error)
     return future

@@ -38,13 +38,13 @@ def carry(
         bottom = min(top + rows, size[1])
         place = (box[0], box[1] + top, box[2], box[1] + bottom)
         # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
-        gone = _enlarged(fading, size, top, bottom, Image.Resampling.BILINEAR)
+        gone = _enlarge(fading, size, top, bottom, Image.Resampling.BILINEAR)
         share = down[top:bottom, None] * across
         made: list[Image.Image] = []
         for channel, (seen, moved) in zip(original.crop(place).split(), channels, strict=True):
             pixels = np.asarray(channel).astype(np.float32)
-            detail = pixels - _enlarged(seen, size, top, bottom, Image.Resampling.BICUBIC)
-            move = _enlarged(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
+            detail = pixels - _enlarge(seen, size, top, bottom, Image.Resampling.BICUBIC)
+            move = _enlarge(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
             move -= detail * gone
             pixels += move * share
             pixels += np.float32(0.5)
@@ -114,7 +114,7 @@ def _feather(start: int, end: int, length: int) -> Floats:
     return share
 
 
-def _enlarged(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
+def _enlarge(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
     """The rows top to bottom of the plane resized to `size`, float32 [rows,width]."""
     scale = plane.height / size[1]
     source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))

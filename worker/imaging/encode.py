@@ -55,10 +55,10 @@ def encode(
     exif = Image.Exif()
     if copyright is not None:
         exif[ExifTags.Base.Copyright] = copyright.encode()
-    return _written(full, format, quality, icc or b"", exif.tobytes() if copyright is not None else b"")
+    return _write(full, format, quality, icc or b"", exif.tobytes() if copyright is not None else b"")
 
 
-def _written(image: Image.Image, format: Format, quality: int, icc: bytes, exif: bytes) -> bytes:
+def _write(image: Image.Image, format: Format, quality: int, icc: bytes, exif: bytes) -> bytes:
     """The file, by Pillow's writer of the format."""
     file = BytesIO()
     chroma = "4:4:4" if quality >= _FULL_CHROMA else "4:2:0"

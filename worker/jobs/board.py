@@ -141,7 +141,7 @@ class Board:
             )
             if len(marks) < job.chunks and not cancelled:
                 return None
-            done, failed = _counted(marks)
+            done, failed = _count(marks)
             state: Literal["done", "failed", "cancelled"] = "cancelled" if cancelled else "done" if done else "failed"
             end = End(state=state, at=time.time(), done=done, failed=failed)
             if job.webhook:
@@ -162,7 +162,7 @@ class Board:
         marks, begun_at, cancelled = await asyncio.gather(
             finished_chunks(self._storage, job_id), self._begun_at(job_id), self._storage.has(layout.cancelled(job_id))
         )
-        done, failed = _counted(marks)
+        done, failed = _count(marks)
         if cancelled:
             return Status(job, "cancelled", done, failed, begun_at)
         if begun_at is None:
@@ -221,7 +221,7 @@ async def read_finished(storage: Storage, mark: Mark) -> Finished:
     return Finished(outcomes=()) if found is None else Finished.model_validate_json(found)
 
 
-def _counted(marks: Sequence[Mark]) -> tuple[int, int]:
+def _count(marks: Sequence[Mark]) -> tuple[int, int]:
     return sum(mark.done for mark in marks), sum(mark.failed for mark in marks)
 
 
@@ -229,7 +229,7 @@ def rate_of(marks: Sequence[Mark], begun_at: float, now: float) -> float | None:
     """Pictures per second of a job, see WINDOW_S; None while nothing is finished."""
     recent = [mark for mark in marks if mark.put_at > now - WINDOW_S]
     since = max(begun_at, now - WINDOW_S) if recent else begun_at
-    pictures = sum(_counted(recent or marks))
+    pictures = sum(_count(recent or marks))
     return pictures / (now - since) if pictures and now > since else None
 
 

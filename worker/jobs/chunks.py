@@ -138,7 +138,7 @@ class Chunks:
         The first error of a picture stops the others: the chunk is tried again whatever they would have come to.
         """
         pictures = [asyncio.create_task(self._outcome(work, entry)) for entry in entries]
-        watching = asyncio.create_task(self._cancelled(work.job_id))
+        watching = asyncio.create_task(self._wait_for_cancel(work.job_id))
         everything = asyncio.gather(*pictures)
         try:
             await asyncio.wait((everything, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -155,7 +155,7 @@ class Chunks:
         except asyncio.CancelledError:  # nobody cancelled this chunk: the pool of threads dropped what was waiting
             raise NotReady("this process is shutting down") from None
 
-    async def _cancelled(self, job_id: str) -> None:
+    async def _wait_for_cancel(self, job_id: str) -> None:
         """Returns when the job is cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
@@ -196,12 +196,12 @@ class Chunks:
                 return name
         if work.probe is not None:
             await work.probe.check(data)
-        answer = await self._translated(work, data)
+        answer = await self._translate(work, data)
         name = stem(entry.name) + answer.format.extensions[0]
         await work.target.put(work.before_name + name, answer.data)
         return name
 
-    async def _translated(self, work: "_Work", data: bytes) -> Answer:
+    async def _translate(self, work: "_Work", data: bytes) -> Answer:
         """The answer; a full queue is waited for, since a job has time."""
         deadline = time.monotonic() + PATIENCE_S
         while True:

@@ -126,13 +126,13 @@ class Dispatch:
 
     async def _goes_on(self, job: Job) -> bool:
         """Whether a job wants a turn; asks storage when Redis knows nothing of it, or all tickets have ended."""
-        issued = await self.tickets.issued(job.id)
-        if issued.next is None or (issued.next >= job.chunks and not issued.out):
+        state = await self.tickets.state(job.id)
+        if state.next is None or (state.next >= job.chunks and not state.out):
             if await self.conclude(job):
                 return False
             unfinished = await self._board.unfinished(job)
             await self.tickets.begin(job.id, min(unfinished, default=job.chunks))
-        return not issued.paused
+        return not state.paused
 
     async def _publish(self, given: list[tuple[str, int]]) -> None:
         def send() -> None:
@@ -152,7 +152,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Issued:
+class TicketState:
     """How far a job's tickets have come."""
 
     next: int | None
@@ -180,10 +180,10 @@ class Tickets:
         jobs, most = json.loads(found)
         return Schedule(tuple((str(job_id), int(chunks)) for job_id, chunks in jobs), int(most))
 
-    async def issued(self, job_id: str) -> Issued:
+    async def state(self, job_id: str) -> TicketState:
         """How far a job's tickets have come."""
-        first, out, paused = await self._run(_ISSUED, job_id)
-        return Issued(None if first is None else int(first), int(out), bool(paused))
+        first, out, paused = await self._run(_STATE, job_id)
+        return TicketState(None if first is None else int(first), int(out), bool(paused))
 
     async def begin(self, job_id: str, first: int) -> None:
         """Has tickets given from chunk number `first` on; those that are out stay out."""
@@ -262,7 +262,7 @@ end
 """
 """What every script begins with. KEYS: tickets, next, pause, the queue. ARGV: the prefix of tickets, job, number."""
 
-_ISSUED = """
+_STATE = """
 return {redis.call('GET', KEYS[2]), out(), pause() and 1 or 0}
 """
 

@@ -73,7 +73,7 @@ class Intake:
         if source and destination:
             await asyncio.to_thread(self._place.roots.require_apart, source, destination)  # a disk may hang
         job_id = _random_id() if key is None else id_of(key)
-        earlier = None if key is None else await _stored(self._place.storage, job_id)
+        earlier = None if key is None else await _find_job(self._place.storage, job_id)
         draft = Job(
             id=job_id,
             created=time.time(),
@@ -127,7 +127,7 @@ class Upload:
         """Keeps every picture of a seekable ZIP, one by one. Raises what archive.files raises."""
         most, max_bytes = self._place.settings.job_pictures, self._place.limits.max_bytes
         files = archive.files(file, most=most, max_bytes=max_bytes)
-        while some := await asyncio.to_thread(_some, files):
+        while some := await asyncio.to_thread(_next_files, files):
             for each in some:
                 await self.add(each.name, each.data)
 
@@ -207,7 +207,7 @@ class Upload:
         if await storage.put(layout.job(job.id), job.bytes(), new=True):
             return job
         # A put that was repeated because its answer got lost finds what it put itself: only reading tells.
-        there = await _stored(storage, job.id)
+        there = await _find_job(storage, job.id)
         if there is None:
             raise StorageError("the job of this Idempotency-Key is being removed", retry_after=RETRY_S)
         if there.upload != job.upload and await storage.has(layout.done(job.id)):
@@ -292,22 +292,22 @@ class _Puts:
             raise errors[0]
 
 
-async def _stored(storage: Storage, job_id: str) -> Job | None:
+async def _find_job(storage: Storage, job_id: str) -> Job | None:
     data = await storage.get(layout.job(job_id))
     return None if data is None else Job.model_validate_json(data)
 
 
 def _random_id() -> str:
     """26 characters that sort by time, in milliseconds; 80 bits are random."""
-    return _encoded(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
+    return _encode(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
 
 
 def id_of(key: str) -> str:
     """The id of the job that an Idempotency-Key starts: a client that has the key can ask for the job."""
-    return _encoded(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
+    return _encode(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
 
 
-def _encoded(value: bytes) -> str:
+def _encode(value: bytes) -> str:
     # base32hex: the only base32 alphabet that keeps the order of the bytes.
     return base64.b32hexencode(value).decode().rstrip("=").lower()
 
@@ -316,7 +316,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _some(files: Iterator[archive.File]) -> list[archive.File]:
+def _next_files(files: Iterator[archive.File]) -> list[archive.File]:
     """The next few files: going to another thread for each small picture would take longer than reading it."""
     some, size = [], 0
     for file in files:

@@ -143,7 +143,7 @@ class Shift:
             return
         try:
             job = await self._dispatch.job(job_id)
-            async with self._renewed(job_id, number):
+            async with self._keep_ticket(job_id, number):
                 await self._chunks.do(job, number)
         except BaseException as error:
             if isinstance(error, UnknownJob):
@@ -160,7 +160,7 @@ class Shift:
             await self._dispatch.fill()
 
     @asynccontextmanager
-    async def _renewed(self, job_id: str, number: int) -> AsyncGenerator[None, None]:
+    async def _keep_ticket(self, job_id: str, number: int) -> AsyncGenerator[None, None]:
         """Renews a ticket as long as the block lasts."""
 
         async def renew() -> None:

@@ -62,19 +62,19 @@ class News:
     def tell(self, job_id: str | None = None) -> None:
         """Wakes the followers of a job; None: of every job."""
         for followed in list(self._followers) if job_id is None else [job_id]:
-            for stirred in self._followers.get(followed, ()):
-                stirred.set()
+            for event in self._followers.get(followed, ()):
+                event.set()
 
     async def follow(self, job_id: str) -> AsyncGenerator[None, None]:
         """See Runner.news."""
-        stirred = asyncio.Event()
-        self._followers[job_id].add(stirred)
+        event = asyncio.Event()
+        self._followers[job_id].add(event)
         try:
             while not self._closed:
                 yield
-                await wait(stirred, NEWS_S)
+                await wait(event, NEWS_S)
         finally:
-            self._followers[job_id].discard(stirred)
+            self._followers[job_id].discard(event)
             if not self._followers[job_id]:
                 del self._followers[job_id]
 
@@ -100,7 +100,7 @@ class Local(Runner):
         self._tasks: set[asyncio.Task[None]] = set()  # one for each chunk under way
         self._endings: set[asyncio.Task[None]] = set()
         self._scheduler: asyncio.Task[None] | None = None
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
         self._news = News()
         self._served = 0
 
@@ -147,14 +147,14 @@ class Local(Runner):
                 self._tasks.add(task)
                 task.add_done_callback(self._free)
             resumes = [turn.resumes for turn in self._turns.values() if turn.resumes > now()]
-            await wait(self._stirred, min([look, *resumes]) - now())
+            await wait(self._changed, min([look, *resumes]) - now())
 
     def _next(self, now: float) -> "_Turn | None":
         """The turn to take: of the first jobs with something to do, the one that was served longest ago.
 
         A job that may have ended comes before all others: someone waits for its end, and its place is for the next job.
         """
-        able = (turn for turn in self._turns.values() if turn.able(now))
+        able = (turn for turn in self._turns.values() if turn.can_run(now))
         return min(islice(able, JOBS_IN_TURN), key=lambda turn: (turn.waiting is not None, turn.served), default=None)
 
     async def _open(self, turn: "_Turn") -> None:
@@ -208,14 +208,14 @@ class Local(Runner):
 
     def _free(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
-        self._stirred.set()
+        self._changed.set()
 
     def _pause(self, turn: "_Turn") -> None:
         turn.pause_s = min(max(FIRST_PAUSE_S, 2 * turn.pause_s), LONGEST_PAUSE_S)
         turn.resumes = asyncio.get_running_loop().time() + turn.pause_s
 
     def _tell(self, job_id: str) -> None:
-        self._stirred.set()
+        self._changed.set()
         self._news.tell(job_id)
 
 
@@ -231,7 +231,7 @@ class _Turn:
     pause_s: float = 0.0
     resumes: float = 0.0
 
-    def able(self, now: float) -> bool:
+    def can_run(self, now: float) -> bool:
         """Whether it can use its turn. Storage is asked when none of its chunks is under way."""
         return self.resumes <= now and (not self.running if self.waiting is None else bool(self.waiting))
 

@@ -200,18 +200,18 @@ class Courier:
             }
             response = await self._caller.post(self._caller.target(status.job.webhook or ""), body, headers)
         except InvalidParameter as error:  # the job was accepted under other settings, which may come back
-            return self._failed(delivery, str(error), again=True)
+            return self._fail(delivery, str(error), again=True)
         except CallError as error:
             _log.info("the webhook of job %s: %s", status.job.id, error.detail)
-            return self._failed(delivery, str(error), again=not error.forbidden)
+            return self._fail(delivery, str(error), again=not error.forbidden)
         delivery = delivery.model_copy(update={"status": response.status})
         if 200 <= response.status < 300:
             return delivery.model_copy(update={"delivered_at": self._clock()})
         reason = f"the receiver answered {response.status}"
         asked = _seconds(response.retry_after, self._clock())
-        return self._failed(delivery, reason, again=response.status in _AGAIN, asked=asked)
+        return self._fail(delivery, reason, again=response.status in _AGAIN, asked=asked)
 
-    def _failed(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
+    def _fail(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
         now = self._clock()
         longest = min(self._pace.longest_s, self._pace.first_s * 2.0 ** min(delivery.attempts - 1, 60))
         # Drawn over the whole range, so that webhooks that failed together do not come back together.

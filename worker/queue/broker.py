@@ -47,10 +47,10 @@ ALIVE_S = 10
 SILENT_RETRY_S = 5.0
 """What Retry-After says while the broker does not answer, seconds."""
 
-TOLD_BYTES = 1 << 17
+CHANNEL_BYTES = 1 << 17
 """Bytes of replies that one message may bring on the channel itself: beyond, fetching them in a thread is quicker."""
 
-TOLD_IN_ALL = 16 << 20
+CHANNEL_BYTES_IN_ALL = 16 << 20
 """Bytes of replies that may be on their way to one service on its channel: at 32 MiB Redis closes the connection."""
 
 QUIET_S = 5.0
@@ -170,7 +170,7 @@ async def listen(client: redis.asyncio.Redis, *channels: str) -> AsyncGenerator[
                 yield None
 
 
-def told(data: bytes) -> dict[str, bytes | None]:
+def read_replies(data: bytes) -> dict[str, bytes | None]:
     """A message on a service's channel: replies by order, None for those to be fetched. Raises ValueError."""
     try:
         said = msgpack.unpackb(data)

@@ -28,12 +28,12 @@ COMPANY = 8
 class Line:
     """Orders that can share a batch: those that wait for a message, and those on their way."""
 
-    waiting: "deque[Asked]" = field(default_factory=deque)
+    waiting: "deque[Pending]" = field(default_factory=deque)
     open: int = 0
     """Orders, waiting or on their way."""
     on_way: int = 0
     """Messages."""
-    stirred: bool = False
+    scheduled: bool = False
     """Whether its orders will be posted in this turn of the event loop already."""
 
 
@@ -44,7 +44,7 @@ class Message:
     line: Line
     left: int
     """Orders that are not answered yet."""
-    told: int
+    channel_bytes: int
     """Bytes of replies that may come on the channel itself."""
     hold: asyncio.TimerHandle | None = None
     """Ends the time for which it counts as on its way; None when that is over."""
@@ -52,7 +52,7 @@ class Message:
 
 
 @dataclass(eq=False, slots=True)
-class Asked:
+class Pending:
     """An order as bytes, and the future of its answer; to be made in the event loop."""
 
     data: bytes

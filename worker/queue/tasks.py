@@ -18,7 +18,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from models.bundle.archive import Bundle
-from worker.embedded import Embedded, explained
+from worker.embedded import Embedded, translator_error
 from worker.engine.batcher import Closed, Expired
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, RecastError
@@ -83,7 +83,7 @@ class Inference:
                 while True:
                     ready |= [answers.get_nowait()]
             left -= ready.keys()
-            self._leave(service, ready, until, at_once)
+            self._post(service, ready, until, at_once)
 
     async def follow_drops(self, client: Redis) -> None:
         """Drops withdrawn orders, until it is cancelled; those that it misses end at their deadlines."""
@@ -126,18 +126,18 @@ class Inference:
                 continue
             for (request_id, _), future in zip(pairs, futures, strict=True):
                 self._waiting[request_id] = future
-                future.add_done_callback(partial(self._answered, request_id, bundle, answers))
+                future.add_done_callback(partial(self._put_answer, request_id, bundle, answers))
 
-    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
+    def _put_answer(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
         self._waiting.pop(request_id, None)
         if future.cancelled():
             answers.put((request_id, NotReady("the worker was stopped, or the order withdrawn")))
         elif isinstance(error := future.exception(), (Expired, Closed)):
-            answers.put((request_id, explained(error, bundle)))
+            answers.put((request_id, translator_error(error, bundle)))
         else:
             answers.put((request_id, error or future.result()))
 
-    def _leave(self, service: str, ready: dict[str, Done | BaseException], until: float, at_once: bool) -> None:
+    def _post(self, service: str, ready: dict[str, Done | BaseException], until: float, at_once: bool) -> None:
         packed = {name: _packed(answer, self._origins.pop(name, None)) for name, answer in ready.items()}
         while True:
             try:
@@ -182,15 +182,15 @@ class Health:
     /healthz answers 200, or 503 and the reason; /metrics answers in Prometheus's text format.
     """
 
-    def __init__(self, port: int, ailing: Callable[[], str | None], registry: Registry) -> None:
-        """`ailing` gives what is wrong, or None. Raises OSError where the port is taken."""
+    def __init__(self, port: int, problem: Callable[[], str | None], registry: Registry) -> None:
+        """`problem` gives what is wrong, or None. Raises OSError where the port is taken."""
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
 
             def do_GET(self) -> None:
                 if self.path == "/healthz":
-                    reason = ailing()
+                    reason = problem()
                     self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
                 elif self.path == "/metrics":
                     self._answer(200, MEDIA_TYPE, registry.text())
