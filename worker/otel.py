@@ -32,7 +32,7 @@ class OpenTelemetry(Tracer):
         """`endpoint`: the URL for OTLP over HTTP, with its path; `service`: the name of this process."""
         # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the name.
         resource = Resource.create({SERVICE_NAME: service}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # close() does it, within its limit
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
         self._tracer = self._provider.get_tracer("recast")
         self._carrier = TraceContextTextMapPropagator()
@@ -50,6 +50,7 @@ class OpenTelemetry(Tracer):
     def record_batch(self, queue_s: float, infer_s: float, *, within: str) -> None:
         """See Tracer."""
         above = self._carrier.extract({_PARENT: within})
+        # The device reports a batch when it is done, so both spans are dated back.
         end = time.time_ns()
         begun = end - round(infer_s * 1e9)
         self._tracer.start_span("queue", above, start_time=begun - round(queue_s * 1e9)).end(begun)
@@ -63,6 +64,7 @@ class OpenTelemetry(Tracer):
 
     def close(self) -> None:
         """See Tracer; takes at most CLOSE_S."""
+        # In a thread: shutdown() has no limit of its own, and goes on trying while the collector is down.
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(CLOSE_S)

@@ -41,7 +41,7 @@ SHEET_CELL = 512
 
 @dataclass(frozen=True)
 class Answer:
-    """The translated picture, and how it came about."""
+    """The translated picture, and how it was made."""
 
     data: bytes
     media_type: str
@@ -49,9 +49,9 @@ class Answer:
     model: str
     """`name@version`, several joined by a comma."""
     domains: dict[str, float]
-    """What was applied: every label of the models, by name, the strength taken in; empty if nothing was to be done.
+    """What was applied: every label of the models by name, strength included; empty if there was nothing to do.
 
-    Of several faces, the largest one's.
+    With several faces, those of the largest one.
     """
     timings: dict[str, float]
     """Milliseconds of decode, queue, infer, compose and encode."""
@@ -79,9 +79,10 @@ class Pipeline:
         self._pool = Pool(threads)
 
     def plan(self, wish: Wish) -> Plan:
-        """Which bundles would do it now, in which order; raises all that can be wrong with a wish by itself.
+        """Which bundles would carry out the wish now, in which order.
 
-        NotReady, UnknownModelError, UnknownDomain, InvalidDomains; InvalidParameter for what can't be done here.
+        Raises whatever is wrong with the wish itself: NotReady, UnknownModelError, UnknownDomain, InvalidDomains, and
+        InvalidParameter for what this installation can't do.
         """
         snapshot = self._store.snapshot()
         if not snapshot.bundles:
@@ -95,7 +96,7 @@ class Pipeline:
     async def translate(self, data: bytes, wish: Wish, *, deadline: float) -> Answer:
         """Translate one picture before `deadline`, a moment of time.monotonic(); raises RecastError of every kind.
 
-        When the deadline passes or the call is cancelled, what waits is dropped; only a function in a thread ends.
+        At the deadline, or when the call is cancelled, waiting work is dropped; a function in a thread runs to its end.
         """
         try:
             if deadline <= time.monotonic():
@@ -106,7 +107,7 @@ class Pipeline:
             raise TimedOut("the picture was not done within the time allowed; the work is dropped") from error
 
     def close(self) -> None:
-        """Cancels what waits for a thread; the store and the translator stay open."""
+        """Cancels work that waits for a thread; the store and the translator stay open."""
         self._pool.close()
 
     async def _translate(self, data: bytes, wish: Wish, deadline: float) -> Answer:
@@ -138,9 +139,9 @@ class Pipeline:
 
 
 def output_format(wish: Wish, read: Format) -> Format:
-    """The format of the output for a picture in the format `read`: that one, where it can be written, unless asked.
+    """The output's format for a picture in the format `read`: the requested one, else `read`, else PNG.
 
-    Raises InvalidParameter where this installation doesn't write what is asked for.
+    Raises InvalidParameter if this installation can't write the requested format.
     """
     if wish.format is None:
         return read if read.writes else PNG
@@ -186,7 +187,7 @@ class _Work:
         return await self.compose(partial(canvas.apply, boxes, before, after, strength))
 
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
-        """The picture beside what each domain of the bundle makes of it; transparency is left out."""
+        """A contact sheet: the picture and its translation to each domain of the bundle, without transparency."""
         if by_face(self.wish, bundle):
             canvas = await self.compose(canvas.portrait)
         canvas, (box,), before = await self._focus(canvas, bundle)
@@ -200,7 +201,7 @@ class _Work:
         ]
         try:
             made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
-        finally:  # after an error the other runs would go on, for nobody
+        finally:  # after an error the other runs would go on for nothing
             for run in runs:
                 run.cancel()
             await asyncio.gather(*runs, return_exceptions=True)
@@ -245,7 +246,7 @@ class _Work:
         return canvas, ((0, 0, *canvas.image.size),), before
 
     async def _own(self, bundle: Bundle, graph: str, before: Pixels) -> Floats:
-        """The pictures' own label probabilities [n,c]; zeros where nothing reads them, or the graph takes no labels."""
+        """The pictures' own label probabilities [n,c]; zeros without a classifier, or if the graph takes no labels."""
         manifest = bundle.manifest
         if manifest.classifier is None or not manifest.graphs[graph].labels:
             return np.zeros((len(before), len(manifest.label_order)), np.float32)
@@ -264,7 +265,7 @@ class _Work:
         return translated
 
     async def _rows(self, before: Pixels, steps: list[Step]) -> dict[str, Pixels]:
-        """What each step makes of the one picture [1,s,s,3], by the name of its only domain; all in one call."""
+        """Each step's translation of one picture [1,s,s,3], by the name of its only domain; one call for all."""
         bundle, graph = steps[0].bundle, steps[0].graph
         own = (await self._own(bundle, graph, before))[0]
         vectors = np.stack([domains.labels(step, own)[0] for step in steps])

@@ -28,7 +28,7 @@ class Canvas:
     """The squares around its faces; empty before the search."""
 
     def find_faces(self) -> "Canvas":
-        """With its faces. Raises NoFace where there is none, InvalidParameter where faces can't be looked for."""
+        """The canvas with its faces. Raises NoFace if there is none, InvalidParameter as faces.require does."""
         found = faces.find(self.image)
         if not found:
             raise NoFace(
@@ -38,7 +38,7 @@ class Canvas:
         return replace(self, faces=tuple(faces.surroundings(face, self.image.size) for face in found))
 
     def boxes(self, picture: Picture, *, by_face: bool) -> tuple[Box, ...]:
-        """What a network sees: every face, or the one part that its crop rule says."""
+        """The boxes that a network sees: every face, or the one that its crop rule gives."""
         return self.faces if by_face else (crop_box(self.image.size, picture.crop),)
 
     def portrait(self) -> "Canvas":
@@ -47,13 +47,13 @@ class Canvas:
         return _one_face(self.image.crop(box), None if self.alpha is None else self.alpha.crop(box))
 
     def crop_to(self, box: Box, pixels: Pixels) -> "Canvas":
-        """What the network sees of the box in place of the picture."""
+        """The network's view of the box, uint8 [s,s,3], in place of the picture."""
         image = Image.fromarray(pixels)
         alpha = None if self.alpha is None else self.alpha.resize(image.size, Image.Resampling.BICUBIC, box=box)
         return _one_face(image, alpha)
 
     def apply(self, boxes: Sequence[Box], before: Pixels, after: Pixels, strength: float) -> "Canvas":
-        """With the change of each box, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first box ends up on top."""
+        """The canvas with each box's change, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first box ends on top."""
         image = self.image
         for box, seen, made in reversed(list(zip(boxes, before, after, strict=True))):
             image = compose.carry(image, box, seen, made, strength)
@@ -66,5 +66,5 @@ def views(image: Image.Image, picture: Picture, boxes: Sequence[Box]) -> Pixels:
 
 
 def _one_face(image: Image.Image, alpha: Image.Image | None) -> Canvas:
-    # The part was chosen: what comes after takes all of it as the one face, and does not search again.
+    # The face is chosen: later steps take the whole canvas as that face and don't search again.
     return Canvas(image, alpha, ((0, 0, *image.size),))

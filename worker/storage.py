@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 RETRY_S = 10.0
 """What Retry-After says when the storage does not answer, seconds."""
 
-# A bucket that can't be reached is given up within seconds. But a whole answer may take long: a client that reads a
-# large result slowly is no fault of the bucket. An endpoint that is set with http:// is meant to be used without TLS.
+# Give up an unreachable bucket within seconds. But a whole answer may take long: a client may read a large result
+# slowly. An endpoint with http:// is meant to have no TLS.
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "read_timeout": "15s", "timeout": "1h", "allow_http": True}
 _RETRIES: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 # No object can have this path: it leads through a file, or is too long.
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class StorageError(NotReady):
-    """The storage can't be reached, or is full; the log has the reason, the message for strangers has not."""
+    """The storage can't be reached, or is full; only the log has the reason, since strangers see the message."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Storage:
         self._store = store
 
     async def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Stores a whole object, replacing one that exists; with `new` that one stays, and False is returned."""
+        """Stores a whole object and returns True; with `new`, an object that exists stays, and False is returned."""
         try:
             await obstore.put_async(self._store, path, data, mode="create" if new else "overwrite")
         except AlreadyExistsError:
@@ -118,6 +118,7 @@ class Storage:
     async def clear(self, folder: str) -> None:
         """Removes every object below a folder, and what killed puts left there."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+            # A listing hides the temporary files of killed puts, so a folder on a disk is removed as a whole.
             await asyncio.to_thread(_remove, self._store.prefix, folder)
             return
         page = []
@@ -171,7 +172,7 @@ async def _pieces(found: "obstore.GetResult") -> AsyncIterator[bytes]:
 def _remove(top: Path, folder: str) -> None:
     """Removes a folder, then the empty ones above it; not the topmost of its path, where other jobs come and go."""
     if folder in ("", ".") or ".." in Path(folder).parts:
-        raise ValueError(f"{folder!r} is no folder in the storage")
+        raise ValueError(f"{folder!r} is not a folder in the storage")
     gone = top / folder
     try:
         shutil.rmtree(gone)

@@ -211,8 +211,10 @@ def test_a_broker_that_is_none_is_refused(url: str | None) -> None:
 
 def test_trouble_names_no_host() -> None:
     """What strangers are told of a broken broker is that it does not answer, or has no memory left."""
-    silent = broker.trouble(redis.ConnectionError("Error 111 connecting to 10.0.0.7:6379"))
-    full = broker.trouble(redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."))
+    silent = broker.translator_error(redis.ConnectionError("Error 111 connecting to 10.0.0.7:6379"))
+    full = broker.translator_error(
+        redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    )
     assert isinstance(silent, NotReady)
     assert isinstance(full, Overloaded)
     assert "10.0.0.7" not in str(silent)

@@ -32,7 +32,7 @@ def encode(
     """The file of an RGB picture with its alpha (L, same size); a format without alpha shows it on white.
 
     `quality` is 1..100 and matters to lossy formats only. The same input gives the same bytes.
-    Raises InvalidParameter if the format is not written here, or can't hold so long a side, or for the quality.
+    Raises InvalidParameter for a format that is not written here, a side too long for it, or another quality.
     """
     if not format.writes:
         known = ", ".join(format.name for format in FORMATS if format.writes)

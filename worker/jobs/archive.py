@@ -47,7 +47,7 @@ def files(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[File]:
 
     The whole directory is checked before the first file is read. Raises TooLarge for more than `most` files and for
     bombs; InvalidParameter for names that leave the folder, links, encryption, overlaps, archives in the archive, and
-    methods other than deflate; UnreadableImage for what is no ZIP, or a damaged one. Blocks: run it in a thread.
+    methods other than deflate; UnreadableImage for a file that is no ZIP, or a damaged one. Blocks: run it in a thread.
     """
     directory = _find_directory(file)
     if directory.entries > 2 * most:
@@ -131,6 +131,7 @@ def _find_directory(file: BinaryIO) -> _Directory:
         at = tail.rfind(b"PK\5\6", 0, at)
     if at < 0:
         raise UnreadableImage("the archive is no ZIP, or its end is missing")
+    # The records and their fields are those of PKWARE's APPNOTE, sections 4.3.7 to 4.3.16.
     _, disk, first_disk, _, entries, length, start, _ = _END.unpack_from(tail, at)
     end = tail_at + at
     if (large := _find_directory64(file, end)) is not None:
@@ -189,7 +190,7 @@ def _entries(file: BinaryIO, directory: _Directory) -> Iterator[_Entry]:
         try:
             text = name.decode()  # many write UTF-8 without the flag
         except UnicodeDecodeError:
-            # Without the flag it is, by the specification, the code page of the first PCs.
+            # Without the flag APPNOTE (appendix D) says code page 437, that of the first PCs.
             text = name.decode(errors="replace") if flags & _UTF8 else name.decode("cp437")
         text = text.replace("\\", "/")
         yield _Entry(text, flags, method, crc, packed, size, start + directory.shift, mode)
@@ -202,7 +203,7 @@ def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
     wide = b""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
-        if kind == 1:
+        if kind == 1:  # APPNOTE, section 4.5.3
             wide = extra[4 : 4 + length]
         extra = extra[4 + length :]
     found = []

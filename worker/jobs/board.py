@@ -1,4 +1,4 @@
-"""State and progress of jobs, computed from what is stored, and their end; nothing is kept between two calls.
+"""State and progress of jobs, computed from storage, and their end; keeps nothing between two calls.
 
 A call costs one listing of the job's finished chunks, and one of the open jobs, but never a listing of all jobs.
 """
@@ -17,7 +17,7 @@ from worker.jobs.layout import Begun, End, Finished, Job, Outcome, State
 from worker.storage import Storage, Stored
 
 WINDOW_S = 60.0
-"""The rate is measured over the last so many seconds, or since the beginning if no chunk was finished in them."""
+"""The rate is measured over this many last seconds, or since the beginning if no chunk was finished in them."""
 
 CHUNKS = 16
 """Chunks whose pictures `outcomes` lists at a time."""
@@ -64,7 +64,7 @@ class Board:
         self._storage = storage
 
     async def job(self, job_id: str) -> Job:
-        """What was asked. Raises UnknownJob."""
+        """The stored Job. Raises UnknownJob."""
         found = await self._storage.get(layout.job(job_id))
         if found is None:
             raise UnknownJob(
@@ -100,10 +100,10 @@ class Board:
         return [outcome for record in records for outcome in record.outcomes if outcome.output is None][:limit]
 
     async def outcomes(self, job: Job, first: int) -> tuple[list[Outcome], int | None]:
-        """What became of the pictures of a few chunks from number `first` on, in order, and the number to go on with.
+        """The outcomes of a few chunks from number `first` on, in order, and the number to continue with.
 
-        The list stops before a chunk that is not finished, so that a client that goes on later misses nothing. When the
-        job has ended such a chunk is left out, and at the end of the list the number is None.
+        The list stops before an unfinished chunk, so that a client that continues later misses nothing. Once the job
+        has ended, unfinished chunks are skipped, and after the last chunk the number is None.
         """
         over = await self._end(job.id) is not None
         marks = [mark for mark in await finished_chunks(self._storage, job.id) if mark.number >= first]
@@ -147,7 +147,7 @@ class Board:
             if job.webhook:
                 await self._storage.put(layout.hook_mark(job.id), b"")
             if not await self._storage.put(layout.done(job.id), end.bytes(), new=True):
-                # Another process was quicker, or a repeated put finds its own first try: what is there counts.
+                # Another process was quicker, or a repeated put finds its own first try: the stored End counts.
                 end = await self._end(job.id)
                 if end is None:
                     return None
@@ -243,6 +243,7 @@ async def _oldest_first(listing: AsyncIterator[Stored]) -> list[str]:
 
 
 async def _take(source: AsyncIterator[str], most: int) -> list[str]:
+    """The next items, at most `most`."""
     taken: list[str] = []
     while len(taken) < most and (each := await anext(source, None)) is not None:
         taken.append(each)

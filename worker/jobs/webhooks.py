@@ -116,7 +116,7 @@ class Courier:
         return sorted(due, key=due.__getitem__)
 
     async def deliver(self, job_id: str) -> float | None:
-        """Makes the attempt that is due; seconds until the next one is due, None: there will be none.
+        """Makes the attempt that is due; returns the seconds until the next one, None if there will be none.
 
         Raises StorageError. It may be called at any time, and again.
         """
@@ -187,9 +187,10 @@ class Courier:
         return delivery
 
     async def _outcome(self, status: Status, delivery: Delivery) -> Delivery:
-        """Sends the webhook, and returns what came of it."""
+        """Sends the webhook, and returns its new state."""
         ended = datetime.fromtimestamp(status.ended_at or 0.0, UTC)
         body = to_json({"type": f"job.{status.state}", "timestamp": ended, "data": self._describe(status)})
+        # The header has whole seconds, and the signature covers the header.
         at = datetime.fromtimestamp(int(self._clock()), UTC)
         try:
             signatures = [key.sign(status.job.id, at, body.decode()) for key in _keys(self._secret)]

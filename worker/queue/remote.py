@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class Remote(Translator):
-    """Has graphs run by the workers that share the broker; one event loop may use it, from `start` to `close`."""
+    """Lets the workers of the broker run graphs; one event loop may use it, from `start` to `close`."""
 
     def __init__(self, settings: QueueSettings, *, tracer: Tracer = SILENT) -> None:
         """Connects to nothing yet. Raises InvalidParameter where the settings name no broker."""
@@ -63,9 +63,9 @@ class Remote(Translator):
         self._threads = ThreadPoolExecutor(3, thread_name_prefix="remote")
         self._lines: dict[Hashable, Line] = {}  # by bundle and the kind of the orders
         self._pending: dict[str, Pending] = {}
-        self._gone: list[str] = []  # posted, but nobody waits for them any more
-        self._channel_bytes = 0  # bytes of replies that may come at once
-        self._under_way = 0  # in all services, when last something was posted
+        self._gone: list[str] = []  # posted orders whose callers gave up
+        self._channel_bytes = 0  # bytes of replies that may come on the channel
+        self._under_way = 0  # in all services, when this one posted last
         self._trouble: str | None = "the queue between service and workers was not reached yet"
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -92,7 +92,7 @@ class Remote(Translator):
         if waiting and waiting + self._under_way >= self._settings.max_in_flight:
             raise self._overloaded(waiting + self._under_way)
         kind = order.bundle, order.kind
-        if kind not in self._lines:
+        if kind not in self._lines:  # kinds come and go with bundles: forget the lines that are empty
             self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
         line = self._lines.setdefault(kind, Line())
         pending = Pending(pack_order(order), _reply_bytes(bundle, order), deadline, line)
@@ -107,7 +107,7 @@ class Remote(Translator):
             raise _timed_out(order) from error
         finally:
             self._forget(pending)
-        # All that was not computing was waiting, the way there and back included.
+        # All time that was not computing was waiting, the way there and back included.
         return Done(done.outputs, max(0.0, time.monotonic() - began - done.infer_s), done.infer_s)
 
     async def ready(self) -> None:
@@ -121,7 +121,7 @@ class Remote(Translator):
             raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
 
     async def close(self) -> None:
-        """Fails what waits with NotReady, and lets the connections go; the workers stay."""
+        """Fails waiting orders with NotReady, and closes the connections; the workers stay."""
         self._closed = True
         for pending in list(self._pending.values()):
             pending.end(NotReady("this service is shutting down"))
@@ -135,17 +135,17 @@ class Remote(Translator):
 
     @property
     def depth(self) -> int:
-        """Orders that were not answered yet, waiting here and on their way."""
+        """Orders that are not answered yet, here and on their way."""
         return len(self._pending)
 
     @property
     def beats(self) -> list[Beat]:
-        """What each worker said last, of those heard of within the last seconds; may be called from any thread."""
+        """The last beat of each living worker; may be called from any thread."""
         return self._crew.beats
 
     @property
     def workers(self) -> int:
-        """How many workers were heard of within the last seconds."""
+        """How many workers are alive."""
         return len(self._crew.beats)
 
     def _overloaded(self, under_way: int) -> Overloaded:
@@ -178,27 +178,27 @@ class Remote(Translator):
 
     async def _send(self, together: list[Pending], *, at_once: bool) -> None:
         now = time.monotonic()
+        # At least 1 ms: Redis refuses a time to live of 0.
         parcels = [
             Parcel(pending.id, max(1, int((pending.deadline - now) * 1000)), pending.data) for pending in together
         ]
+
+        def post() -> int:
+            admitted, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
+            if admitted:
+                self._messages.send(INFER, [parcel.id for parcel in parcels[:admitted]], self._name, at_once)
+            return admitted
+
         try:
-            left = await self._threaded(partial(self._leave, parcels, at_once))
+            admitted = await self._threaded(post)
         except FAILURES as error:
             _log.warning("%d orders could not be posted: %s", len(together), error)
             for pending in together:
-                pending.end(broker.trouble(error))
+                pending.end(broker.translator_error(error))
             self._withdraw([pending.id for pending in together])
         else:
-            for pending in together[left:]:
+            for pending in together[admitted:]:
                 pending.end(self._overloaded(self._under_way))
-
-    def _leave(self, parcels: list[Parcel], at_once: bool) -> int:
-        """Posts as many as may be under way, and returns how many; for a thread."""
-        left, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
-        if left:
-            ids = [parcel.id for parcel in parcels[:left]]
-            self._messages.send(INFER, ids, self._name, at_once)
-        return left
 
     def _forget(self, pending: Pending) -> None:
         """Forgets an order that is answered, late or cancelled."""
@@ -244,7 +244,7 @@ class Remote(Translator):
                     async for message in heard:
                         await self._hear(message)
             except FAILURES as error:
-                trouble = str(broker.trouble(error))
+                trouble = str(broker.translator_error(error))
                 if self._trouble != trouble:
                     _log.warning("the broker does not answer; trying again every half second: %s", error)
                 self._trouble = trouble
@@ -254,7 +254,7 @@ class Remote(Translator):
         """Handles what came on a channel; None: listening has begun, and earlier messages may have been missed."""
         if message is None:
             await beats.hear(self._client, self._crew)
-            # Fetches what was answered meanwhile, and posts the rest again: Redis may have lost it, or be another one.
+            # Redis may have lost what was posted, or be another one.
             self._begin(self._post_again([pending for pending in self._pending.values() if pending.message]))
             self._trouble = None
             return
@@ -267,14 +267,14 @@ class Remote(Translator):
                 self._schedule(line)
             return
         try:
-            told = broker.read_replies(data)
+            replies = broker.read_replies(data)
         except ValueError as error:
-            _log.warning("%s holds what no worker writes: %s", channel, error)
+            _log.warning("a message on %s is not one of replies: %s", channel, error)
             return
-        for request_id, reply in told.items():
+        for request_id, reply in replies.items():
             if reply is not None:
                 self._end(request_id, _read_reply(reply))
-        if ready := [request_id for request_id, reply in told.items() if reply is None]:
+        if ready := [request_id for request_id, reply in replies.items() if reply is None]:
             self._begin(self._fetch(ready))
 
     def _end(self, request_id: str, reply: Done | Exception) -> None:
@@ -282,7 +282,7 @@ class Remote(Translator):
             pending.end(reply)
 
     async def _try_again(self) -> None:
-        """Posts again what a worker may have had in hand when it was killed; if another one has it, no harm is done."""
+        """Posts again, once, the orders that a killed worker may have had; if another one has them, no harm is done."""
         old = time.monotonic() - LOST_S + BEAT_S
         lost = [
             pending
@@ -294,6 +294,7 @@ class Remote(Translator):
         await self._post_again(lost)
 
     async def _post_again(self, posted: list[Pending]) -> None:
+        """Fetches what was answered meanwhile, and posts the rest again."""
         await self._fetch([pending.id for pending in posted])
         for pending in posted:
             if pending.message and not pending.answer.done():
