@@ -103,8 +103,8 @@ def test_a_chunk_is_taken_by_one(run: Run) -> None:
     run(test)
 
 
-def test_the_last_one_is_told(run: Run) -> None:
-    """Ending a job's last ticket returns True once all its chunks have had one; other jobs don't count."""
+def test_ending_the_last_ticket_returns_true(run: Run) -> None:
+    """Ending a job's last ticket returns True once all its chunks have had one, whatever other jobs have."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -205,7 +205,7 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
 
 
 def test_the_schedule_is_known_to_all(run: Run) -> None:
-    """A schedule that one process made, another reads."""
+    """One process reads the schedule that another made."""
 
     async def test(tickets: Tickets) -> None:
         assert await tickets.schedule() is None

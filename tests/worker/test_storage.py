@@ -151,7 +151,7 @@ def test_list_and_clear_keep_to_their_folder(place: str, monkeypatch: pytest.Mon
     run(main())
 
 
-def test_a_name_that_can_not_be_read_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_can_not_be_read_is_in_the_error(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An object that another program stored under an impossible name is named in the error of a listing."""
     for name, value in s3_environment(endpoint).items():
         monkeypatch.setenv(name, value)

@@ -176,11 +176,11 @@ def read_replies(data: bytes) -> dict[str, bytes | None]:
     try:
         found = msgpack.unpackb(data)
     except (ValueError, msgpack.UnpackException) as error:
-        raise ValueError(f"{len(data)} bytes are no message of replies") from error
+        raise ValueError(f"{len(data)} bytes are not a message of replies") from error
     if not isinstance(found, dict) or not all(
         isinstance(key, str) and isinstance(value, bytes | None) for key, value in found.items()
     ):
-        raise ValueError(f"{len(data)} bytes are no message of replies")
+        raise ValueError(f"{len(data)} bytes are not a message of replies")
     return found
 
 
