@@ -41,7 +41,7 @@ def serve(
     """Serve the bundles over HTTP; open the address in a browser."""
     from service.settings import ServiceSettings
     from wiring.process import Process
-    from wiring.service import serve, with_workers
+    from wiring.service import serve
     from worker.errors import InvalidParameter
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
@@ -52,6 +52,8 @@ def serve(
         names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
         raise InvalidParameter(f"with a broker the workers run the models: give {names} to `recast work`")
     if queue.broker:
+        from wiring.workers import with_workers
+
         backend = partial(with_workers, queue=queue)
     else:
         from wiring.engine import alone

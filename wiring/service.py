@@ -1,8 +1,8 @@
-"""The service: HTTP, jobs, what runs beside them, and the workers that it may have; it needs no ONNX Runtime."""
+"""The service: HTTP, jobs, and what runs beside them; it needs neither ONNX Runtime nor a queue."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,17 +15,13 @@ from wiring.process import Backend, Process, beside
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
-from worker.jobs.queued import Queued
-from worker.queue.offer import Offer
-from worker.queue.remote import Remote
-from worker.settings import QueueSettings
 
 GRACE_S = 10
 """Seconds that requests under way have to end after the signal to stop."""
 
 
 OpenBackend = Callable[[Process], AbstractAsyncContextManager[Backend]]
-"""`with_workers` or `wiring.engine.alone` with its settings; open from the first request to the last."""
+"""`wiring.workers.with_workers` or `wiring.engine.alone` with its settings; open from the first request to the last."""
 
 
 async def serve(process: Process, settings: ServiceSettings, backend: OpenBackend, *, threads: int) -> None:
@@ -47,25 +43,6 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         await stack.enter_async_context(beside(process.metrics.watch_jobs(board)))
         observer = Observer(process.metrics.registry, process.tracer)
         await _listen(settings, create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer))
-
-
-@asynccontextmanager
-async def with_workers(process: Process, *, queue: QueueSettings) -> AsyncIterator[Backend]:
-    """Has pictures and jobs done by the workers that share broker and storage; the broker need not answer yet."""
-    async with AsyncExitStack() as stack:
-        remote = Remote(queue, tracer=process.tracer)
-        stack.push_async_callback(remote.close)
-        runner = Queued(Board(process.storage), queue)
-        stack.push_async_callback(runner.close)
-        offer = Offer(process.store, lambda: remote.beats)
-        process.follow(offer.follow)
-        process.metrics.watch_store(offer.snapshot)
-        process.metrics.watch_depth(lambda: remote.depth)
-        process.metrics.watch_workers(lambda: remote.workers)
-        # Both return at once: a service that starts before its broker answers 503 until that is there.
-        await remote.start()
-        await runner.start()
-        yield Backend(remote, runner, offer)
 
 
 async def _listen(settings: ServiceSettings, app: FastAPI) -> None:
