@@ -77,12 +77,12 @@ class Chunks:
         self._slots = asyncio.Semaphore(at_once)
 
     async def do(self, job: Job, number: int) -> None:
-        """Does a chunk and commits it; nothing if it is finished, or the job cancelled.
+        """Does a chunk and commits it; does nothing if the chunk is finished or the job cancelled.
 
-        A chunk under way stops when its job is cancelled, and the outputs that are done by then are kept.
+        A chunk under way stops when its job is cancelled, and keeps the outputs that it has made.
 
-        Raises, and is to be called again later: NotReady (also for a domain or model that is not here at the moment),
-        Overloaded, TimedOut, StorageError, and what the engine raises. UnknownJob: the job is gone.
+        Call it again later after NotReady (also for a domain or model that is not here at the moment), Overloaded,
+        TimedOut, StorageError, and what the engine raises. UnknownJob: the job is gone.
         """
         if await self._storage.has(layout.cancelled(job.id)):
             return
@@ -124,7 +124,7 @@ class Chunks:
         killed = before is not None and not before.left
         probe = Probe(self._pipeline.limits, self._examine) if killed else None
         persistent = before is not None and time.time() - before.at > PERSISTENT_S
-        # In a destination anything may lie from before, among the job's own outputs only what an earlier try stored.
+        # A destination may hold files of any origin; the job's own outputs are all from earlier tries.
         resumes = before is not None and not job.destination
         try:
             yield _Work(job.id, job.wish, source, target, before_name, resumes, persistent, probe)
@@ -133,12 +133,12 @@ class Chunks:
                 probe.close()
 
     async def _outcomes(self, work: "_Work", entries: Sequence[Entry]) -> list[Outcome]:
-        """What became of the pictures, in order; only of those that were done by then if the job was cancelled.
+        """The outcomes of the pictures, in order; if the job was cancelled, only of those that are done.
 
-        The first error of a picture stops the others: the chunk is tried again whatever they would have come to.
+        The first error of a picture stops the others, since the chunk is tried again in any case.
         """
         pictures = [asyncio.create_task(self._outcome(work, entry)) for entry in entries]
-        watching = asyncio.create_task(self._cancelled(work.job_id))
+        watching = asyncio.create_task(self._wait_for_cancel(work.job_id))
         everything = asyncio.gather(*pictures)
         try:
             await asyncio.wait((everything, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -148,14 +148,14 @@ class Chunks:
                 task.cancel()
             await asyncio.gather(everything, watching, *pictures, return_exceptions=True)
         if stopped:
-            watching.result()  # raises what stopped the watch: then nothing is known of the job, least of all its end
+            watching.result()  # raises what stopped the watch: then the job may well go on
             return [task.result() for task in pictures if not task.cancelled() and not task.exception()]
         try:
             return everything.result()
         except asyncio.CancelledError:  # nobody cancelled this chunk: the pool of threads dropped what was waiting
             raise NotReady("this process is shutting down") from None
 
-    async def _cancelled(self, job_id: str) -> None:
+    async def _wait_for_cancel(self, job_id: str) -> None:
         """Returns when the job is cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
@@ -196,13 +196,13 @@ class Chunks:
                 return name
         if work.probe is not None:
             await work.probe.check(data)
-        answer = await self._translated(work, data)
+        answer = await self._translate(work, data)
         name = stem(entry.name) + answer.format.extensions[0]
         await work.target.put(work.before_name + name, answer.data)
         return name
 
-    async def _translated(self, work: "_Work", data: bytes) -> Answer:
-        """The answer; a full queue is waited for, since a job has time."""
+    async def _translate(self, work: "_Work", data: bytes) -> Answer:
+        """Translates a picture; waits while the queue is full, since a job has time."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
