@@ -195,7 +195,7 @@ def test_a_failed_write_leaves_what_was_there(
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
-    """Files of somebody's are kept, an empty folder is filled, a file in the way and a hidden name are refused."""
+    """A writer fills an empty folder, and refuses one with other files, a plain file and a hidden name."""
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("ten years")

@@ -59,7 +59,7 @@ def test_a_missing_folder_is_an_error_at_start(tmp_path: Path) -> None:
 
 
 def test_bundles_rank_by_store_then_by_folder(tmp_path: Path) -> None:
-    """The order is that of the store folders, then of the bundles' folder names, whatever the bundles are called."""
+    """Bundles rank by store folder, then by the name of their own folder, not by their name in the manifest."""
     mine, shipped = tmp_path / "z-mine", tmp_path / "a-shipped"
     toy_bundle(shipped, name="b", folder="2")
     toy_bundle(shipped, name="a", folder="3")
@@ -321,7 +321,7 @@ def test_a_folder_that_was_away_is_followed_again(tmp_path: Path) -> None:
 
 
 def test_closing_ends_the_watch_and_may_be_repeated(tmp_path: Path) -> None:
-    """After close() the thread is gone, the last snapshot stays, and the store can be watched again."""
+    """close() ends the thread and keeps the last snapshot, and the store can be watched again."""
     toy_bundle(tmp_path)
     store = Store([tmp_path])
     store.close()

@@ -135,7 +135,7 @@ def test_written_graphs_take_any_batch_and_free_sides(made: Made) -> None:
 
 @pytest.mark.parametrize("made", ["cyclegan"], indirect=True)
 def test_samples_show_what_each_graph_takes(made: Made) -> None:
-    """CycleGAN's bundle has as many pictures of A, which are dark here, as of B, which are bright."""
+    """CycleGAN's bundle has as many samples of A, which are dark here, as of B, which are bright."""
     files = [made.bundle.path(sample.file) for sample in made.bundle.manifest.samples]
     shades = [float(np.asarray(Image.open(file)).mean()) for file in files]
     half = len(shades) // 2
@@ -248,7 +248,7 @@ def test_a_network_whose_outputs_are_not_its_ports_is_refused() -> None:
 
 
 def test_samples_may_be_chosen(run: Run, labelled_set: Path, tmp_path: Path) -> None:
-    """A folder of pictures becomes the bundle's samples as they are; one without pictures is refused."""
+    """The pictures of a folder become the bundle's samples unchanged; a folder without pictures is refused."""
     facts = Facts(samples=labelled_set / "images")
     export(run, tmp_path / "toy", "fp32", facts, None)
     samples = archive.read(tmp_path / "toy").manifest.samples

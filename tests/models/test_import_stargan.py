@@ -28,7 +28,7 @@ LABELS = torch.tensor([[1.0, 0, 0, 1, 0], [0, 0, 1, 0.5, 1]])
 @pytest.mark.parametrize("norms", [checkpoints.STARGAN, checkpoints.STARGAN_OF_2018, checkpoints.STARGAN_BARE])
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_generators_agree_with_the_published_one(tmp_path: Path, norms: Norms, blocks: int) -> None:
-    """With running statistics, with counters beside them and without either: the published test reads none of them."""
+    """Running statistics and counters, there or not, change nothing."""
     state = stargan_generator(norms=norms, blocks=blocks)
     exported, summary = yunjey.generator(read(saved(tmp_path / "G.ckpt", state)))
     pixels = noise(2, 16, 20)
@@ -38,7 +38,7 @@ def test_generators_agree_with_the_published_one(tmp_path: Path, norms: Norms, b
 
 @pytest.mark.parametrize(("layers", "kernel"), [(3, 4), (6, 1), (2, 3)])
 def test_discriminators_agree_with_the_published_one(tmp_path: Path, layers: int, kernel: int) -> None:
-    """Depth and the side of its pictures are in the keys."""
+    """The keys give the discriminator's depth and the side of its pictures."""
     state = stargan_discriminator(layers=layers, kernel=kernel)
     exported, _ = yunjey.classifier(read(saved(tmp_path / "D.ckpt", state)), 5)
     pixels = noise(2, kernel * 2**layers, kernel * 2**layers)
@@ -57,7 +57,7 @@ class Written:
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Both files, the discriminator first; half precision."""
+    """A bundle of both files, the discriminator first."""
     folder = tmp_path_factory.mktemp("stargan")
     generator, discriminator = stargan_generator(), stargan_discriminator()
     files = [saved(folder / "200000-D.ckpt", discriminator), saved(folder / "200000-G.ckpt", generator)]
@@ -125,7 +125,7 @@ def aliases(text: str, columns: int) -> dict[str, tuple[str, ...]]:
 
 
 def test_colours_of_hair_exclude_each_other() -> None:
-    """As in the official test; a single one has nothing to exclude, and groups that are named stand as they are."""
+    """Hair colours form a group as in the official test, unless there is only one or the user names groups."""
     assert groups("Male,Gray_Hair,Black_Hair", 3) == [None, "hair", "hair"]
     assert groups("Male,Gray_Hair", 2) == [None, None]
     assert groups("colour=Black_Hair|Blond_Hair,Brown_Hair", 3) == ["colour", "colour", None]
@@ -143,7 +143,7 @@ def test_short_names_are_given_where_only_one_domain_has_them() -> None:
 
 
 def test_a_joint_training_has_masks(tmp_path: Path) -> None:
-    """`+` parts its sets; those after the first are classes, and each set has a column after the labels."""
+    """`+` separates sets; those after the first are classes, and each set has a column after the labels."""
     domains, masks = yunjey.label_columns("Black_Hair,Blond_Hair,Male+angry,happy,sad", 8)
     assert masks == ("set-1", "set-2")
     assert [(d.name, d.column, d.group, d.mask) for d in domains] == [
@@ -190,7 +190,7 @@ G, D = stargan_generator(), stargan_discriminator()
 def test_what_does_not_fit_is_refused(
     tmp_path: Path, states: tuple[State, ...], domains: str | None, size: int | None, message: str
 ) -> None:
-    """Names that are not as many as columns, networks of two trainings, keys that are nobody's."""
+    """A wrong number of names, networks of two trainings and unknown keys are refused."""
     files = [saved(tmp_path / f"{place}.ckpt", state) for place, state in enumerate(states)]
     with pytest.raises(ModelError, match=message):
         yunjey.convert(files, domains, size)

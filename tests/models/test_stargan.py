@@ -104,7 +104,7 @@ def test_a_set_of_classes_alone_is_learned_by_cross_entropy() -> None:
 
 
 def test_asking_for_a_domain_of_another_set_sets_its_mask_and_clears_the_rest() -> None:
-    """As in training, the labels of all sets but the one that is asked for are 0."""
+    """As in training, the labels of all sets except the requested one are 0."""
     columns = Columns(JOINT, ("toy", "shade"))
     labels = torch.tensor([[1.0, 0, 1, U, U]])
     assert [one.tolist() for one in columns.request(labels, 4)] == [[[0, 0, 0, 0, 1]], [[0, 1]]]

@@ -134,7 +134,7 @@ def test_metrics_that_can_not_be_written_stop_the_training(labelled_set: Path, t
 
 
 def test_an_interrupted_save_leaves_no_scrap(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a save removes what was written so far; so does the next save after a kill."""
+    """Ctrl-C in the middle of a save leaves no scrap; after a kill the next save removes it."""
     path = save(tmp_path, toy(1))
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, toy(2, Interrupts()))
@@ -242,7 +242,7 @@ def test_bad_options_are_refused_all_at_once(labelled_set: Path, tmp_path: Path,
 
 
 def test_a_used_folder_is_not_trained_over(labelled_set: Path, tmp_path: Path) -> None:
-    """A run that is there is only gone on with when asked to."""
+    """A folder with a run is refused without --resume."""
     trained("stargan", labelled_set, tmp_path / "run", 2)
     with pytest.raises(OptionsError, match="is not empty; add --resume"):
         trainer("stargan", labelled_set, tmp_path / "run", 2)
