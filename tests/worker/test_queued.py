@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,21 +33,6 @@ from worker.storage import Storage, StorageError, open_storage
 
 PATIENCE_S = 60.0
 PICTURES = {f"{number:02}.png": png(noise(16, 16, seed=number)) for number in range(24)}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: Server) -> Server:
-    """The same Redis, emptied."""
-    with shared.client() as client:
-        client.flushall()
-    return shared
 
 
 @pytest.fixture(autouse=True)
