@@ -134,7 +134,7 @@ class Embedded(Translator):
         return engine
 
     def _queue(self, engine: Engine, orders: Sequence[Order], *, urgent: bool) -> list[Future[Done]]:
-        """Queues orders for an engine that is leased; from then on each holds a lease of its own."""
+        """Queues orders for a leased engine; each takes a lease of its own."""
         jobs = [(_Job(engine, order), order.deadline) for order in orders]
         futures = self._batcher.submit_all(jobs, urgent=urgent)
         for future, order in zip(futures, orders, strict=True):

@@ -21,7 +21,7 @@ from worker.settings import EngineSettings
 logger = logging.getLogger(__name__)
 
 GRACE_S = 60.0
-"""Seconds after its last use that an engine stays whose bundle left the store: longer than a request may take."""
+"""Seconds that an engine stays after its last use when its bundle has left the store: more than a request may take."""
 
 RETRY_S = 30.0
 """Seconds before a bundle that did not load is tried again: perhaps only memory was short."""

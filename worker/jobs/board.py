@@ -130,7 +130,7 @@ class Board:
         return await self.status(job_id)
 
     async def conclude(self, job: Job) -> End | None:
-        """Ends a job whose chunks are all finished, or that is cancelled; None: it goes on.
+        """Ends a job whose chunks are all finished, or that is cancelled; returns None for a job that goes on.
 
         A process that is killed in the middle leaves the open mark, and concluding again does the rest.
         """
@@ -216,7 +216,7 @@ async def finished_chunks(storage: Storage, job_id: str) -> list[Mark]:
 
 
 async def read_finished(storage: Storage, mark: Mark) -> Finished:
-    """What became of a finished chunk's pictures; no outcomes if the job is just being removed."""
+    """The record of a finished chunk; without outcomes if the job is just being removed."""
     found = await storage.get(mark.path)
     return Finished(outcomes=()) if found is None else Finished.model_validate_json(found)
 

@@ -31,7 +31,7 @@ class Offer:
         self._left: tuple[Bundle, ...] = ()
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Notes which bundles are new and which have left; to be called with every later snapshot of the store."""
+        """Notes which bundles are new and which have left; call it with every later snapshot of the store."""
         now, names = self._clock(), {bundle.name for bundle in snapshot.bundles}
         had = {ref for beat in self._crew() for ref in beat.bundles}
         left = dict.fromkeys((*self._since, *self._left))

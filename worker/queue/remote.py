@@ -190,7 +190,7 @@ class Remote(Translator):
             return admitted
 
         try:
-            admitted = await self._threaded(post)
+            admitted = await self._in_thread(post)
         except FAILURES as error:
             _log.warning("%d orders could not be posted: %s", len(together), error)
             for pending in together:
@@ -231,7 +231,7 @@ class Remote(Translator):
             await asyncio.sleep(0)
             gone, self._gone = self._gone, []
             with suppress(*FAILURES):  # they end at their deadlines too
-                await self._threaded(partial(self._letterbox.withdraw, gone))
+                await self._in_thread(partial(self._letterbox.withdraw, gone))
 
         if not self._gone:
             self._begin(flush())
@@ -307,7 +307,7 @@ class Remote(Translator):
         """Answers orders whose replies are ready."""
         while wanted := [request_id for request_id in ids if request_id in self._pending]:
             try:
-                replies = await self._threaded(partial(self._read_replies, wanted))
+                replies = await self._in_thread(partial(self._read_replies, wanted))
             except FAILURES:
                 await asyncio.sleep(_RETRY_S)
                 continue
@@ -319,7 +319,7 @@ class Remote(Translator):
         found = zip(ids, self._letterbox.fetch(ids), strict=True)
         return {request_id: _read_reply(data) for request_id, data in found if data is not None}
 
-    async def _threaded(self, function: Callable[[], T]) -> T:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
