@@ -15,13 +15,13 @@ from support.graphs import SIZE, failing_bundle, square_root_bundle
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
-from worker.embedded import UNKNOWN_RATE_RETRY_S, Embedded
+from worker.embedded import Embedded
 from worker.engine.batcher import Batch
 from worker.engine.engine import Engine
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
-from worker.translator import Array, Arrays, Done, Order
+from worker.translator import UNKNOWN_RATE_RETRY_S, Array, Arrays, Done, Order
 
 PATIENCE_S = 20.0
 

@@ -312,7 +312,7 @@ class _Line(Generic[Item, Result]):
         rows = 0
         for entry in chain(self._entries[first], self._entries[not first]):
             if batch and entry.key != batch[0].key:
-                continue
+                continue  # it keeps its place in the line
             if batch and rows + entry.rows > most:
                 return batch, True
             batch.append(entry)

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _READ_HERE = ", ".join(format.name.upper() for format in FORMATS)
 _LARGEST_PROFILE = 4 * 1024 * 1024  # bytes
 _LONGEST_COPYRIGHT = 1000  # characters
+# What turns a picture upright, by its EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -144,7 +144,7 @@ class Board:
             done, failed = _count(marks)
             state: Literal["done", "failed", "cancelled"] = "cancelled" if cancelled else "done" if done else "failed"
             end = End(state=state, at=time.time(), done=done, failed=failed)
-            if job.webhook:
+            if job.webhook:  # before the End, so that a kill between the two forgets no webhook
                 await self._storage.put(layout.hook_mark(job.id), b"")
             if not await self._storage.put(layout.done(job.id), end.bytes(), new=True):
                 # Another process was quicker, or a repeated put finds its own first try: the stored End counts.

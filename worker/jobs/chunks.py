@@ -95,6 +95,7 @@ class Chunks:
         if found is None:
             raise UnknownJob(f"there is no chunk {number} of job {job.id}, or it was removed")
         chunk = Chunk.model_validate_json(found)
+        # Before any picture is decoded: if one kills this process, the next try knows and is careful.
         begun = Begun(at=before.at if before else time.time())
         await self._storage.put(layout.begun(job.id, number), begun.bytes())
         try:

@@ -44,6 +44,7 @@ class Offer:
         """The bundles that can be asked for now, in the store's order."""
         snapshot, crew = self._store.snapshot(), self._crew()
         had = Counter(ref for beat in crew for ref in beat.bundles)
+        # Also without workers, where both are 0.
         if all(had[bundle.ref] == len(crew) for bundle in snapshot.bundles):
             return snapshot
         answered = had + Counter(ref for beat in crew for ref in beat.refused)
