@@ -1,11 +1,10 @@
-"""The service: HTTP, jobs, and what runs beside them; it needs neither ONNX Runtime nor a queue."""
+"""The service: HTTP, jobs and background work; it needs neither ONNX Runtime nor Celery."""
 
 import gc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import uvicorn
-from fastapi import FastAPI
 
 from service.app import create_app
 from service.dependencies import Jobs
@@ -17,17 +16,16 @@ from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
 
 GRACE_S = 10
-"""Seconds that requests under way have to end after the signal to stop."""
-
+"""Seconds that open requests have to end after the signal to stop."""
 
 OpenBackend = Callable[[Process], AbstractAsyncContextManager[Backend]]
 """`wiring.workers.with_workers` or `wiring.engine.alone` with its settings; open from the first request to the last."""
 
 
 async def serve(process: Process, settings: ServiceSettings, backend: OpenBackend, *, threads: int) -> None:
-    """Serves until the process gets SIGTERM or SIGINT; `threads` decode and encode, 0: as many as there are cores.
+    """Serves until SIGTERM or SIGINT; `threads` decode and encode, 0: one for each core.
 
-    In the end requests have GRACE_S, then everything closes in the reverse order of its beginning.
+    At the end requests have GRACE_S, then all parts close in reverse order.
     """
     jobs, storage = process.jobs, process.storage
     async with AsyncExitStack() as stack:
@@ -42,18 +40,14 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         await stack.enter_async_context(beside(Janitor(storage, jobs).run()))
         await stack.enter_async_context(beside(process.metrics.watch_jobs(board)))
         observer = Observer(process.metrics.registry, process.tracer)
-        await _listen(settings, create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer))
-
-
-async def _listen(settings: ServiceSettings, app: FastAPI) -> None:
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        lifespan="off",  # parts begin and end in `serve`, since the application starts none of them
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    gc.freeze()  # what was imported is never garbage, and each look through it costs 60 ms
-    await uvicorn.Server(config).serve()
+        config = uvicorn.Config(
+            create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer),
+            host=settings.host,
+            port=settings.port,
+            lifespan="off",  # the application starts no part; all begin and end here
+            log_config=None,  # worker.logs has set up the log
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        gc.freeze()  # imported modules are never garbage, and each collection that scans them takes 60 ms
+        await uvicorn.Server(config).serve()

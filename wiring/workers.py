@@ -1,4 +1,4 @@
-"""The side of a service that shares a broker with workers. Apart from the service, which runs alone without a queue."""
+"""The backend of a service with a broker: its workers. Apart from wiring.service, which must load without Celery."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +13,7 @@ from worker.settings import QueueSettings
 
 @asynccontextmanager
 async def with_workers(process: Process, *, queue: QueueSettings) -> AsyncIterator[Backend]:
-    """Has pictures and jobs done by the workers that share broker and storage; the broker need not answer yet."""
+    """Sends pictures and jobs to the workers that share broker and storage; the broker need not answer yet."""
     async with AsyncExitStack() as stack:
         remote = Remote(queue, tracer=process.tracer)
         stack.push_async_callback(remote.close)
@@ -24,7 +24,7 @@ async def with_workers(process: Process, *, queue: QueueSettings) -> AsyncIterat
         process.metrics.watch_store(offer.snapshot)
         process.metrics.watch_depth(lambda: remote.depth)
         process.metrics.watch_workers(lambda: remote.workers)
-        # Both return at once: a service that starts before its broker answers 503 until that is there.
+        # Both return at once: a service without its broker starts all the same, and answers 503 until the broker does.
         await remote.start()
         await runner.start()
         yield Backend(remote, runner, offer)

@@ -66,7 +66,7 @@ class JobSettings(Settings):
     job_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * MIB
     """Bytes of one job's upload, and of what its ZIP holds, at most."""
     job_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 7.0
-    """Days that a job and its results are kept after its end."""
+    """Days that a job is kept after its end, and that an open one waits for a bundle, domain or folder that is gone."""
     webhook_secret: SecretStr | None = None
     """Key that signs webhooks, as `whsec_` and base64, or old and new with a space between; none: no webhooks."""
     webhook_private: bool = False

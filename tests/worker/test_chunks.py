@@ -4,6 +4,7 @@ import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,26 @@ def test_what_is_not_here_is_waited_for(pipeline: Pipeline, monkeypatch: pytest.
         assert await finished(storage, job) == []
 
     run(test())
+
+
+def test_what_does_not_come_back_is_given_up(pipeline: Pipeline) -> None:
+    """After the days that the settings allow, the pictures of a job whose bundle is gone fail, and say why."""
+
+    async def test(days: float) -> list[Outcome]:
+        storage = memory()
+        job = await put_job(storage, PICTURES, wish=Wish(domains=("zebra",), model="gone@7"))
+        await put_begun(storage, job, 0, at=time.time() - days * 86_400, left=True)
+        with suppress(NotReady):
+            await Chunks(storage, NO_ROOTS, pipeline, at_once=8, patience_days=3).do(job, 0)
+        return await finished(storage, job)
+
+    async def both() -> None:
+        assert await test(2.9) == []
+        outcomes = await test(3.1)
+        assert [outcome.code for outcome in outcomes] == ["not-ready"] * len(PICTURES)
+        assert all("gone@7" in (outcome.reason or "") for outcome in outcomes)
+
+    run(both())
 
 
 def test_a_root_that_is_not_here_is_waited_for(pipeline: Pipeline) -> None:

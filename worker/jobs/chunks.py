@@ -2,7 +2,8 @@
 
 The commit is one put, the last one: a chunk whose process is killed before it is done again, with the same outputs.
 Only an error of the picture itself becomes its outcome. An error that may go away is raised, and the chunk is tried
-again later; one that has not gone away for PERSISTENT_S counts as the picture's own.
+again later; one that has not gone away for PERSISTENT_S counts as the picture's own. A bundle, domain or folder that
+is not here is no error of a picture: the job waits for it, but not longer than `patience_days`.
 """
 
 import asyncio
@@ -64,17 +65,19 @@ class Chunks:
         pipeline: Pipeline,
         *,
         at_once: int,
+        patience_days: float = 7.0,
         examine: Examine = decode,
         observe: Callable[[Finished], None] = lambda finished: None,
         tracer: Tracer = SILENT,
     ) -> None:
         """`at_once`: pictures in memory, of all chunks together; `examine` is what a child does with suspects.
 
+        After `patience_days` a chunk is given up whose bundle, domain, format or folder has not come back.
         `observe` is called with each chunk that was finished here.
         """
         self._storage, self._roots, self._pipeline, self._examine = storage, roots, pipeline, examine
         self._observe, self._tracer = observe, tracer
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots, self._patience_days = asyncio.Semaphore(at_once), patience_days
 
     async def do(self, job: Job, number: int) -> None:
         """Does a chunk and commits it; does nothing if the chunk is finished or the job cancelled.
@@ -102,11 +105,15 @@ class Chunks:
             with self._tracer.span("chunk", {"recast.job_id": job.id, "recast.chunk": number}):
                 async with self._work(job, before) as work:
                     outcomes = await self._outcomes(work, chunk.entries)
-        except Exception:
-            if before is None or before.left:  # else its pictures stay suspects: one may have killed an earlier try
-                left = begun.model_copy(update={"left": True})
-                await self._storage.put(layout.begun(job.id, number), left.bytes())
-            raise
+        except Exception as error:
+            given_up = isinstance(error, _NotHere) and time.time() - begun.at > self._patience_days * 86_400
+            if not given_up:
+                if before is None or before.left:  # else its pictures stay suspects: one may have killed a try
+                    left = begun.model_copy(update={"left": True})
+                    await self._storage.put(layout.begun(job.id, number), left.bytes())
+                raise
+            reason = f"given up after {self._patience_days:g} days: {error}"
+            outcomes = [Outcome(name=entry.name, code=_NotHere.code, reason=reason) for entry in chunk.entries]
         if len(outcomes) < len(chunk.entries) and await self._storage.has(layout.done(job.id)):
             return  # the counts in the End of a cancelled job must stay true
         finished = Finished(outcomes=tuple(outcomes))
@@ -121,7 +128,7 @@ class Chunks:
             source = self._roots.find(job.source)[0] if job.source else self._storage
             target, before_name = results.target(self._storage, self._roots, job)
         except _NOT_HERE as error:
-            raise NotReady(f"job {job.id} can't be done here at the moment: {error}") from error
+            raise _NotHere(f"job {job.id} can't be done here at the moment: {error}") from error
         killed = before is not None and not before.left
         probe = Probe(self._pipeline.limits, self._examine) if killed else None
         persistent = before is not None and time.time() - before.at > PERSISTENT_S
@@ -173,7 +180,7 @@ class Chunks:
             except _OWN as error:
                 return Outcome(name=entry.name, code=error.code, reason=str(error))
             except _NOT_HERE as error:
-                raise NotReady(f"job {work.job_id} can't be done here at the moment: {error}") from error
+                raise _NotHere(f"job {work.job_id} can't be done here at the moment: {error}") from error
             except Exception as error:
                 # Of our own errors only these may come from the picture or from its storage.
                 possible = not isinstance(error, RecastError) or isinstance(error, (TimedOut, StorageError))
@@ -214,6 +221,10 @@ class Chunks:
                 if time.monotonic() + pause >= deadline:
                     raise
                 await asyncio.sleep(pause)
+
+
+class _NotHere(NotReady):
+    """The bundle, a domain, the format or a folder of a job is not here; it may come back."""
 
 
 @dataclass(frozen=True)
