@@ -480,19 +480,22 @@ def test_a_job_survives_everything(tmp_path: Path) -> None:
     store = tmp_path / "store"
     flip_bundle(store)
     prelude = "from worker.jobs import layout\nlayout.CHUNK = 2\n" + SLOW.format(seconds=0.05)
-    told = {"bulk": "2", "storage": str(tmp_path / "storage")}
+    settings = {"bulk": "2", "storage": str(tmp_path / "storage")}
 
     async def test(server: Server) -> None:
-        storage = open_storage(told["storage"])
+        storage = open_storage(settings["storage"])
         calm = await put_job(storage, PICTURES, job_id="calm")
-        with working(tmp_path / "zero", server, store, prelude=prelude, settings=told):
+        with working(tmp_path / "zero", server, store, prelude=prelude, settings=settings):
             await _until(storage, "calm", 24)
         rough = await put_job(storage, PICTURES, job_id="rough")
-        with server.client() as client, working(tmp_path / "one", server, store, prelude=prelude, settings=told) as one:
+        with (
+            server.client() as client,
+            working(tmp_path / "one", server, store, prelude=prelude, settings=settings) as one,
+        ):
             await _until(storage, "rough", 4)
             one.kill()
             client.zadd(broker.TICKETS, dict.fromkeys(client.zrange(broker.TICKETS, 0, -1), 1), xx=True)
-            with working(tmp_path / "two", server, store, prelude=prelude, settings=told) as two:
+            with working(tmp_path / "two", server, store, prelude=prelude, settings=settings) as two:
                 await _until(storage, "rough", 8)
                 server.kill()
                 server.start()

@@ -58,7 +58,7 @@ class Channel(kombu_redis.Channel):
     """
 
     # What a worker has begun is no longer a message: it is finished, or comes back by its ticket. Kombu would post it
-    # again when the connection breaks, and without Redis would write it to a file that nobody reads.
+    # again when the connection breaks, and without Redis would write it to a file that nothing reads.
     do_restore = False
 
     def _brpop_read(self) -> Any:  # type: ignore[override]  # Kombu's takes options, and never gives any
