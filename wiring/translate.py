@@ -150,6 +150,6 @@ async def _translate(each: Translation, wish: Wish, pipeline: Pipeline) -> None:
 
 def _write(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, target)
+    part = target.with_name(f".{target.name}.part")
+    part.write_bytes(content)
+    os.replace(part, target)

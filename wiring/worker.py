@@ -151,8 +151,8 @@ class _Work:
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._stop)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-        beside = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
-        running = [parts.loop.begin(each) for each in beside]
+        background = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
+        running = [parts.loop.begin(each) for each in background]
         gc.freeze()  # imported modules are never garbage, and each collection that scans them takes 30 ms
         try:
             worker.start()
@@ -255,7 +255,7 @@ def _patient(places: Places) -> type:
                 except BROKEN:
                     raise
                 except Exception as error:
-                    _log.error("a foreign message was removed from a queue: %r", error)
+                    _log.error("a message that is not ours was left out of a queue: %r", error)
                     message.reject_log_error(_log, self.connection_errors)
 
             return careful

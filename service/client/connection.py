@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 
 from service.client.calls import Call, Form
-from service.client.values import ClientError, InputError, Problem, Unreachable, connected, refusal
+from service.client.values import ClientError, InputError, Problem, Unreachable, refusal, unreachable_errors
 
 Value = TypeVar("Value")
 Trouble = Callable[[ClientError, float], None]
@@ -101,7 +101,7 @@ class Connection:
     @asynccontextmanager
     async def open(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
         """A response whose body the block reads; errors of the connection in the block become Unreachable."""
-        with connected(self.url):
+        with unreachable_errors(self.url):
             async with self._http.stream(**self._request(call)) as response:
                 if not response.is_success:
                     await response.aread()
@@ -112,7 +112,7 @@ class Connection:
         if isinstance(call.body, Form):
             return await self._send_from_thread(call)
         try:
-            with connected(self.url):
+            with unreachable_errors(self.url):
                 response = await self._http.request(**self._request(call))
         except Unreachable as error:
             if not error.sent or len(call.body or b"") < _UNHEARD:
@@ -133,7 +133,7 @@ class Connection:
         def work() -> None:
             try:
                 http = httpx.Client(base_url=self.url, headers=self._headers, timeout=self._timeout)
-                with http, connected(self.url):
+                with http, unreachable_errors(self.url):
                     response = http.request(**self._request(call))
                 done.set_result(call.value(response))
             except BaseException as error:

@@ -67,7 +67,7 @@ class Problem(ClientError):
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def unreachable_errors(address: str) -> Iterator[None]:
     """Turns the errors of httpx inside the block into Unreachable."""
     try:
         yield

@@ -14,7 +14,7 @@ from PIL import Image
 from support.bundles import TOY_LEVELS, toy_picture, toy_translated
 from support.services import encoded, png
 
-from service.routes.translate import accepted
+from service.routes.translate import preferred_format
 
 BLACK_SMILING = {"black", "smiling"}
 
@@ -181,12 +181,12 @@ def pixels(answer: httpx.Response) -> NDArray[np.uint8]:
 )
 def test_best_liked_format_that_can_be_written(header: str, name: str | None) -> None:
     """In Accept the highest quality wins, then a named format; without any, the format is the upload's."""
-    found = accepted(header)
+    found = preferred_format(header)
     assert (found.name if found else None) == name
 
 
 @given(st.text())
 def test_no_header_is_an_error(header: str) -> None:
     """Any Accept header gives a format that Recast writes, or none."""
-    found = accepted(header)
+    found = preferred_format(header)
     assert found is None or found.writes

@@ -63,7 +63,7 @@ def test_the_client_takes_the_model_itself(client: type[Client] | type[AsyncClie
     """The client's `translate` and `submit` have one parameter for the wish, and none for its fields."""
     for call in (client.translate, client.submit):
         parameters = inspect.signature(call).parameters
-        assert parameters["wish"].annotation == calls.Asked
+        assert parameters["wish"].annotation == calls.WishLike
         assert set(parameters).isdisjoint(FIELDS)
 
 
