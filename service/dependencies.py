@@ -1,4 +1,7 @@
-"""The dependencies of the routes: the parts that `create_app` was given, and the deadline of a request."""
+"""The dependencies of the routes: the parts that `create_app` was given, and the deadline of a request.
+
+They are coroutines although they await nothing: FastAPI would run plain functions in a thread for each request.
+"""
 
 import asyncio
 import time

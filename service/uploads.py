@@ -138,7 +138,8 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
         ClientDisconnect: the client hung up.
     """
     fields: set[str] = set()
-    # The list of a ZIP's files is at its end, so the ZIP can't be read before it is complete.
+    # The list of a ZIP's files is at its end, so the ZIP can't be read before it is complete. The file is in TMPDIR,
+    # for which containers have a volume.
     with TemporaryFile() as archive:
         async for part in Multipart(request.headers["content-type"], _stream(request, idle_s)):
             name = _file_name(part, fields)

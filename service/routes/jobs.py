@@ -139,7 +139,7 @@ async def start_job(
             await uploads.pictures(request, upload, max_bytes=settings.max_bytes, idle_s=settings.deadline_s)
         job, new = await upload.commit()
     finally:
-        await upload.abort()
+        await upload.abort()  # removes nothing of an accepted job
     if new:
         await jobs.runner.wake(job.id)
     else:
