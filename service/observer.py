@@ -81,7 +81,7 @@ class Observer:
                 self._seconds.labels(route, method).observe(time.monotonic() - began)
                 if code := scope["state"].get("problem"):
                     self._problems.labels(code).inc()
-                span.tell(
+                span.update(
                     {"http.route": route, "http.response.status_code": status},
                     name=f"{method} {route}",
                     failed=status >= 500,

@@ -56,6 +56,7 @@ async def engine(process: Process, settings: EngineSettings, limits: Limits) -> 
             process.roots,
             pipeline,
             at_once=PICTURES_AT_ONCE,
+            patience_days=process.jobs.job_days,
             observe=process.metrics.chunk,
             tracer=process.tracer,
         )

@@ -1,4 +1,4 @@
-"""A job and its askers while worker, Redis and service, real processes by the documented commands, are killed."""
+"""A job and single requests while worker, Redis and service, real processes of the documented commands, are killed."""
 
 import asyncio
 from dataclasses import replace
@@ -16,11 +16,11 @@ LAYERS = 4
 SLACK_S = 20.0  # nothing here is timed: it must end
 
 FAULTS = ((WORKER, 1), (WORKER, 3), (REDIS, 4), (SERVICE, 4), (EMPTIED, 4))
-"""What happens, and how many chunks have been begun by then."""
+"""Each fault, and after how many begun chunks it comes."""
 
 
 def test_no_fault_costs_a_picture_or_keeps_anybody_waiting(tmp_path: Path) -> None:
-    """Worker killed twice in a chunk, Redis killed and emptied, service killed: the job ends as if nothing had been."""
+    """With the worker killed twice, Redis killed and emptied and the service killed, the job ends as if undisturbed."""
     calm, wild, asker, kills = asyncio.run(both(tmp_path))
     assert [fault.kind for fault in wild.faults] == [kind for kind, _ in FAULTS]
     assert [*calm.wrong, *wild.wrong] == []
@@ -66,7 +66,7 @@ WELL = Kept(
 
 
 def test_what_is_lost_twice_or_contradicted_is_seen() -> None:
-    """A picture without a record, with two, without reason, and a ZIP with other bytes than storage are all told of."""
+    """The check reports a picture without a record, with two or without reason, and a ZIP unlike storage."""
     good, bad = WELL.outcomes
     assert _ledger.broken(SENT, WELL) == []
     assert "a.png was lost" in _ledger.broken(SENT, replace(WELL, outcomes=(bad,)))
@@ -78,7 +78,7 @@ def test_what_is_lost_twice_or_contradicted_is_seen() -> None:
 
 
 def test_what_askers_may_not_meet_is_seen() -> None:
-    """A hang, a late answer, a 500, and a cut while the service was there are told of; a cut after a kill is not."""
+    """The check reports a hang, a late answer, a 500, and a cut while the service lived, but no cut after a kill."""
     asker = Asker("", DOMAIN, b"", deadline_s=10.0)
     asker.asked = [
         Asked(0.0, 1.0, PICTURE),
