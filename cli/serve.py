@@ -79,7 +79,7 @@ def work(
         float | None, typer.Option(help="Milliseconds that an idle device waits for company.", show_default="0")
     ] = None,
 ) -> None:
-    """Work for services that share the broker and the storage: a Celery worker."""
+    """Run the models for services that share the broker and the storage, as a Celery worker."""
     from service.settings import ServiceSettings
     from wiring.process import Process
     from wiring.worker import work as run

@@ -91,7 +91,7 @@ class _StoreAndLoaded:
     library: Library
 
     def snapshot(self) -> Snapshot:
-        """The store's bundles come first, so that a name without `@version` means one of them where there is any."""
+        """The store's bundles come first, so that a name without `@version` means one of them if there is one."""
         now = self.store.snapshot()
         present = {bundle.ref for bundle in now.bundles}
         left = [self.library.find(ref) for ref in self.library.loaded if ref not in present]
