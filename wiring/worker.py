@@ -257,7 +257,7 @@ def _patient(places: Places) -> type:
                 except BROKEN:
                     raise
                 except Exception as error:
-                    _log.error("a message that is not ours was left out of a queue: %r", error)
+                    _log.error("a foreign message was dropped from a queue: %r", error)
                     message.reject_log_error(_log, self.connection_errors)
 
             return careful

@@ -139,7 +139,7 @@ def test_foreign_messages_stop_nothing(server: Server, service: Service, folder:
             time.sleep(0.02)
         assert service.level(service.ask(2)[0]) == 253
         assert worker.stop() == 0
-        assert worker.log.count("was left out of a queue") >= 15
+        assert worker.log.count("was dropped from a queue") >= 15
     assert not service.client.exists("recast:interactive", "recast:bulk", "recast:webhooks")
 
 
