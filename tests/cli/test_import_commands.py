@@ -84,7 +84,7 @@ def test_a_foreign_graph_becomes_a_bundle_that_translates(recast_: Recast, tmp_p
         (["stargan", "G.ckpt", "--domains", "a,b", "--to", "store/x"], "but --domains names 2"),
         (["stargan", "gone.ckpt", "--to", "store/UPPER"], "a bundle's folder is its name, in lower case"),
         (["cyclegan", "G.ckpt", "--domains", "a,b", "--to", "store/x"], "holds a StarGAN generator"),
-        (["pix2pix", "junk.pth", "--domains", "a", "--to", "store/x"], "is no file of torch.save"),
+        (["pix2pix", "junk.pth", "--domains", "a", "--to", "store/x"], "is not a file of torch.save"),
         (["onnx", "junk.pth", "--domains", "a", "--to", "store/x"], "is not a readable ONNX file"),
         (["onnx", "junk.pth", "--domains", "a", "--range", "1", "--to", "store/x"], "--range is '1'"),
     ],
