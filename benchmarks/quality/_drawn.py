@@ -16,7 +16,7 @@ from PIL import Image
 from models.drawn import writing
 from models.drawn.canvas import WHITE, Colour, mix
 from models.drawn.person import Person, person, tones
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.drawn.writing import Notify
 
 Pixels = NDArray[np.uint8]
@@ -89,7 +89,9 @@ def label_map(one: Person, size: int) -> Pixels:
     hair = [inks.hair, inks.hair_dark, inks.hair_light, beard]
     shades[one.attributes.hair] = shades.get(one.attributes.hair, []) + hair
     names = [name for name, colours in shades.items() for _ in colours]
-    nearest = _nearest(draw(plain, 2 * size)[::2, ::2], np.array([c for some in shades.values() for c in some]))
+    nearest = _nearest(
+        Portrait(plain).draw(2 * size)[::2, ::2], np.array([c for some in shades.values() for c in some])
+    )
     drawn = np.array([CLASSES[name] for name in names], np.uint8)[nearest]
     upper = drawn[: size // 2]
     upper[(upper == CLASSES["clothes"]).all(axis=-1)] = CLASSES["hat"]  # both have the colour of the clothes
@@ -105,7 +107,7 @@ def face(one: Person, size: int) -> Pixels:
     """The person's face, size x size x 3."""
     whole = round(size / _FACE)
     left, top = (whole - size) // 2, round(_FACE_TOP * whole)
-    return draw(one, whole)[top : top + size, left : left + size]
+    return Portrait(one).draw(whole)[top : top + size, left : left + size]
 
 
 def expressive_person(expressions: tuple[str, ...], seed: int, index: int) -> Person:

@@ -112,7 +112,7 @@ def _prepare(settings: Settings, report: Report) -> Exam:
     if not data.exists():
         write_faces(data, EXPRESSIONS, seed, settings.count, size, partial(report, "faces"))
     judge, test = judge_of(settings, data, report)
-    people = [expressive_person(EXPRESSIONS, seed, int(path.stem) - 1) for path in test.paths]
+    people = [expressive_person(EXPRESSIONS, seed, int(path.stem) - 1) for path in test.pictures.paths]
     drawn = [
         np.stack([face(one.with_attributes(one.attributes.with_domain(name)), size) for one in people])
         for name in EXPRESSIONS

@@ -12,7 +12,7 @@ from PIL import Image
 from models.bundle.manifest import Domain, Graph, Manifest, Picture, Precision
 from models.bundle.pixels import shrink, to_tensor
 from models.drawn.person import person
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.errors import ExportError
 from models.export import bundle
 from models.export.bundle import Facts, bundle_name, chosen_samples
@@ -103,7 +103,7 @@ def pictures(picture: Picture) -> list[Tensor]:
 
 @cache
 def _people() -> tuple[Image.Image, ...]:
-    return tuple(Image.fromarray(draw(person(0, who), _DRAWN)) for who in range(_PEOPLE))
+    return tuple(Image.fromarray(Portrait(person(0, who)).draw(_DRAWN)) for who in range(_PEOPLE))
 
 
 def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> dict[str, float]:
