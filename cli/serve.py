@@ -1,4 +1,4 @@
-"""`recast serve`, `work`, `doctor` and `models`: the processes that serve, and a look at what they have."""
+"""`recast serve`, `work`, `doctor` and `models`: the processes that serve, and checks of what they have."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ def serve(
     """Serve the bundles over HTTP; open the address in a browser."""
     from service.settings import ServiceSettings
     from wiring.process import Process
-    from wiring.service import serve, with_workers
+    from wiring.service import serve
     from worker.errors import InvalidParameter
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
@@ -52,12 +52,14 @@ def serve(
         names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
         raise InvalidParameter(f"with a broker the workers run the models: give {names} to `recast work`")
     if queue.broker:
+        from wiring.workers import with_workers
+
         backend = partial(with_workers, queue=queue)
     else:
         from wiring.engine import alone
 
         backend = partial(alone, settings=engine, limits=service.limits())
-    # uvicorn raises the signal that stopped it once more; what is not closed by then still has to be.
+    # After its own shutdown uvicorn raises SIGTERM again, which would kill the process before the rest is closed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with _telemetry("recast-service") as tracer, Process(open_store(store), jobs, tracer) as process:
         asyncio.run(serve(process, service, backend, threads=engine.threads))
@@ -88,7 +90,7 @@ def work(
 
 
 def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None) -> None:
-    """Say what works here: ONNX Runtime and its device, training, broker, workers, storage, store and every bundle."""
+    """Check what works here: ONNX Runtime and its device, training, broker, workers, storage, store, every bundle."""
     from wiring.doctor import Runtime, examine
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
@@ -112,9 +114,9 @@ def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None)
 def models(
     check: Annotated[Check | None, typer.Argument(help="verify: check every hash and run every graph.")] = None,
     store: Stores = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """List what a store holds."""
+    """List the bundles of the stores."""
     with open_store(store) as opened:
         snapshot = opened.snapshot()
     refused = {refused.folder: refused.reason for refused in snapshot.refused}
@@ -153,7 +155,7 @@ def models(
 
 @contextmanager
 def _telemetry(service: str) -> "Iterator[Tracer]":
-    """Sets up the log of a process; gives its tracer, which sends what is left at the end of the block."""
+    """Sets up the log of a process and yields its tracer, which sends its last spans at the end of the block."""
     from worker import logs
     from worker.errors import InvalidParameter
     from worker.settings import OperationsSettings
@@ -168,7 +170,7 @@ def _telemetry(service: str) -> "Iterator[Tracer]":
         from worker.otel import OpenTelemetry
     except ModuleNotFoundError as error:
         raise InvalidParameter(
-            f"RECAST_TRACES is set, and there is no module {error.name}: traces need the extra `otel`, "
+            f"RECAST_TRACES is set, but the module {error.name} is not installed; traces need the extra `otel`: "
             "pip install 'recast[otel]'"
         ) from error
     tracer = OpenTelemetry(settings.traces, service)

@@ -27,8 +27,8 @@ class Canvas:
     faces: tuple[Box, ...] = ()
     """The squares around its faces; empty before the search."""
 
-    def searched(self) -> "Canvas":
-        """With its faces. Raises NoFace where there is none, InvalidParameter where faces can't be looked for."""
+    def find_faces(self) -> "Canvas":
+        """The canvas with its faces. Raises NoFace if there is none, InvalidParameter as faces.require does."""
         found = faces.find(self.image)
         if not found:
             raise NoFace(
@@ -38,33 +38,33 @@ class Canvas:
         return replace(self, faces=tuple(faces.surroundings(face, self.image.size) for face in found))
 
     def boxes(self, picture: Picture, *, by_face: bool) -> tuple[Box, ...]:
-        """What a network sees: every face, or the one part that its crop rule says."""
+        """The boxes that a network sees: every face, or the one that its crop rule gives."""
         return self.faces if by_face else (crop_box(self.image.size, picture.crop),)
 
     def portrait(self) -> "Canvas":
         """The largest face alone."""
         box = self.faces[0]
-        return _alone(self.image.crop(box), None if self.alpha is None else self.alpha.crop(box))
+        return _one_face(self.image.crop(box), None if self.alpha is None else self.alpha.crop(box))
 
-    def reduced(self, box: Box, pixels: Pixels) -> "Canvas":
-        """What the network sees of the box in place of the picture."""
+    def crop_to(self, box: Box, pixels: Pixels) -> "Canvas":
+        """The network's view of the box, uint8 [s,s,3], in place of the picture."""
         image = Image.fromarray(pixels)
         alpha = None if self.alpha is None else self.alpha.resize(image.size, Image.Resampling.BICUBIC, box=box)
-        return _alone(image, alpha)
+        return _one_face(image, alpha)
 
-    def changed(self, boxes: Sequence[Box], before: Pixels, after: Pixels, strength: float) -> "Canvas":
-        """With the change of each box, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first box ends up on top."""
+    def apply(self, boxes: Sequence[Box], before: Pixels, after: Pixels, strength: float) -> "Canvas":
+        """The canvas with each box's change, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first box ends on top."""
         image = self.image
         for box, seen, made in reversed(list(zip(boxes, before, after, strict=True))):
             image = compose.carry(image, box, seen, made, strength)
         return replace(self, image=image)
 
 
-def seen(image: Image.Image, picture: Picture, boxes: Sequence[Box]) -> Pixels:
+def views(image: Image.Image, picture: Picture, boxes: Sequence[Box]) -> Pixels:
     """The network's view of each box, uint8 [n,size,size,3]."""
     return np.stack([shrink(image, picture, box) for box in boxes])
 
 
-def _alone(image: Image.Image, alpha: Image.Image | None) -> Canvas:
-    # The part was chosen: what comes after takes all of it as the one face, and does not search again.
+def _one_face(image: Image.Image, alpha: Image.Image | None) -> Canvas:
+    # The face is chosen: later steps take the whole canvas as that face and don't search again.
     return Canvas(image, alpha, ((0, 0, *image.size),))

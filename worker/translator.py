@@ -22,9 +22,10 @@ and map, with the axes of their ports after the first.
 """
 
 
+# eq=False, here and below: arrays can't be compared to one truth value.
 @dataclass(frozen=True, eq=False)
 class Order:
-    """One call of a Translator. Raises ValueError for inputs that have no rows, or not equally many."""
+    """One call of a Translator. Raises ValueError unless all inputs have the same number of rows, at least one."""
 
     bundle: str
     """`name@version`."""
@@ -58,7 +59,7 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """What came of an order: the graph's outputs, and the seconds that it waited and was computed."""
+    """The result of an order: the graph's outputs, and the seconds that it waited and was computed."""
 
     outputs: Arrays
     queue_s: float
@@ -78,4 +79,4 @@ class Translator(Protocol):
         """Returns when graphs can be run; raises NotReady with the reason until then."""
 
     async def close(self) -> None:
-        """Fails what waits and frees the device."""
+        """Fails waiting orders and frees the device."""

@@ -1,4 +1,4 @@
-"""The upload page and the description of the API; files without a build, which load nothing from elsewhere."""
+"""The upload page and the page of the API: plain files that need no build, and load nothing from other hosts."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ async def show_page() -> FileResponse:
 
 @docs.get("/docs")
 async def show_docs() -> FileResponse:
-    """Every call, as /openapi.json describes it."""
+    """The page of the API, which shows /openapi.json."""
     return _html("docs.html")
 
 

@@ -344,7 +344,7 @@ for name in ("onnxruntime", "torch", "onnx", "onnxscript"):
 
 def test_the_service_runs_without_onnx_runtime(tmp_path: Path) -> None:
     """What serves with a broker can be imported where neither ONNX Runtime nor PyTorch is installed."""
-    names = "service.app, worker.pipeline, worker.queue.remote, wiring.service"
+    names = "service.app, worker.pipeline, worker.queue.remote, wiring.service, wiring.workers"
     done = bare(tmp_path, [sys.executable, "-c", f"import {names}"])
     assert done.returncode == 0, done.stderr
 

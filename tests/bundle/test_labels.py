@@ -14,7 +14,7 @@ from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels, probabilities
 from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.store import Snapshot
-from worker.domains import Step, Term, covered, labels, plan
+from worker.domains import Step, Term, labels, plan, step_columns
 from worker.wish import Wish
 
 COLUMNS = tuple(TOY_LEVELS)
@@ -124,7 +124,10 @@ def test_joint_training_sets_the_mask_and_clears_the_other_set() -> None:
     likely = np.array([0.1, 0.9, 0.8, 0.1], np.float32)
     assert labels(blond, likely)[0].tolist() == [1, 1, 0, 0, 1, 0]
     assert labels(sad, likely)[0].tolist() == [0, 0, 0, 1, 0, 1]
-    assert [covered(step).tolist() for step in (blond, sad)] == [[True, True, False, False], [False, False, True, True]]
+    assert [step_columns(step).tolist() for step in (blond, sad)] == [
+        [True, True, False, False],
+        [False, False, True, True],
+    ]
 
 
 def test_as_many_passes_as_masks_are_needed() -> None:

@@ -97,7 +97,7 @@ def test_a_job_is_left_to_itself_and_come_back_to(submit: Submit, url: str, pict
     [
         (["gone.png", "--domains", "blond"], "there is no file or folder gone.png"),
         (["--domains", "blond"], "there are no pictures"),
-        (["."], "--domains says what to ask for"),
+        (["."], "--domains is missing"),
         ([".", "--job", "x"], "leave IN and --domains out"),
         (["--job", "x"], "there is no job 'x'"),
         (["in", "--domains", "smilling"], "did you mean 'smiling'"),

@@ -188,11 +188,11 @@ def test_outputs_of_an_earlier_run_are_no_inputs(recast_: Recast, toy_store: Pat
 
 @pytest.mark.parametrize("out", ["in", "in/a.png"])
 def test_a_picture_is_not_written_over(recast_: Recast, toy_store: Path, tmp_path: Path, out: str) -> None:
-    """An output that would be its own source is refused: what was there before could not be had back."""
+    """An output that would replace its own source is refused, and the source stays."""
     source = picture(tmp_path / "in" / "a.png")
     before = source.read_bytes()
     said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / out)
-    assert (said.code, "is the picture itself" in said.err) == (2, True)
+    assert (said.code, "would replace an input" in said.err) == (2, True)
     assert source.read_bytes() == before
 
 

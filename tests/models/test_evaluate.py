@@ -210,7 +210,7 @@ def test_a_model_of_pairs_may_go_from_b_to_a(pair_set: Path) -> None:
 
 
 def test_unpaired_ways_lead_there_and_back(tmp_path: Path) -> None:
-    """The exact negative is taken for the other domain and comes back; files of one name on both sides are the truth."""
+    """The exact negative is taken for the other domain and comes back; files of one name are the truth."""
     folder = unpaired_folder(tmp_path / "unpaired", 60)
     both = {"a": "b-to-a", "b": "a-to-b"}
     perfect = measure(fixed("cyclegan", both, a_to_b=lambda x: 255 - x, b_to_a=lambda x: 255 - x), folder)

@@ -24,7 +24,7 @@ from support.stored import put_job
 from models.bundle.store import Store
 from wiring.engine import alone
 from wiring.process import Process
-from wiring.service import with_workers
+from wiring.workers import with_workers
 from worker.errors import NotReady, Overloaded
 from worker.exposition import MEDIA_TYPE
 from worker.logs import JsonLines

@@ -118,7 +118,7 @@ class Worker:
         return found
 
     async def work(self) -> None:
-        """Does all chunks that are handed out, also by this, until none is left."""
+        """Does all chunks that are handed out, also those that follow, until none is left."""
         while messages := self.messages():
             for message in messages:
                 await self.shift.chunk(*message)
@@ -151,7 +151,7 @@ def play(server: Server) -> Callable[[Test], None]:
 
 
 def some(count: int) -> dict[str, bytes]:
-    """So many pictures."""
+    """A number of pictures."""
     return {f"{number}.png": b"" for number in range(count)}
 
 
@@ -242,7 +242,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
         await worker.beat()
         await worker.dispatch.look()
         await worker.work()
-        assert (await worker.dispatch.tickets.issued("bad")).paused
+        assert (await worker.dispatch.tickets.state("bad")).paused
         await put_job(worker.storage, some(2), job_id="good")
         await worker.dispatch.look()
         assert worker.messages() == [("good", 0)]
@@ -257,7 +257,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
 
 
 def test_a_killed_workers_chunk_comes_back(play: Callable[[Test], None]) -> None:
-    """When a ticket is no longer renewed, its chunk is handed out again, and no other one."""
+    """When a ticket is no longer renewed, its chunk alone is handed out again."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(6))
@@ -424,7 +424,7 @@ def test_storage_that_fails_stops_nothing(play: Callable[[Test], None], monkeypa
 
 
 def test_news_come_when_something_happens(play: Callable[[Test], None], server: Server) -> None:
-    """News come at once, at each commit, after a break of the connection, and end with the runner."""
+    """News come at once, at each commit and after a break of the connection, and end with the runner."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(4))
@@ -445,7 +445,7 @@ def test_news_come_when_something_happens(play: Callable[[Test], None], server: 
     play(test)
 
 
-def test_a_redis_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_redis_does_not_hold_up_waking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waking returns soon, whatever the broker does, and nothing is lost."""
     monkeypatch.setattr(queued, "WAKE_S", 0.2)
 
@@ -524,7 +524,7 @@ def test_a_job_survives_everything(tmp_path: Path) -> None:
 
 
 async def _until(storage: Storage, job_id: str, done: int) -> None:
-    """Returns when so many of a job's pictures are translated; when all are, when the job has ended."""
+    """Waits until so many of a job's pictures are translated; for all of them, until the job has ended."""
     until = time.monotonic() + PATIENCE_S
     while True:
         status = await Board(storage).status(job_id)

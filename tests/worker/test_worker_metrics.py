@@ -95,7 +95,7 @@ def test_processes_share_nothing(metrics: Metrics) -> None:
     assert figures(metrics).get("recast_batch_pictures_count") == 0
 
 
-def test_gauges_are_read_when_somebody_looks(metrics: Metrics) -> None:
+def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     """Watched values are read at each scrape, and appear only if they are watched."""
     assert "recast_workers" not in figures(metrics).names
     workers = [3]

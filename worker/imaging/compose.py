@@ -1,4 +1,4 @@
-"""The network's change carried over to a picture's own pixels, and the contact sheet; unchanged pixels stay."""
+"""Carries a network's change over to a picture's own pixels, and draws the contact sheet; unchanged pixels stay."""
 
 from collections.abc import Sequence
 from math import ceil, sqrt
@@ -38,16 +38,16 @@ def carry(
         bottom = min(top + rows, size[1])
         place = (box[0], box[1] + top, box[2], box[1] + bottom)
         # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
-        gone = _enlarged(fading, size, top, bottom, Image.Resampling.BILINEAR)
+        gone = _enlarge(fading, size, top, bottom, Image.Resampling.BILINEAR)
         share = down[top:bottom, None] * across
         made: list[Image.Image] = []
         for channel, (seen, moved) in zip(original.crop(place).split(), channels, strict=True):
             pixels = np.asarray(channel).astype(np.float32)
-            detail = pixels - _enlarged(seen, size, top, bottom, Image.Resampling.BICUBIC)
-            move = _enlarged(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
+            detail = pixels - _enlarge(seen, size, top, bottom, Image.Resampling.BICUBIC)
+            move = _enlarge(moved, size, top, bottom, Image.Resampling.BICUBIC) * np.float32(strength)
             move -= detail * gone
             pixels += move * share
-            pixels += np.float32(0.5)
+            pixels += np.float32(0.5)  # rounds, since the conversion cuts off
             made.append(Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)))
         result.paste(Image.merge("RGB", made), place)
     return result
@@ -71,8 +71,11 @@ def sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
         row, column = divmod(place, columns)
         left, top = gap + column * (width + gap), gap + row * (height + caption + gap // 2)
         page.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
+        font = ImageFont.load_default(text)
+        if (length := draw.textlength(label, font=font)) > width:
+            font = ImageFont.load_default(max(_SMALLEST_TEXT, int(text * width / length)))
         at = (left + width / 2, top + height + caption * 0.5)
-        draw.text(at, label, fill=_INK if place else _FIRST_INK, font=_font(draw, label, width, text), anchor="mm")
+        draw.text(at, label, fill=_INK if place else _FIRST_INK, font=font, anchor="mm")
     return page
 
 
@@ -114,14 +117,8 @@ def _feather(start: int, end: int, length: int) -> Floats:
     return share
 
 
-def _enlarged(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
+def _enlarge(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
     """The rows top to bottom of the plane resized to `size`, float32 [rows,width]."""
     scale = plane.height / size[1]
     source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))
     return np.asarray(plane.resize((size[0], bottom - top), resample, box=source))
-
-
-def _font(draw: ImageDraw.ImageDraw, label: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    font = ImageFont.load_default(size)
-    length = draw.textlength(label, font=font)
-    return font if length <= width else ImageFont.load_default(max(_SMALLEST_TEXT, int(size * width / length)))

@@ -37,7 +37,7 @@ _WHITES = {"I;16": (65_535.0,), "I": (255.0, 65_535.0, 2.0**31), "F": (1.0, 255.
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it is to be seen: EXIF orientation applied, metadata removed except the fields below."""
+    """A picture as it should be seen: EXIF orientation applied, metadata removed except the fields below."""
 
     image: Image.Image
     """RGB, 8 bit."""
@@ -53,7 +53,7 @@ class Decoded:
 def decode(data: bytes, limits: Limits) -> Decoded:
     """Decode the first frame of a picture.
 
-    Colours: RGB keeps its profile; CMYK, Lab and grey are converted to sRGB by theirs, or plainly where none works.
+    Colours: RGB keeps its profile; CMYK, Lab and grey are converted to sRGB, by theirs if it works.
     16-bit values are scaled. Of a JPEG with several pictures, as phones write them, the first is taken.
 
     Raises UnreadableImage (empty, truncated, corrupt), UnsupportedMedia (no picture format that is read here) and
@@ -102,6 +102,7 @@ def _check(size: tuple[int, int], data: bytes, format: Format, limits: Limits) -
         raise TooLarge(f"the picture is {width} x {height} = {width * height} pixels; the limit is {limits.max_pixels}")
     most = limits.max_frames
     if format is JPEG:
+        # Phones keep previews and depth maps as further pictures of a JPEG (MPO): it is no animation.
         too_many = False
     elif format is GIF or format is TIFF:
         # Counting the frames of a hostile file takes long, so only the first frame too many is looked for; in a second
@@ -121,6 +122,7 @@ def _exif(image: Image.Image) -> Image.Exif:
     """The picture's EXIF, empty where it can't be read: a picture may be good though its metadata are not."""
     try:
         exif = image.getexif()
+        # Pillow parses an entry when it is asked for, so what is broken shows here.
         exif.get(ExifTags.Base.Orientation)
         exif.get(ExifTags.Base.Copyright)
     except Exception as error:
@@ -132,7 +134,7 @@ def _exif(image: Image.Image) -> Image.Exif:
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bytes | None]:
     """The picture as RGB, its alpha, and its colour profile where that is not applied already."""
     icc = image.info.get("icc_profile")
-    if whites := _WHITES.get(image.mode[:4]):
+    if whites := _WHITES.get(image.mode[:4]):  # I;16 has variants for the byte order
         values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=whites[-1])
         brightest = float(values.max())
         # The least usual white that holds the brightest pixel.

@@ -41,7 +41,7 @@ class Janitor:
             await asyncio.sleep(SWEEP_S)
 
     async def sweep(self) -> int:
-        """Removes what is due, and returns how many jobs that were. Raises StorageError."""
+        """Removes what is due, and returns the number of removed jobs. Raises StorageError."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         for mark in await self._older(layout.UPLOADS, now - UPLOAD):
             job_id, _, upload = _name(mark).partition("-")
@@ -58,7 +58,7 @@ class Janitor:
         removed = 0
         for day in await self._storage.folders(layout.ENDED):
             if day > (now - self._kept).date().isoformat():
-                break
+                break  # the days are sorted, and none after this one is due
             for mark in await self._older(f"{layout.ENDED}/{day}", now - self._kept):
                 await self._remove(_name(mark))
                 await self._storage.delete(mark.path)

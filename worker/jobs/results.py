@@ -42,7 +42,7 @@ def target(storage: Storage, roots: Roots, job: Job) -> tuple[Storage, str]:
 
 
 async def picture(storage: Storage, roots: Roots, job: Job, name: str) -> tuple[AsyncIterator[bytes], str]:
-    """An output piece by piece, and its media type. UnknownResult if the job has none of that name, or not yet."""
+    """An output piece by piece, and its media type. Raises UnknownResult if there is none of that name, or not yet."""
     kind = by_extension(name[name.rfind(".") :])
     # The name comes from a stranger. In a storage `..` leads nowhere, and of the other files that a user's folder may
     # hold only pictures are given out.

@@ -96,7 +96,7 @@ def _place(where: str) -> str:
 
 
 def _behind_mounts(path: str) -> str:
-    """The device and the path on it of a path without links: a bind mount gives one folder two paths.
+    """A path without links, as its device and the path on that: a bind mount gives one folder two paths.
 
     A container's volumes are bind mounts, and one volume may lie in another. Elsewhere than on Linux: the path itself.
     """

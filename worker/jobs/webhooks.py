@@ -116,7 +116,7 @@ class Courier:
         return sorted(due, key=due.__getitem__)
 
     async def deliver(self, job_id: str) -> float | None:
-        """Makes the attempt that is due; seconds until the next one is due, None: there will be none.
+        """Makes the attempt that is due; returns the seconds until the next one, None if there will be none.
 
         Raises StorageError. It may be called at any time, and again.
         """
@@ -187,9 +187,10 @@ class Courier:
         return delivery
 
     async def _outcome(self, status: Status, delivery: Delivery) -> Delivery:
-        """Sends the webhook, and returns what came of it."""
+        """Sends the webhook, and returns its new state."""
         ended = datetime.fromtimestamp(status.ended_at or 0.0, UTC)
         body = to_json({"type": f"job.{status.state}", "timestamp": ended, "data": self._describe(status)})
+        # The header has whole seconds, and the signature covers the header.
         at = datetime.fromtimestamp(int(self._clock()), UTC)
         try:
             signatures = [key.sign(status.job.id, at, body.decode()) for key in _keys(self._secret)]
@@ -200,18 +201,18 @@ class Courier:
             }
             response = await self._caller.post(self._caller.target(status.job.webhook or ""), body, headers)
         except InvalidParameter as error:  # the job was accepted under other settings, which may come back
-            return self._failed(delivery, str(error), again=True)
+            return self._fail(delivery, str(error), again=True)
         except CallError as error:
             _log.info("the webhook of job %s: %s", status.job.id, error.detail)
-            return self._failed(delivery, str(error), again=not error.forbidden)
+            return self._fail(delivery, str(error), again=not error.forbidden)
         delivery = delivery.model_copy(update={"status": response.status})
         if 200 <= response.status < 300:
             return delivery.model_copy(update={"delivered_at": self._clock()})
         reason = f"the receiver answered {response.status}"
         asked = _seconds(response.retry_after, self._clock())
-        return self._failed(delivery, reason, again=response.status in _AGAIN, asked=asked)
+        return self._fail(delivery, reason, again=response.status in _AGAIN, asked=asked)
 
-    def _failed(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
+    def _fail(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
         now = self._clock()
         longest = min(self._pace.longest_s, self._pace.first_s * 2.0 ** min(delivery.attempts - 1, 60))
         # Drawn over the whole range, so that webhooks that failed together do not come back together.

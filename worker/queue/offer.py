@@ -1,4 +1,4 @@
-"""Which bundles a service offers whose workers run them; store and workers see a change at different moments.
+"""Which bundles a service with a broker offers: its store and its workers see a change at different moments.
 
 A service that planned with its own store alone would ask for versions that no worker has yet, or no longer has.
 """
@@ -25,7 +25,7 @@ class Offer:
     def __init__(
         self, store: Store, crew: Callable[[], Sequence[Beat]], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`crew`: what each living worker said last; where there is none, all bundles of the store are offered."""
+        """`crew` gives the last beat of each living worker; without workers, all bundles of the store are offered."""
         self._store, self._crew, self._clock = store, crew, clock
         self._since = dict.fromkeys(store.snapshot().bundles, -ARRIVAL_S + clock())
         self._left: tuple[Bundle, ...] = ()
