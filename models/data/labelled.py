@@ -77,6 +77,7 @@ def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, b
     pictures = Pictures(table.paths, picture)
     refuse([*table.problems, *(find_constant(table.values, chosen) if part == "train" else [])], pictures)
     description = _describe(folder, chosen, picture, table.values)
+    # Only training is balanced: figures on held-out pictures must follow their true frequencies.
     order = repeat_rows(table.values, balance if part == "train" else 0)
     return Labelled(pictures, table.values, description, flip and part == "train", order=order)
 
@@ -100,6 +101,7 @@ def _read_joint(folder: Path, domains: str, picture: Picture, part: Part, flip: 
         problems += [problem for one in sets for problem in find_constant(one.table.values, one.domains)]
     pictures = Pictures([path for one in sets for path in one.table.paths], picture)
     refuse(problems, pictures)
+    # A block for each set's pictures and columns: the diagonal has the known labels, the rest is unknown.
     blocks = [[np.full((size, len(one.domains)), UNKNOWN, np.float32) for one in sets] for size in sizes]
     for place, one in enumerate(sets):
         blocks[place][place] = one.table.values

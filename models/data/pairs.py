@@ -54,6 +54,7 @@ def read(folder: Path, picture: Picture, part: Part, flip: bool, load_size: int)
         raise DataError(f"there is no data folder {folder}")
     names: tuple[str, str] = ("a", "b")
     problems: list[str] = []
+    # Files in the folder or its parts are side by side; sides have folders of their own.
     paths, columns = parts.choose(part, lambda name: list_pictures(folder / name)), 2
     if not paths:
         found = find_sides(folder, ())

@@ -73,7 +73,7 @@ def find_sides(folder: Path, domains: Sequence[str]) -> Sides:
     known = {canonical(name): name for name in names}
     if len(domains) == 2 and set(domains) <= set(known):
         return Sides(folder, (known[domains[0]], known[domains[1]]))
-    if {"A", "B"} <= set(names):
+    if {"A", "B"} <= set(names):  # the output of pix2pix's script, AB, may lie beside them
         names = ["A", "B"]
     if len(names) != 2:
         raise DataError(

@@ -50,6 +50,7 @@ def choose(table: Table, domains: tuple[Domain, ...]) -> tuple[Table, tuple[Doma
         groups = {domain.group for domain in domains if domain.group}
         only = groups.pop() if len(groups) == 1 else table.group
         domains = tuple(domain.model_copy(update={"group": only}) for domain in domains)
+        # A picture of no chosen folder would have no label at all.
         rows = np.flatnonzero(values.any(axis=1))
         values, paths = values[rows], tuple(paths[row] for row in rows)
     for group in {domain.group for domain in domains} - {None}:
@@ -80,6 +81,7 @@ def repeat_rows(labels: Labels, least: float) -> list[int]:
         has = labels == value
         wanted = least / np.maximum(has.mean(axis=0), 1 / len(labels))
         factors = np.maximum(factors, (has * wanted).max(axis=1))
+    # Adding a uniform number before rounding down makes the expected number of copies exact.
     copies = np.floor(factors + np.random.default_rng(0).random(len(labels))).astype(int)
     rows: list[int] = np.repeat(np.arange(len(labels)), copies).tolist()
     return rows

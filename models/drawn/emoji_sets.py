@@ -197,6 +197,7 @@ def _write_drawings(folder: Path, made: EmojiSet, font: Path, notify: Notify) ->
     Whole groups are held out: when the woman who cooks is held out, the man who cooks is as well.
     """
     chance = random.Random(f"{made.seed}/parts")
+    # Not random.shuffle, whose algorithm may change between versions of Python; random() may not.
     groups = sorted(things(open_font(font)).values(), key=lambda _: chance.random())
     tenth = len(groups) // 10
     held_out, training = ([emoji for group in some for emoji in group] for some in (groups[:tenth], groups[tenth:]))

@@ -261,6 +261,7 @@ def tones(person: Person) -> Tones:
 
 
 def _pick(chance: random.Random, options: Sequence[_Option]) -> _Option:
+    # Only random() has the same results in every version of Python; choice() has no such promise.
     return options[int(chance.random() * len(options))]
 
 

@@ -132,6 +132,7 @@ def _open_sets(subject: Subject, folder: Path, instruments: Instruments) -> list
     text = ",".join(key + "|".join(names) if key.endswith("=") else key for key, names in parts.items())
     training = labelled.read(folder, text, manifest.picture, "train", True)
     testing = labelled.read(folder, text, manifest.picture, "test", False)
+    # A joint set must also have the same masks, which name the sets, not only the same domains.
     known, wanted = ({(d.name, d.mask) for d in some} for some in (training.description.domains, manifest.domains))
     if known != wanted:
         apart = ", ".join(sorted(f"{mask}/{name}" if mask else name for name, mask in known ^ wanted))
@@ -179,6 +180,7 @@ def _measure(
     subject: Subject, instruments: Instruments, held_out: _HeldOut, owner: _HeldOut, request: Request
 ) -> _Measured | None:
     """The figures of one request; None if no picture is known to contradict it."""
+    # Across sets there are no true labels, so the other set's judge tells which pictures lack the domain.
     known = held_out.truth if held_out is owner else owner.judge.labels(held_out.pixels)
     chosen = np.flatnonzero(request.contradicted_by(known, owner.domains))
     if not len(chosen):
@@ -188,6 +190,7 @@ def _measure(
     seen = owner.judge.labels(made)
     values = [Value(figures.SET, float(100 * request.fulfilled_by(seen, owner.domains).mean()))]
     if others := request.other_columns(held_out.domains):
+        # Across sets, only the judge of the pictures' own set knows their other labels.
         rest = seen if held_out is owner else held_out.judge.labels(made)
         truth = held_out.truth[chosen][:, others]
         if (is_known := truth != UNKNOWN).any():

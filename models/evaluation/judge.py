@@ -171,6 +171,7 @@ def _load_or_train(
     outputs: int, data: Data, facts: Sequence[object], loss: Loss, training: Training, on_step: OnStep
 ) -> Network:
     """The network with the weights stored for these facts; trains and stores it if there are none."""
+    # Before the network is made, so that weights and rotations follow from the seed alone.
     torch.manual_seed(training.seed)
     network = Network(outputs, training.width)
     if training.folder is None:
@@ -183,7 +184,7 @@ def _load_or_train(
     if not path.exists():
         _train(network, data, loss, training, on_step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")
+        beside = path.with_suffix(".tmp")  # renamed at the end: a killed evaluation leaves no broken judge
         torch.save(network.state_dict(), beside)
         os.replace(beside, path)
     try:

@@ -83,6 +83,7 @@ def kid(a: Vectors, b: Vectors, subsets: int = SUBSETS, subset: int = SUBSET, se
     fewer than 2 pictures.
     """
     _check(a, b)
+    # Small sets are compared whole: subsets of them would be the same pictures again and again.
     if max(len(a), len(b)) <= subset:
         return _squared_discrepancy(a, b)
     size = min(len(a), len(b), subset)

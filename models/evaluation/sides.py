@@ -51,6 +51,7 @@ def evaluate_pairs(subject: Subject, folder: Path, instruments: Instruments) -> 
     ]
     for yardstick in instruments.yardsticks(judge):
         values += yardstick.distances(yardstick.network.features(made), yardstick.network.features(truth))
+    # A stable sort, so that pictures of equal PSNR come in the same order on every machine.
     some, worst = spread(len(made), SHOWN), np.argsort(psnr(made, truth), kind="stable")[:SHOWN]
     strips = (("input", inputs), ("made", made), ("truth", truth))
     return Evaluation(
