@@ -30,6 +30,7 @@ for command in (
 ):
     app.command()(command)
 
+# Modules that a small installation lacks, with the extra that installs them.
 _EXTRAS = {
     "onnxruntime": "cpu",
     **dict.fromkeys(("celery", "kombu", "redis", "msgpack"), "queue"),
@@ -75,7 +76,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as shells count it
     except Exception as error:
         message = _message(error)
         if message is None:

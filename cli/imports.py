@@ -47,9 +47,9 @@ def stargan(
     samples: Samples = None,
 ) -> None:
     """Import a checkpoint of yunjey/stargan; with the discriminator, the bundle reads a picture's own labels."""
-    from models.imports import stargan
+    from models.imports import yunjey
 
-    _import(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
+    _import(lambda: yunjey.convert(files, domains, image_size), to, precision, version, title, licence, samples)
 
 
 @app.command()
@@ -66,10 +66,10 @@ def cyclegan(
     samples: Samples = None,
 ) -> None:
     """Import CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan_pix2pix
+    from models.imports import junyanz
 
     _import(
-        lambda: cyclegan_pix2pix.convert_cyclegan(files, domains, image_size, statistics),
+        lambda: junyanz.convert_cyclegan(files, domains, image_size, statistics),
         to,
         precision,
         version,
@@ -98,10 +98,10 @@ def pix2pix(
     samples: Samples = None,
 ) -> None:
     """Import a pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan_pix2pix
+    from models.imports import junyanz
 
     _import(
-        lambda: cyclegan_pix2pix.convert_pix2pix(file, domains, direction, image_size, statistics),
+        lambda: junyanz.convert_pix2pix(file, domains, direction, image_size, statistics),
         to,
         precision,
         version,

@@ -42,7 +42,7 @@ Threads = Annotated[
 MaxBatch = Annotated[int | None, typer.Option(help="Pictures in one inference, at most.", show_default="16")]
 
 
-def given(options: Mapping[str, str | float | None]) -> Any:
+def without_none(options: Mapping[str, str | float | None]) -> Any:
     """Only the options that the user gave, so that the environment decides the others."""
     return {name: value for name, value in options.items() if value is not None}
 

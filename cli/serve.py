@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import terminal
-from cli.options import Broker, Device, MaxBatch, Storage, Stores, Threads, given, open_store
+from cli.options import Broker, Device, MaxBatch, Storage, Stores, Threads, open_store, without_none
 
 if TYPE_CHECKING:
     from worker.tracing import Tracer
@@ -45,9 +45,12 @@ def serve(
     from worker.errors import InvalidParameter
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
-    options = given({"device": device, "threads": threads, "max_batch": max_batch})
-    service, queue = ServiceSettings(**given({"host": host, "port": port})), QueueSettings(**given({"broker": broker}))
-    engine, jobs = EngineSettings(**options), JobSettings(**given({"storage": storage}))
+    options = without_none({"device": device, "threads": threads, "max_batch": max_batch})
+    service, queue = (
+        ServiceSettings(**without_none({"host": host, "port": port})),
+        QueueSettings(**without_none({"broker": broker})),
+    )
+    engine, jobs = EngineSettings(**options), JobSettings(**without_none({"storage": storage}))
     if queue.broker and options:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
         raise InvalidParameter(f"with a broker the workers run the models: give {names} to `recast work`")
@@ -76,15 +79,15 @@ def work(
         float | None, typer.Option(help="Milliseconds that an idle device waits for company.", show_default="0")
     ] = None,
 ) -> None:
-    """Work for services that share the broker and the storage: a Celery worker."""
+    """Run the models for services that share the broker and the storage, as a Celery worker."""
     from service.settings import ServiceSettings
     from wiring.process import Process
     from wiring.worker import work as run
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
     options = {"device": device, "threads": threads, "max_batch": max_batch, "max_wait_ms": max_wait_ms}
-    engine, queue = EngineSettings(**given(options)), QueueSettings(**given({"broker": broker}))
-    jobs = JobSettings(**given({"storage": storage}))
+    engine, queue = EngineSettings(**without_none(options)), QueueSettings(**without_none({"broker": broker}))
+    jobs = JobSettings(**without_none({"storage": storage}))
     with _telemetry("recast-worker") as tracer, Process(open_store(store), jobs, tracer) as process:
         raise typer.Exit(run(process, engine, queue, ServiceSettings().limits()))
 
@@ -101,7 +104,7 @@ def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None)
 
         engine = EngineSettings()
         runtime = Runtime(f"{engine.device}; {providers()}", partial(try_bundle, settings=engine))
-    queue, jobs = QueueSettings(**given({"broker": broker})), JobSettings(**given({"storage": storage}))
+    queue, jobs = QueueSettings(**without_none({"broker": broker})), JobSettings(**without_none({"storage": storage}))
     with open_store(store) as opened:
         findings = examine(opened, runtime, queue, jobs)
     for finding in findings:

@@ -17,6 +17,7 @@ from worker.wish import Wish
 if TYPE_CHECKING:
     from service.client import ClientError, Job
 
+# A wrong address must show soon. Only a service that has answered once is worth a long wait.
 _FIRST_CONTACT_S = 5.0
 _PATIENCE_S = 300.0
 

@@ -1,4 +1,7 @@
-"""The dependencies of the routes: the parts that `create_app` was given, and the deadline of a request."""
+"""The dependencies of the routes: the parts that `create_app` was given, and the deadline of a request.
+
+They are coroutines although they await nothing: FastAPI would run plain functions in a thread for each request.
+"""
 
 import asyncio
 import time
@@ -89,7 +92,7 @@ RegistryPart = Annotated[Registry, Depends(registry)]
 Deadline = Annotated[float, Depends(deadline)]
 
 
-async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: float) -> T:
+async def wait_for_answer(work: Coroutine[Any, Any, T], request: Request, *, deadline: float) -> T:
     """The result of `work`, which is cancelled at `deadline` (`time.monotonic()`) or when the client hangs up.
 
     The request's body must have been read, so that the next message can only be the hang-up.
@@ -106,10 +109,10 @@ async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: f
 
     gone = asyncio.ensure_future(hang_up())
     try:
-        await asyncio.wait((working, gone), timeout=left(deadline), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, gone), timeout=seconds_left(deadline), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientDisconnect if gone.done() else late()
+        raise ClientDisconnect if gone.done() else deadline_passed()
     finally:
         working.cancel()
         gone.cancel()
@@ -117,12 +120,12 @@ async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: f
         await asyncio.gather(working, gone, return_exceptions=True)
 
 
-def left(deadline: float) -> float:
+def seconds_left(deadline: float) -> float:
     """Seconds until a deadline of `time.monotonic()`, at least 0."""
     return max(0.0, deadline - time.monotonic())
 
 
-def late() -> TimedOut:
+def deadline_passed() -> TimedOut:
     """The error of a deadline that passed."""
     return TimedOut(
         "the deadline passed before the picture was ready, and the work was dropped; ask again when there is less to do"

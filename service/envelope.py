@@ -15,10 +15,12 @@ from service.observer import Observer
 from service.problems import respond, unexpected
 from worker.errors import RecastError, TimedOut, TooLarge
 
+# `blob:` is for the user's own pictures, which the page shows without sending them anywhere.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# A picture or JSON that is opened in a browser may run nothing, even if the browser takes it for a page.
 ANSWER_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",

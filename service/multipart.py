@@ -53,7 +53,7 @@ class Multipart:
         # The parser calls back from within `write`. A callback can't be awaited, so its events wait in a queue.
         self._body = body
         self._events: deque[Part | bytes | _End] = deque()
-        self._name, self._value, self._disposition = b"", b"", b""
+        self._name, self._value, self._disposition = bytearray(), bytearray(), b""
         self._whole = False
         try:
             self._parser = MultipartParser(
@@ -61,8 +61,9 @@ class Multipart:
                 {
                     "on_part_data": lambda data, start, end: self._events.append(data[start:end]),
                     "on_part_end": lambda: self._events.append(_End()),
-                    "on_header_field": self._header_field,
-                    "on_header_value": self._header_value,
+                    # A header's name and value may come in several pieces.
+                    "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
+                    "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
                     "on_header_end": self._header_end,
                     "on_headers_finished": self._headers_finished,
                     "on_end": self._end,
@@ -94,16 +95,10 @@ class Multipart:
                 raise _malformed() from error
         return self._events.popleft()
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
     def _header_end(self) -> None:
         if self._name.lower() == b"content-disposition":
-            self._disposition = self._value
-        self._name, self._value = b"", b""
+            self._disposition = bytes(self._value)
+        self._name, self._value = bytearray(), bytearray()
 
     def _headers_finished(self) -> None:
         options = parse_options_header(self._disposition)[1]

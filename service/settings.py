@@ -32,6 +32,7 @@ class ServiceSettings(BaseSettings):
     """Longest side of a picture in pixels."""
     deadline_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     """Longest time for one picture in seconds, its upload included."""
+    # NoDecode: pydantic-settings would parse the variable as JSON.
     keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Comma-separated keys, any of which opens the service; none: it is open to everybody."""
     rate: str | None = None

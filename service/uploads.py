@@ -12,7 +12,7 @@ from typing import BinaryIO
 from fastapi import Request
 from pydantic import ValidationError
 
-from service.dependencies import late, left
+from service.dependencies import deadline_passed, seconds_left
 from service.envelope import SMALL_BODY
 from service.multipart import Multipart, Part
 from service.schemas import JobFolders
@@ -77,7 +77,7 @@ async def picture(request: Request, *, deadline: float) -> bytes:
     """
     media_type = _media_type(request)
     try:
-        async with asyncio.timeout(left(deadline)):
+        async with asyncio.timeout(seconds_left(deadline)):
             if media_type == "multipart/form-data":
                 data = await _from_form(request)
             elif media_type == "application/octet-stream" or media_type.startswith("image/"):
@@ -88,7 +88,7 @@ async def picture(request: Request, *, deadline: float) -> bytes:
                     f"{FIELD!r}, or the bytes as image/* or application/octet-stream"
                 )
     except TimeoutError:
-        raise late() from None
+        raise deadline_passed() from None
     if not data:
         raise UnreadableImage(f"the picture has no bytes; send it as the body or as the form field {FIELD!r}")
     return data
@@ -113,7 +113,7 @@ async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
             f"{IMAGES!r} or {ARCHIVE!r}, or application/json with a source"
         )
     data = bytearray()
-    async for piece in _steady(request, idle_s):
+    async for piece in _stream(request, idle_s):
         data += piece
         if len(data) > SMALL_BODY:
             raise TooLarge(f"the JSON has more than {SMALL_BODY} bytes; it names two folders and nothing else")
@@ -138,10 +138,11 @@ async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: 
         ClientDisconnect: the client hung up.
     """
     fields: set[str] = set()
-    # The list of a ZIP's files is at its end, so the ZIP can't be read before it is complete.
+    # The list of a ZIP's files is at its end, so the ZIP can't be read before it is complete. The file is in TMPDIR,
+    # for which containers have a volume.
     with TemporaryFile() as archive:
-        async for part in Multipart(request.headers["content-type"], _steady(request, idle_s)):
-            name = _checked(part, fields)
+        async for part in Multipart(request.headers["content-type"], _stream(request, idle_s)):
+            name = _file_name(part, fields)
             if part.field == IMAGES:
                 # One byte more than allowed is enough for the job to refuse the picture when its turn comes.
                 await upload.add(name, await part.read(max_bytes + 1))
@@ -176,7 +177,7 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
 
 
-async def _steady(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+async def _stream(request: Request, idle_s: float) -> AsyncIterator[bytes]:
     """The body as it arrives; TimedOut when no byte comes for `idle_s` seconds, however long the whole takes."""
     body = request.stream()
     while True:
@@ -192,7 +193,7 @@ async def _steady(request: Request, idle_s: float) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _checked(part: Part, fields: set[str]) -> str:
+def _file_name(part: Part, fields: set[str]) -> str:
     """The part's file name; adds its field to `fields`, those of the parts before it."""
     if part.field not in (IMAGES, ARCHIVE):
         raise InvalidParameter(

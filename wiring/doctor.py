@@ -37,12 +37,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Runtime:
-    """ONNX Runtime, where it is installed."""
+    """The installed ONNX Runtime."""
 
     offers: str
     """Its version and its execution providers."""
     try_bundle: Callable[[Bundle], str | None]
-    """Runs every graph of a bundle; the reason where that fails."""
+    """Runs every graph of a bundle; returns the reason if that fails."""
 
 
 def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: JobSettings) -> list[Finding]:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from models.bundle.store import Snapshot, Store
-from wiring.process import Backend, Process, beside
+from wiring.process import Backend, Process, background
 from worker.embedded import Embedded
 from worker.engine.library import Library
 from worker.jobs.board import Board
@@ -49,7 +49,7 @@ async def engine(process: Process, settings: EngineSettings, limits: Limits) -> 
         process.follow(library.follow)
         process.metrics.watch_library(library, process.store.snapshot)
         process.metrics.watch_depth(lambda: embedded.depth)
-        pipeline = process.pipeline(_Held(process.store, library), embedded.bulk, limits, settings.threads)
+        pipeline = process.pipeline(_StoreAndLoaded(process.store, library), embedded.bulk, limits, settings.threads)
         stack.callback(pipeline.close)
         chunks = Chunks(
             process.storage,
@@ -78,20 +78,20 @@ async def alone(process: Process, *, settings: EngineSettings, limits: Limits) -
         # The runner ends before the engine. It cancels its chunks, and finds their jobs in storage at the next start.
         runner = Local(Board(process.storage), parts.chunks, ended=tell, at_once=CHUNKS_AT_ONCE)
         stack.push_async_callback(runner.close)
-        await stack.enter_async_context(beside(parts.courier.rounds()))
+        await stack.enter_async_context(background(parts.courier.rounds()))
         await runner.start()
         yield Backend(parts.embedded, runner, process.store)
 
 
 @dataclass(frozen=True)
-class _Held:
+class _StoreAndLoaded:
     """The store's bundles, then those that left it but are still loaded, for jobs that began with an old version."""
 
     store: Store
     library: Library
 
     def snapshot(self) -> Snapshot:
-        """The store's bundles come first, so that a name without `@version` means one of them where there is any."""
+        """The store's bundles come first, so that a name without `@version` means one of them if there is one."""
         now = self.store.snapshot()
         present = {bundle.ref for bundle in now.bundles}
         left = [self.library.find(ref) for ref in self.library.loaded if ref not in present]

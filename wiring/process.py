@@ -70,7 +70,7 @@ class Backend:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+async def background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
     """Runs work without an end of its own beside the block, and cancels it at the end of the block."""
     task = asyncio.create_task(work)
     try:

@@ -10,7 +10,7 @@ from service.app import create_app
 from service.dependencies import Jobs
 from service.observer import Observer
 from service.settings import ServiceSettings
-from wiring.process import Backend, Process, beside
+from wiring.process import Backend, Process, background
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
@@ -37,8 +37,8 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         board = Board(storage)
         intake = Intake(storage, process.roots, jobs, settings.limits())
         parts = Jobs(jobs, storage, process.roots, intake, board, opened.runner, courier)
-        await stack.enter_async_context(beside(Janitor(storage, jobs).run()))
-        await stack.enter_async_context(beside(process.metrics.watch_jobs(board)))
+        await stack.enter_async_context(background(Janitor(storage, jobs).run()))
+        await stack.enter_async_context(background(process.metrics.watch_jobs(board)))
         observer = Observer(process.metrics.registry, process.tracer)
         config = uvicorn.Config(
             create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer),

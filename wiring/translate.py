@@ -145,11 +145,11 @@ async def _translate(each: Translation, wish: Wish, pipeline: Pipeline) -> None:
     answer = await pipeline.translate(content, wish, deadline=time.monotonic() + _DEADLINE_S)
     if not each.whole:
         target = target.with_name(target.name + answer.format.extensions[0])
-    await asyncio.to_thread(_write, target, answer.data)
 
+    def write() -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes(answer.data)
+        os.replace(part, target)
 
-def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, target)
+    await asyncio.to_thread(write)

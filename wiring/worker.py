@@ -151,8 +151,8 @@ class _Work:
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._stop)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-        beside = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
-        running = [parts.loop.begin(each) for each in beside]
+        background = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
+        running = [parts.loop.begin(each) for each in background]
         gc.freeze()  # imported modules are never garbage, and each collection that scans them takes 30 ms
         try:
             worker.start()
@@ -185,10 +185,16 @@ class _Work:
         """Fetches no more messages; begun work has `drain_s` to end, or until the second signal."""
         if self._stopped.is_set():
             return self._abandon()
+
+        async def leave() -> None:
+            """Tells the services that this worker takes nothing new."""
+            with suppress(*broker.FAILURES):
+                await beats.say(self._parts.client, Beat(name=self._parts.name, leaves=True))
+
         _log.warning("told to stop: begun work has %g s to end", self._queue.drain_s)
         self._stopped.set()
-        state.should_stop = os.EX_OK
-        self._parts.loop.begin(self._leave())
+        state.should_stop = os.EX_OK  # Celery reads it between messages, and then leaves its loop
+        self._parts.loop.begin(leave())
         _later(self._queue.drain_s, self._abandon)
 
     def _abandon(self) -> None:
@@ -198,6 +204,7 @@ class _Work:
         _later(_GIVE_UP_S, partial(os._exit, os.EX_TEMPFAIL))
 
     def _watch(self) -> None:
+        # A thread inside a stuck driver can't be ended, so the process must be: sys.exit would wait for it.
         while not self._stopped.wait(min(1.0, self._queue.stuck_s / 4)):
             busy_s = self._parts.engine.embedded.busy_s
             if busy_s >= self._queue.stuck_s:
@@ -230,11 +237,6 @@ class _Work:
                     _log.exception("a beat failed")
             await asyncio.sleep(BEAT_S)
 
-    async def _leave(self) -> None:
-        """Tells the services that this worker takes nothing new."""
-        with suppress(*broker.FAILURES):
-            await beats.say(self._parts.client, Beat(name=self._parts.name, leaves=True))
-
 
 def _patient(places: Places) -> type:
     """Celery's consumer with two changes: it tries a silent broker every second for ever, and no message ends it."""
@@ -255,7 +257,7 @@ def _patient(places: Places) -> type:
                 except BROKEN:
                     raise
                 except Exception as error:
-                    _log.error("a foreign message was removed from a queue: %r", error)
+                    _log.error("a foreign message was dropped from a queue: %r", error)
                     message.reject_log_error(_log, self.connection_errors)
 
             return careful

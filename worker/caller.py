@@ -25,6 +25,7 @@ Network = IPv4Network | IPv6Network
 LONGEST_URL = 2000
 """Characters."""
 
+# At most 253 characters, 63 a label, as in DNS; underscores occur in private networks.
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _LOOK_UPS_AT_ONCE = 8
 _HEADERS = {
@@ -93,6 +94,7 @@ def may_call(address: Address, *, private: bool = False) -> bool:
 
 def literal(host: str) -> Address | None:
     """The address that a host writes out, also as `127.1` or `0x7f000001`; None for a name."""
+    # By the system's own parser: no spelling of an address that it accepts may pass for a name here.
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):

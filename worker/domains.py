@@ -19,6 +19,7 @@ from models.bundle.store import Snapshot
 from worker.errors import InvalidDomains, UnknownDomain, UnknownModelError
 from worker.wish import STRONGEST, Wish
 
+# float() would also take nan, inf and 1_000.
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST_NAME = 64  # characters of a name that an error repeats
 

@@ -20,10 +20,7 @@ from worker.engine.session import cores, has_gpu
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Arrays, Done, Order, Translator
-
-UNKNOWN_RATE_RETRY_S = 1.0
-"""What Retry-After says before the first batch is done, seconds."""
+from worker.translator import Arrays, Done, Order, Translator, overloaded, timed_out
 
 
 class Embedded(Translator):
@@ -134,7 +131,7 @@ class Embedded(Translator):
         return engine
 
     def _queue(self, engine: Engine, orders: Sequence[Order], *, urgent: bool) -> list[Future[Done]]:
-        """Queues orders for an engine that is leased; from then on each holds a lease of its own."""
+        """Queues orders for a leased engine; each takes a lease of its own."""
         jobs = [(_Job(engine, order), order.deadline) for order in orders]
         futures = self._batcher.submit_all(jobs, urgent=urgent)
         for future, order in zip(futures, orders, strict=True):
@@ -168,11 +165,10 @@ class _Bulk(Translator):
 def translator_error(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
     """The Translator's error for an error of the batcher."""
     if isinstance(error, Full):
-        retry_after = UNKNOWN_RATE_RETRY_S if error.rate is None else error.depth / error.rate
-        return Overloaded(f"{error.depth} pictures are under way, and no more may wait", retry_after=retry_after)
+        return overloaded(error.depth, error.rate)
     if isinstance(error, Closed):
         return NotReady("this service is shutting down")
-    return TimedOut(f"{bundle.ref} did not answer within the time allowed; the work is dropped")
+    return timed_out(bundle.ref)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +187,7 @@ def _rows_at_once(settings: EngineSettings) -> int:
 def _run(jobs: Sequence[_Job]) -> list[Done]:
     started = time.monotonic()
     orders = [job.order for job in jobs]
+    # The inputs of a single order need no copy.
     inputs = {
         kind: array if len(orders) == 1 else np.concatenate([order.inputs[kind] for order in orders])
         for kind, array in orders[0].inputs.items()

@@ -1,4 +1,4 @@
-"""What can go wrong for a person who sends a picture; each text is shown as it is, so no path and no host is in it.
+"""The errors that a sender of pictures can get; senders see each text as it is, so it holds no path and no host.
 
 RecastError ─┬─ UnreadableImage      unreadable-image        truncated, corrupt, or not what it says it is
              ├─ UnknownModelError    unknown-model           no bundle has that name

@@ -64,7 +64,7 @@ class OpenTelemetry(Tracer):
 
     def close(self) -> None:
         """See Tracer; takes at most CLOSE_S."""
-        # In a thread: shutdown() has no limit of its own, and goes on trying while the collector is down.
+        # In a thread: shutdown() itself waits up to 30 s for a collector that does not answer.
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(CLOSE_S)

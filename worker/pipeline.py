@@ -113,7 +113,7 @@ class Pipeline:
     async def _translate(self, data: bytes, wish: Wish, deadline: float) -> Answer:
         plan = self.plan(wish)
         work = _Work(self._translator, self._pool, self._tracer, wish, deadline)
-        decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self.limits)))
+        decoded = await work.measure("decode", self._pool.admit(partial(decode, data, self.limits)))
         canvas = Canvas(decoded.image, decoded.alpha)
         if any(by_face(wish, step.bundle) for step in plan.steps):
             canvas = await work.compose(canvas.find_faces)
@@ -132,7 +132,7 @@ class Pipeline:
             icc=decoded.icc,
             copyright=decoded.copyright,
         )
-        encoded = await work.timed("encode", self._pool.run(encoding))
+        encoded = await work.measure("encode", self._pool.run(encoding))
         self._observe(work.seconds)
         models = ",".join(dict.fromkeys(step.bundle.ref for step in plan.steps))
         return Answer(encoded, format.media_type, format, models, work.applied, work.milliseconds())
@@ -179,7 +179,7 @@ class _Work:
         if step.bundle.manifest.graphs[step.graph].labels:
             start, covered = own_labels(step.bundle.manifest, own[0]), domains.step_columns(step)
             moved = start + strength * (vectors[0][: len(start)] - start)
-            # A label that this pass doesn't set stays as an earlier pass left it, or as the picture has it.
+            # A label that this pass doesn't set keeps its value from an earlier pass, or from the picture.
             still = _by_name(step.bundle, start, ~covered)
             self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
         else:
@@ -220,9 +220,9 @@ class _Work:
 
     async def compose(self, function: Callable[[], T]) -> T:
         """The function's result, from a thread of the pool."""
-        return await self.timed("compose", self.pool.run(function))
+        return await self.measure("compose", self.pool.run(function))
 
-    async def timed(self, name: str, work: Awaitable[T]) -> T:
+    async def measure(self, name: str, work: Awaitable[T]) -> T:
         """The result of `work`, its duration added to the named timing."""
         started = time.monotonic()
         try:
@@ -251,7 +251,7 @@ class _Work:
         if manifest.classifier is None or not manifest.graphs[graph].labels:
             return np.zeros((len(before), len(manifest.label_order)), np.float32)
         reading = self.translator.run(bundle, manifest.classifier, {"pixels": before}, deadline=self.deadline)
-        return probabilities(manifest, (await self.timed("infer", reading)).outputs["logits"])
+        return probabilities(manifest, (await self.measure("infer", reading)).outputs["logits"])
 
     async def _run(self, bundle: Bundle, graph: str, pixels: Pixels, vectors: Floats) -> Pixels:
         inputs: Arrays = {"pixels": pixels, "labels": vectors}

@@ -20,7 +20,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Canvas:
-    """The picture as it is so far, RGB, and its alpha."""
+    """The picture in its present state, RGB, and its alpha."""
 
     image: Image.Image
     alpha: Image.Image | None

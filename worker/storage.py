@@ -116,7 +116,7 @@ class Storage:
         await self._delete([path])
 
     async def clear(self, folder: str) -> None:
-        """Removes every object below a folder, and what killed puts left there."""
+        """Removes every object below a folder, and the remains of killed puts."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
             # A listing hides the temporary files of killed puts, so a folder on a disk is removed as a whole.
             await asyncio.to_thread(_remove, self._store.prefix, folder)

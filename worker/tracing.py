@@ -37,7 +37,7 @@ class Tracer:
         return None
 
     def close(self) -> None:
-        """Sends what is left; nothing can be recorded afterwards."""
+        """Sends the last spans; nothing can be recorded afterwards."""
 
 
 _UNSEEN = Span()

@@ -11,6 +11,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
+from worker.errors import Overloaded, TimedOut
+
+UNKNOWN_RATE_RETRY_S = 1.0
+"""What Retry-After says of a full queue before the first batch is done, seconds."""
 
 Array = NDArray[Any]
 """uint8 or float32; the first axis counts the rows."""
@@ -80,3 +84,14 @@ class Translator(Protocol):
 
     async def close(self) -> None:
         """Fails waiting orders and frees the device."""
+
+
+def overloaded(under_way: int, rate: float | None) -> Overloaded:
+    """The error of a full queue, which should be empty after `under_way` pictures at `rate` pictures a second."""
+    retry_after = under_way / rate if rate else UNKNOWN_RATE_RETRY_S
+    return Overloaded(f"{under_way} pictures are under way, and no more may wait", retry_after=retry_after)
+
+
+def timed_out(ref: str) -> TimedOut:
+    """The error of an order for the bundle `ref` whose deadline passed."""
+    return TimedOut(f"{ref} did not answer within the time allowed; the work is dropped")

@@ -22,7 +22,7 @@ from worker.wish import Wish
 
 Value = TypeVar("Value")
 Query = dict[str, str | list[str]]
-Asked = Wish | str | Sequence[str]
+WishLike = Wish | str | Sequence[str]
 """A wish, or only its domain expressions."""
 
 _ACCEPTING_S = 300.0  # after the last byte, the service needs a while to accept many thousand pictures
@@ -141,7 +141,7 @@ class Call(Generic[Value]):
             raise foreign(response) from None
 
 
-def translate(picture: bytes, asked: Asked) -> Call[Translated]:
+def translate(picture: bytes, wish: WishLike) -> Call[Translated]:
     """One picture. It is not sent again after the connection broke, since it may be what broke the service."""
 
     def read(response: httpx.Response) -> Translated:
@@ -155,12 +155,12 @@ def translate(picture: bytes, asked: Asked) -> Call[Translated]:
         )
 
     headers = {"Content-Type": "application/octet-stream"}
-    return Call("POST", "/translate", read, _query(asked), headers, picture, again=False)
+    return Call("POST", "/translate", read, _query(wish), headers, picture, again=False)
 
 
-def submit(what: Form | Stored, asked: Asked, webhook: str | None, key: str | None) -> Call[Job]:
+def submit(what: Form | Stored, wish: WishLike, webhook: str | None, key: str | None) -> Call[Job]:
     """A job; its Idempotency-Key makes the service answer with the same job if it is sent again."""
-    query = _query(asked) | ({} if webhook is None else {"webhook": webhook})
+    query = _query(wish) | ({} if webhook is None else {"webhook": webhook})
     headers = {"Idempotency-Key": key or uuid.uuid4().hex}
     body: bytes | Form
     if isinstance(what, Form):
@@ -184,20 +184,20 @@ def find(key: str) -> Call[Job | None]:
 
 def job(job_id: str) -> Call[Job]:
     """One job, with its failures."""
-    return Call("GET", _of(job_id), _job)
+    return Call("GET", _job_path(job_id), _job)
 
 
 def jobs(limit: int, before: str | None) -> Call[list[Job]]:
     """Jobs, the newest first."""
-    asked: Query = {"limit": str(limit)}
+    query: Query = {"limit": str(limit)}
     if before is not None:
-        asked["before"] = before
-    return Call("GET", "/jobs", lambda response: [values.job(each) for each in response.json()["jobs"]], asked)
+        query["before"] = before
+    return Call("GET", "/jobs", lambda response: [values.job(each) for each in response.json()["jobs"]], query)
 
 
 def cancel(job_id: str) -> Call[Job]:
     """Cancels a job; finished pictures stay."""
-    return Call("DELETE", _of(job_id), _job)
+    return Call("DELETE", _job_path(job_id), _job)
 
 
 def events(job_id: str, last_id: str | None) -> Call[None]:
@@ -205,17 +205,19 @@ def events(job_id: str, last_id: str | None) -> Call[None]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_id is not None:
         headers["Last-Event-ID"] = last_id
-    return Call("GET", f"{_of(job_id)}/events", _nothing, headers=headers, silence=_BETWEEN_EVENTS_S)
+    return Call("GET", f"{_job_path(job_id)}/events", _nothing, headers=headers, silence=_BETWEEN_EVENTS_S)
 
 
 def pictures(job_id: str, after: int) -> Call[Page]:
     """The results and failures of a job's finished pictures, a page from `after` on."""
-    return Call("GET", f"{_of(job_id)}/pictures", lambda response: values.page(response.json()), {"after": str(after)})
+    return Call(
+        "GET", f"{_job_path(job_id)}/pictures", lambda response: values.page(response.json()), {"after": str(after)}
+    )
 
 
 def result(job_id: str, name: str) -> Call[None]:
     """One result, whose body is streamed."""
-    return Call("GET", f"{_of(job_id)}/results/{quote(name)}", _nothing)
+    return Call("GET", f"{_job_path(job_id)}/results/{quote(name)}", _nothing)
 
 
 def models() -> Call[list[Model]]:
@@ -232,8 +234,7 @@ def domains() -> Call[dict[str, tuple[str, ...]]]:
     return Call("GET", "/domains", read)
 
 
-def _query(asked: Asked) -> Query:
-    wish = asked
+def _query(wish: WishLike) -> Query:
     if not isinstance(wish, Wish):
         wish = Wish(domains=(wish,) if isinstance(wish, str) else tuple(wish))
     # Defaults are left out, so that a newer client can ask an older service, which refuses unknown parameters.
@@ -241,7 +242,7 @@ def _query(asked: Asked) -> Query:
     return {name: value if isinstance(value, list) else str(value) for name, value in members.items()}
 
 
-def _of(job_id: str) -> str:
+def _job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 

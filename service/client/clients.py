@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from service.client import calls, values
-from service.client.calls import Asked, Form, Sending, Stored, gather
+from service.client.calls import Form, Sending, Stored, WishLike, gather
 from service.client.connection import Connection, Patience, Trouble
 from service.client.fetching import Fetch, Fetching, Shelf
 from service.client.values import ClientError, Fetched, InputError, Job, Model, Translated, Unreachable, foreign
@@ -61,7 +61,7 @@ class AsyncClient:
         """Closes the connections."""
         await self._connection.close()
 
-    async def translate(self, picture: bytes | Path, wish: Asked) -> Translated:
+    async def translate(self, picture: bytes | Path, wish: WishLike) -> Translated:
         """Translates one picture."""
         try:
             data = picture if isinstance(picture, bytes) else await asyncio.to_thread(picture.read_bytes)
@@ -72,7 +72,7 @@ class AsyncClient:
     async def submit(
         self,
         pictures: Pictures,
-        wish: Asked,
+        wish: WishLike,
         *,
         webhook: str | None = None,
         idempotency_key: str | None = None,
@@ -198,14 +198,14 @@ class Client:
         self._loop.run(self._client.close())
         self._loop.close()
 
-    def translate(self, picture: bytes | Path, wish: Asked) -> Translated:
+    def translate(self, picture: bytes | Path, wish: WishLike) -> Translated:
         """As AsyncClient.translate."""
         return self._loop.run(self._client.translate(picture, wish))
 
     def submit(
         self,
         pictures: Pictures,
-        wish: Asked,
+        wish: WishLike,
         *,
         webhook: str | None = None,
         idempotency_key: str | None = None,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 
 from service.client.calls import Call, Form
-from service.client.values import ClientError, InputError, Problem, Unreachable, connected, refusal
+from service.client.values import ClientError, InputError, Problem, Unreachable, refusal, unreachable_errors
 
 Value = TypeVar("Value")
 Trouble = Callable[[ClientError, float], None]
@@ -40,6 +40,7 @@ class Patience:
 
     def pause(self, call: Call[Any], error: ClientError) -> float:
         """Seconds until the next attempt; raises the error if another would be useless, harmful or too late."""
+        # A POST that failed inside the service may have done its work; a GET may be repeated after any 5xx.
         if isinstance(error, Problem):
             passing = error.status in _BUSY or (error.status >= 500 and call.method == "GET")
         else:
@@ -84,7 +85,21 @@ class Connection:
 
     async def send(self, call: Call[Value]) -> Value:
         """The answer to a call, which is repeated while that may help."""
-        return await self.repeat(call, lambda: self._send_once(call))
+
+        async def attempt() -> Value:
+            if isinstance(call.body, Form):
+                return await self._send_from_thread(call)
+            try:
+                with unreachable_errors(self.url):
+                    response = await self._http.request(**self._request(call))
+            except Unreachable as error:
+                if not error.sent or len(call.body or b"") < _UNHEARD:
+                    raise
+                # The service may have refused the picture with an answer that asyncio lost: see below.
+                return await self._send_from_thread(call)
+            return call.value(response)
+
+        return await self.repeat(call, attempt)
 
     async def repeat(self, call: Call[Any], attempt: Callable[[], Awaitable[Value]]) -> Value:
         """The result of the first attempt that succeeds; raises the error of the last one."""
@@ -101,25 +116,12 @@ class Connection:
     @asynccontextmanager
     async def open(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
         """A response whose body the block reads; errors of the connection in the block become Unreachable."""
-        with connected(self.url):
+        with unreachable_errors(self.url):
             async with self._http.stream(**self._request(call)) as response:
                 if not response.is_success:
                     await response.aread()
                     raise refusal(response)
                 yield response
-
-    async def _send_once(self, call: Call[Value]) -> Value:
-        if isinstance(call.body, Form):
-            return await self._send_from_thread(call)
-        try:
-            with connected(self.url):
-                response = await self._http.request(**self._request(call))
-        except Unreachable as error:
-            if not error.sent or len(call.body or b"") < _UNHEARD:
-                raise
-            # The service may have refused the picture with an answer that asyncio lost: see below.
-            return await self._send_from_thread(call)
-        return call.value(response)
 
     async def _send_from_thread(self, call: Call[Value]) -> Value:
         """The answer through a blocking socket, which also gets an answer that comes before the body was read.
@@ -133,7 +135,7 @@ class Connection:
         def work() -> None:
             try:
                 http = httpx.Client(base_url=self.url, headers=self._headers, timeout=self._timeout)
-                with http, connected(self.url):
+                with http, unreachable_errors(self.url):
                     response = http.request(**self._request(call))
                 done.set_result(call.value(response))
             except BaseException as error:

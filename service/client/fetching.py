@@ -136,6 +136,7 @@ class Fetch:
                 self._report()
 
         before = -1
+        # A page that leads to itself has no finished picture yet; the next event of the job calls this again.
         while self._place is not None and self._place != before:
             page = await self._connection.send(calls.pictures(job_id, self._place))
             names = iter(page.outputs)  # one iterator, from which all tasks take the next name

@@ -67,7 +67,7 @@ class Problem(ClientError):
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def unreachable_errors(address: str) -> Iterator[None]:
     """Turns the errors of httpx inside the block into Unreachable."""
     try:
         yield
@@ -234,10 +234,10 @@ def refusal(response: httpx.Response) -> ClientError:
 def foreign(response: httpx.Response) -> Problem:
     """The error of an answer that no Recast service gives."""
     kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
-    said = f"it answers {response.status_code} with {kind}"
+    answer = f"it answers {response.status_code} with {kind}"
     if response.has_redirect_location:
-        said = f"it leads to {response.headers['Location'][:200]}"
-    detail = f"{response.url.copy_with(query=None)} is no Recast service: {said}; check the address"
+        answer = f"it leads to {response.headers['Location'][:200]}"
+    detail = f"{response.url.copy_with(query=None)} is no Recast service: {answer}; check the address"
     return Problem(FOREIGN, response.status_code, detail)
 
 

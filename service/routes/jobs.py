@@ -80,14 +80,14 @@ _PROBLEMS = (
 _ID = Path(alias="id", description="The job's id.", json_schema_extra={"pattern": JOB_ID})
 
 
-async def _checked(job_id: Annotated[str, _ID]) -> str:
+async def _valid_id(job_id: Annotated[str, _ID]) -> str:
     """The id in the path; checks it before it becomes part of a name in storage."""
     if not re.fullmatch(JOB_ID, job_id):
         raise UnknownJob(f"there is no job {job_id[:100]!r}")
     return job_id
 
 
-JobId = Annotated[str, Depends(_checked)]
+JobId = Annotated[str, Depends(_valid_id)]
 Key = Annotated[
     str | None,
     Header(
@@ -139,7 +139,7 @@ async def start_job(
             await uploads.pictures(request, upload, max_bytes=settings.max_bytes, idle_s=settings.deadline_s)
         job, new = await upload.commit()
     finally:
-        await upload.abort()
+        await upload.abort()  # removes nothing of an accepted job
     if new:
         await jobs.runner.wake(job.id)
     else:

@@ -51,6 +51,7 @@ def show_sample(name: str, file: str, request: Request, store: StorePart) -> Res
     if path not in [sample.file for sample in bundle.manifest.samples]:
         raise NotFound(f"{bundle.ref} has no sample {file[:100]!r}")
     etag = f'"{bundle.manifest.files[path]}"'
+    # Browsers may keep the picture, but ask each time whether its hash is still the same.
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

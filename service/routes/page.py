@@ -23,4 +23,5 @@ async def show_docs() -> FileResponse:
 
 
 def _html(name: str) -> FileResponse:
+    # no-cache: browsers ask each time, so that a new version of the page shows at once.
     return FileResponse(FOLDER / name, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})

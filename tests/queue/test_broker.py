@@ -16,18 +16,10 @@ from worker.queue.beats import Beat, Crew
 from worker.queue.broker import Letterbox, Parcel
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[redis.Redis]:
-    """The test's own client, of an empty Redis."""
+    """The test's own client of the empty Redis."""
     with server.client() as connected:
-        connected.flushall()
         yield connected
 
 

@@ -60,9 +60,9 @@ def test_a_parcel_of_another_format_is_refused_with_both_versions() -> None:
     packed = msgpack.packb([FORMAT + 1, ["toy@1", "generator", None, None], []])
     with pytest.raises(ParcelError, match=f"format {FORMAT + 1}, and this process reads {FORMAT}; run .* one version"):
         read_order(len(packed).to_bytes(4) + packed, deadline=math.inf)
-    told = read_reply(pack_reply(ParcelError("of another format")))
-    assert isinstance(told, EngineError)
-    assert str(told) == "of another format"
+    reply = read_reply(pack_reply(ParcelError("of another format")))
+    assert isinstance(reply, EngineError)
+    assert str(reply) == "of another format"
 
 
 @pytest.mark.parametrize("error", [NotReady("a", retry_after=3.5), Overloaded("b", retry_after=1), TimedOut("c")])

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -53,21 +53,6 @@ def flip(folder: Path) -> Bundle:
     found = Store([folder]).snapshot().get("flip@1")
     assert found is not None
     return found
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: Server) -> Server:
-    """The same, empty."""
-    with shared.client() as client:
-        client.flushall()
-    return shared
 
 
 class Played:

@@ -33,13 +33,6 @@ SERVICE = "service"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with a bundle that works and one that does not load."""
     folder = tmp_path_factory.mktemp("store")
@@ -93,8 +86,6 @@ class Desk:
 @pytest.fixture
 def desk(server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A worker's inference over an empty Redis, whose device is free until a test holds it."""
-    with server.client() as client:
-        client.flushall()
     device = Device(Engine.run)
     device.allowed.set()
     monkeypatch.setattr(Engine, "run", lambda *arguments: device.run(*arguments))

@@ -1,4 +1,4 @@
-"""What the service may not load: it is handed a translator, so that it runs where no model could."""
+"""What the service must not load, so that it runs without ONNX Runtime, PyTorch or Celery."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ def test_service_loads_neither_engine_nor_frameworks() -> None:
 
 
 def test_a_service_with_workers_needs_no_engine() -> None:
-    """In a fresh process, what `recast serve --broker` is made of runs where there is no onnxruntime."""
+    """In a fresh process, the parts of `recast serve --broker` run without onnxruntime."""
     script = "import sys, wiring.service, wiring.workers; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()

@@ -54,11 +54,11 @@ class Clock:
 
 
 class Make:
-    """Builds batchers and closes them after the test; their observer `hear` keeps each batch in `told`."""
+    """Builds batchers and closes them after the test; their observer `hear` keeps each batch in `batches`."""
 
     def __init__(self) -> None:
-        self.told: list[Batch] = []
-        self.hear: Callable[[Batch], None] = self.told.append
+        self.batches: list[Batch] = []
+        self.hear: Callable[[Batch], None] = self.batches.append
         self._made: list[Batcher[Work, int]] = []
 
     def __call__(
@@ -117,7 +117,7 @@ def test_a_lone_item_runs_at_once(make: Make) -> None:
     batcher = make(_numbers)
     assert batcher.submit(("a", 7)).result(PATIENCE_S) == 7
     batcher.close()
-    assert [(batch.items, batch.rows, batch.reason) for batch in make.told] == [(1, 1, "idle")]
+    assert [(batch.items, batch.rows, batch.reason) for batch in make.batches] == [(1, 1, "idle")]
 
 
 def test_a_batch_grows_while_the_device_is_busy(make: Make, device: Device) -> None:
@@ -141,7 +141,7 @@ def test_no_batch_exceeds_its_size(make: Make, device: Device) -> None:
     assert [future.result(PATIENCE_S) for future in futures] == [1, 2, 3, 4, 5]
     batcher.close()
     assert device.numbers == [[0], [1, 2], [3, 4], [5]]
-    assert [batch.reason for batch in make.told] == ["idle", "size", "size", "idle"]
+    assert [batch.reason for batch in make.batches] == ["idle", "size", "size", "idle"]
 
 
 def test_unequal_keys_never_share_a_batch(make: Make, device: Device) -> None:
@@ -173,19 +173,19 @@ def test_the_oldest_arrival_bounds_the_wait(make: Make) -> None:
     assert [future.result(PATIENCE_S) for future in (first, second, third)] == [1, 2, 3]
     batcher.close()
     assert seen == [3]
-    assert [(batch.reason, batch.waited_s) for batch in make.told] == [("wait", 10.0)]
+    assert [(batch.reason, batch.waited_s) for batch in make.batches] == [("wait", 10.0)]
 
 
 def test_a_wait_ends_by_itself() -> None:
     """A held-back batch leaves when its time is up, on the real clock, even if nothing else arrives."""
-    told: list[Batch] = []
+    batches: list[Batch] = []
     batcher: Batcher[Work, int] = Batcher(
-        _numbers, key=_key, max_batch=8, max_queue=8, max_wait=0.02, observe=told.append
+        _numbers, key=_key, max_batch=8, max_queue=8, max_wait=0.02, observe=batches.append
     )
     assert batcher.submit(("a", 1)).result(PATIENCE_S) == 1
     batcher.close()
-    assert [batch.reason for batch in told] == ["wait"]
-    assert told[0].waited_s >= 0.02
+    assert [batch.reason for batch in batches] == ["wait"]
+    assert batches[0].waited_s >= 0.02
 
 
 def test_a_full_batch_does_not_wait(make: Make) -> None:
@@ -194,7 +194,7 @@ def test_a_full_batch_does_not_wait(make: Make) -> None:
     futures = [batcher.submit(("a", number)) for number in (1, 2)]
     assert [future.result(PATIENCE_S) for future in futures] == [1, 2]
     batcher.close()
-    assert [batch.reason for batch in make.told] == ["size"]
+    assert [batch.reason for batch in make.batches] == ["size"]
 
 
 def test_time_behind_a_busy_device_counts_as_waited(make: Make, device: Device) -> None:
@@ -229,7 +229,7 @@ def test_a_bad_item_fails_alone(make: Make, device: Device) -> None:
         bad.result(PATIENCE_S)
     batcher.close()
     assert device.numbers == [[0], [1, 2, 3], [1], [2], [3]]
-    assert make.told[-1].failed == 1
+    assert make.batches[-1].failed == 1
 
 
 def test_a_lone_bad_item_is_not_run_twice(make: Make) -> None:
@@ -521,7 +521,7 @@ def test_close_finishes_what_waits(make: Make, device: Device) -> None:
     device.let_go()
     batcher.close()
     assert [future.result(0) for future in futures] == [1, 2]
-    assert [batch.reason for batch in make.told] == ["close"]
+    assert [batch.reason for batch in make.batches] == ["close"]
     with pytest.raises(Closed):
         batcher.submit(("a", 3))
     batcher.close()
@@ -599,8 +599,8 @@ def test_many_threads_get_their_own_answers(make: Make) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))
     batcher.close()
-    assert sum(batch.items for batch in make.told) == 1600
-    assert max(batch.rows for batch in make.told) <= 8
+    assert sum(batch.items for batch in make.batches) == 1600
+    assert max(batch.rows for batch in make.batches) <= 8
 
 
 WORK = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 6), st.booleans(), st.booleans()), max_size=20)

@@ -330,7 +330,7 @@ def test_a_full_queue_is_not_waited_for_for_ever(
     ],
 )
 def test_what_is_not_here_is_waited_for(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, wish: Wish) -> None:
-    """If a bundle, a domain or a format is gone since the job was accepted, no picture fails: it may come back."""
+    """If a bundle, domain or format is gone since the job was accepted, no picture fails: it may come back."""
     monkeypatch.setattr(formats, "FORMATS", tuple(each for each in formats.FORMATS if each.name != "webp"))
 
     async def test() -> None:
@@ -426,7 +426,7 @@ def test_what_never_passes_is_the_pictures_own(store: Store, translator: Recorde
 def test_waiting_for_a_model_is_never_a_pictures_fault(
     store: Store, translator: Recorder, error: RecastError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No picture fails because no model can translate, however long that lasts."""
+    """No picture fails because the translator refuses it, however long that lasts."""
     monkeypatch.setattr(chunks, "PATIENCE_S", 1.0)
 
     async def test() -> None:

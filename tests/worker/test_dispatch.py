@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 import redis
-from support.redis import Server, serving
+from support.redis import Server
 
 from worker.jobs.dispatch import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Schedule, Tickets
 from worker.queue import broker
@@ -17,18 +17,10 @@ LATE_MS = 1.0
 """A moment long ago, in the score of a lapsed ticket."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[redis.Redis]:
-    """The test's own client, of an empty Redis."""
+    """The test's own client of the empty Redis."""
     with server.client() as connected:
-        connected.flushall()
         yield connected
 
 

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,21 +33,6 @@ from worker.storage import Storage, StorageError, open_storage
 
 PATIENCE_S = 60.0
 PICTURES = {f"{number:02}.png": png(noise(16, 16, seed=number)) for number in range(24)}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: Server) -> Server:
-    """The same Redis, emptied."""
-    with shared.client() as client:
-        client.flushall()
-    return shared
 
 
 @pytest.fixture(autouse=True)
@@ -495,19 +480,22 @@ def test_a_job_survives_everything(tmp_path: Path) -> None:
     store = tmp_path / "store"
     flip_bundle(store)
     prelude = "from worker.jobs import layout\nlayout.CHUNK = 2\n" + SLOW.format(seconds=0.05)
-    told = {"bulk": "2", "storage": str(tmp_path / "storage")}
+    settings = {"bulk": "2", "storage": str(tmp_path / "storage")}
 
     async def test(server: Server) -> None:
-        storage = open_storage(told["storage"])
+        storage = open_storage(settings["storage"])
         calm = await put_job(storage, PICTURES, job_id="calm")
-        with working(tmp_path / "zero", server, store, prelude=prelude, settings=told):
+        with working(tmp_path / "zero", server, store, prelude=prelude, settings=settings):
             await _until(storage, "calm", 24)
         rough = await put_job(storage, PICTURES, job_id="rough")
-        with server.client() as client, working(tmp_path / "one", server, store, prelude=prelude, settings=told) as one:
+        with (
+            server.client() as client,
+            working(tmp_path / "one", server, store, prelude=prelude, settings=settings) as one,
+        ):
             await _until(storage, "rough", 4)
             one.kill()
             client.zadd(broker.TICKETS, dict.fromkeys(client.zrange(broker.TICKETS, 0, -1), 1), xx=True)
-            with working(tmp_path / "two", server, store, prelude=prelude, settings=told) as two:
+            with working(tmp_path / "two", server, store, prelude=prelude, settings=settings) as two:
                 await _until(storage, "rough", 8)
                 server.kill()
                 server.start()

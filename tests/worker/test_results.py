@@ -138,8 +138,8 @@ def test_a_missing_output_is_listed() -> None:
         await storage.delete(f"{layout.outputs(job.id)}/a.png")
         files = content(await zipped(storage, job))
         assert files["b.png"] == b"b"
-        told = json.loads(files[results.FAILURES])
-        assert [(each["name"], each["code"]) for each in told] == [
+        failures = json.loads(files[results.FAILURES])
+        assert [(each["name"], each["code"]) for each in failures] == [
             ("c.png", "unreadable-image"), ("a.png.in", "unknown-result")
         ]  # fmt: skip
 

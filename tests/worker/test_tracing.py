@@ -202,7 +202,7 @@ def test_a_workers_error_names_the_request(tmp_path: Path, caplog: pytest.LogCap
 
 
 @dataclass
-class Told:
+class Report:
     """What service and worker report of one request: spans, metrics, and the lines of their logs."""
 
     collector: Collector
@@ -214,9 +214,9 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """One picture through `recast serve` and `recast work`, with traces and JSON logs, until both have stopped."""
-    folder = tmp_path_factory.mktemp("told")
+    folder = tmp_path_factory.mktemp("report")
     toy_bundle(folder / "store")
     serve_port, worker_port = free_port(), free_port()
     with ExitStack() as stack:
@@ -244,7 +244,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
             _, said = process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 0, said
             logs.append([json.loads(line) for line in said.splitlines()])
-        return Told(collector, answer, figures, Figures(asked.content), *logs)
+        return Report(collector, answer, figures, Figures(asked.content), *logs)
 
 
 def command(name: str, folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
@@ -270,19 +270,19 @@ def until_ready(client: httpx.Client, *processes: "subprocess.Popen[str]") -> No
         time.sleep(0.1)
 
 
-def test_a_trace_goes_from_upload_to_device_and_back(told: Told) -> None:
+def test_a_trace_goes_from_upload_to_device_and_back(report: Report) -> None:
     """The client's trace continues in the service and in the worker, each span below the one that waits for it."""
-    assert told.answer.status_code == 200
-    spans = [span for span in told.collector.spans if span.trace == TRACE]
+    assert report.answer.status_code == 200
+    spans = [span for span in report.collector.spans if span.trace == TRACE]
     request = next(span for span in spans if span.name == "POST /translate")
     assert (request.parent, request.service) == (ABOVE, "recast-service")
     assert request.attributes["http.response.status_code"] == 200
-    below = told.collector.below(request)
+    below = report.collector.below(request)
     assert [name for name in below if name != "compose"] == ["decode", "infer", "infer", "encode"]
     calls = [span for span in spans if span.name == "infer"]
-    assert [told.collector.below(call) for call in calls] == [["queue", "batch"]] * 2
+    assert [report.collector.below(call) for call in calls] == [["queue", "batch"]] * 2
     assert {span.service for span in spans if span.name in ("queue", "batch")} == {"recast-worker"}
-    assert {span.trace for span in told.collector.spans} == {TRACE}, "probes and scrapes have no traces"
+    assert {span.trace for span in report.collector.spans} == {TRACE}, "probes and scrapes have no traces"
     assert all(
         call.begun <= span.begun and span.ended <= call.ended
         for call in calls
@@ -291,31 +291,31 @@ def test_a_trace_goes_from_upload_to_device_and_back(told: Told) -> None:
     )
 
 
-def test_service_and_worker_have_figures_of_their_own(told: Told) -> None:
+def test_service_and_worker_have_figures_of_their_own(report: Report) -> None:
     """The service shows requests, stages and the worker; the worker shows batches, provider and bundles."""
     labels = {"route": "/translate", "method": "POST", "status": "200"}
-    assert told.service.get("recast_requests_total", labels) == 1
-    assert told.service.get("recast_stage_seconds_count", {"stage": "queue"}) == 1
-    assert told.service.get("recast_workers") == 1
-    assert told.service.get("recast_batch_pictures_sum") == 0
-    assert told.worker.get("recast_batch_pictures_sum") == 2
-    assert told.worker.labels("recast_provider_info", "provider") == {"CPUExecutionProvider"}
-    assert "toy@1" in told.worker.labels("recast_bundle_info", "bundle")
-    assert "recast_requests" not in told.worker.names
+    assert report.service.get("recast_requests_total", labels) == 1
+    assert report.service.get("recast_stage_seconds_count", {"stage": "queue"}) == 1
+    assert report.service.get("recast_workers") == 1
+    assert report.service.get("recast_batch_pictures_sum") == 0
+    assert report.worker.get("recast_batch_pictures_sum") == 2
+    assert report.worker.labels("recast_provider_info", "provider") == {"CPUExecutionProvider"}
+    assert "toy@1" in report.worker.labels("recast_bundle_info", "bundle")
+    assert "recast_requests" not in report.worker.names
 
 
-def test_every_line_of_the_log_is_json(told: Told) -> None:
+def test_every_line_of_the_log_is_json(report: Report) -> None:
     """Both log only JSON, the access log included, and a request's lines have its id."""
-    access = [line for line in told.service_log if line["logger"] == "uvicorn.access"]
+    access = [line for line in report.service_log if line["logger"] == "uvicorn.access"]
     (line,) = (line for line in access if "POST /translate" in line["message"])
     assert line["request_id"] == "request-7"
-    assert any("is loaded" in line["message"] for line in told.worker_log)
+    assert any("is loaded" in line["message"] for line in report.worker_log)
 
 
 @pytest.mark.parametrize(
     ("traces", "message"),
     [
-        ("http://127.0.0.1:1/v1/traces", "RECAST_TRACES is set, and there is no module opentelemetry.sdk"),
+        ("http://127.0.0.1:1/v1/traces", "RECAST_TRACES is set, but the module opentelemetry.sdk"),
         ("127.0.0.1:4318", "traces='127.0.0.1:4318': String should match pattern"),
     ],
 )

@@ -136,7 +136,7 @@ def test_a_device_shows_what_it_serves(metrics: Metrics, tmp_path: Path) -> None
     assert shown == {"flip@1": 1, "nonsense": 1}
     assert found.get("recast_bundle_info", {"bundle": "toy@1", "state": "served"}) == 1
     assert found.get("recast_provider_info", {"provider": "CPUExecutionProvider"}) == 1
-    after = figures(metrics)  # a batch is told of when its pictures were answered
+    after = figures(metrics)  # a batch is reported after its pictures are answered
     assert (after.get("recast_batch_pictures_sum"), after.get("recast_depth_pictures")) == (2, 0)
 
 

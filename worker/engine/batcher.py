@@ -109,7 +109,7 @@ class Batcher(Generic[Item, Result]):
 
         deadline: on time.monotonic's scale. An item that still waits then is not run and ends with Expired, but only
         when the next batch is formed: a caller that must know on time waits with its own timeout and cancels.
-        urgent: whether somebody waits for it; other items give way.
+        urgent: whether a caller waits for it; other items give way.
         Raises Full or Closed.
         """
         return self.submit_all([(item, deadline)], urgent=urgent)[0]
@@ -312,7 +312,7 @@ class _Line(Generic[Item, Result]):
         rows = 0
         for entry in chain(self._entries[first], self._entries[not first]):
             if batch and entry.key != batch[0].key:
-                continue
+                continue  # it keeps its place in the line
             if batch and rows + entry.rows > most:
                 return batch, True
             batch.append(entry)

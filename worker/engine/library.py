@@ -21,7 +21,7 @@ from worker.settings import EngineSettings
 logger = logging.getLogger(__name__)
 
 GRACE_S = 60.0
-"""Seconds after its last use that an engine stays whose bundle left the store: longer than a request may take."""
+"""Seconds that an engine stays after its last use when its bundle has left the store: more than a request may take."""
 
 RETRY_S = 30.0
 """Seconds before a bundle that did not load is tried again: perhaps only memory was short."""
@@ -182,7 +182,14 @@ class Library:
             engine = Engine(bundle, self._settings)
             engine.warm()
         except Exception as error:  # whatever is wrong with one bundle, the others go on
-            raise self._refuse(bundle, error) from error
+            expected = isinstance(error, EngineError)
+            reason = str(error) if expected else f"{bundle.ref} does not load: unexpected {type(error).__name__}"
+            with self._lock:
+                del self._loading[bundle]
+                if not self._closed:
+                    self._refused[bundle] = _Refusal(reason, self._clock())
+                    logger.error("%s is refused: %s", bundle.ref, error, exc_info=not expected)
+            raise EngineError(reason) from error
         # In one step: no caller may find the bundle neither loading nor loaded, and load it again.
         with self._lock:
             del self._loading[bundle]
@@ -191,16 +198,6 @@ class Library:
             gone = self._pull_surplus()
         _close(gone)
         logger.info("%s is loaded, on %s", bundle.ref, ", ".join(engine.providers))
-
-    def _refuse(self, bundle: Bundle, error: Exception) -> EngineError:
-        expected = isinstance(error, EngineError)
-        reason = str(error) if expected else f"{bundle.ref} does not load: unexpected {type(error).__name__}"
-        with self._lock:
-            del self._loading[bundle]
-            if not self._closed:
-                self._refused[bundle] = _Refusal(reason, self._clock())
-                logger.error("%s is refused: %s", bundle.ref, error, exc_info=not expected)
-        return EngineError(reason)
 
     def _pull_surplus(self) -> list[Engine]:
         """Removes the engines that may go: replaced and unused for the grace time, or beyond the limit of bytes."""

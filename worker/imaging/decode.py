@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _READ_HERE = ", ".join(format.name.upper() for format in FORMATS)
 _LARGEST_PROFILE = 4 * 1024 * 1024  # bytes
 _LONGEST_COPYRIGHT = 1000  # characters
+# What turns a picture upright, by its EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,7 +85,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     except Exception as error:
         _log.info("unreadable %s: %s: %s", format.name, type(error).__name__, error)
         raise UnreadableImage(f"the {format.name.upper()} picture is truncated or corrupt: send it again") from error
-    return Decoded(_bare(rgb), None if alpha is None else _bare(alpha), icc, format, _copyright(exif))
+    return Decoded(_without_info(rgb), None if alpha is None else _without_info(alpha), icc, format, _copyright(exif))
 
 
 def _open(data: bytes, format: Format) -> Image.Image:
@@ -167,7 +168,7 @@ def _to_srgb(icc: object, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _bare(image: Image.Image) -> Image.Image:
+def _without_info(image: Image.Image) -> Image.Image:
     # Pillow's writers take comments and profiles from `info`; an image of a file keeps the file's bytes in memory.
     plain = image.copy() if isinstance(image, ImageFile.ImageFile) else image
     plain.info = {}

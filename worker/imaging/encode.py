@@ -67,6 +67,7 @@ def _write(image: Image.Image, format: Format, quality: int, icc: bytes, exif: b
             image.save(file, "JPEG", quality=quality, subsampling=chroma, icc_profile=icc, exif=exif, xmp=xmp())
         case PNG.name:
             mark = PngInfo()
+            # The keyword of XMP in PNG (XMP specification, part 3).
             mark.add_itxt("XML:com.adobe.xmp", xmp().decode())
             # On a photograph, level 6 (the default) saves a tenth of the bytes and takes twice as long.
             image.save(file, "PNG", compress_level=3, pnginfo=mark, icc_profile=icc or None, exif=exif or None)

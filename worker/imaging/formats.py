@@ -61,7 +61,7 @@ def stem(path: str) -> str:
 
 
 def extension(path: str) -> str:
-    """The picture format's extension of a path, with its dot and as it is written; empty where it has none."""
+    """The picture format's extension of a path, with its dot and in its case; empty if it has none."""
     name, dot, last = path.rpartition("/")[2].rpartition(".")
     return dot + last if name and f".{last.lower()}" in _EXTENSIONS else ""
 

@@ -130,7 +130,7 @@ class Board:
         return await self.status(job_id)
 
     async def conclude(self, job: Job) -> End | None:
-        """Ends a job whose chunks are all finished, or that is cancelled; None: it goes on.
+        """Ends a job whose chunks are all finished, or that is cancelled; returns None for a job that goes on.
 
         A process that is killed in the middle leaves the open mark, and concluding again does the rest.
         """
@@ -144,7 +144,7 @@ class Board:
             done, failed = _count(marks)
             state: Literal["done", "failed", "cancelled"] = "cancelled" if cancelled else "done" if done else "failed"
             end = End(state=state, at=time.time(), done=done, failed=failed)
-            if job.webhook:
+            if job.webhook:  # before the End, so that a kill between the two forgets no webhook
                 await self._storage.put(layout.hook_mark(job.id), b"")
             if not await self._storage.put(layout.done(job.id), end.bytes(), new=True):
                 # Another process was quicker, or a repeated put finds its own first try: the stored End counts.
@@ -216,7 +216,7 @@ async def finished_chunks(storage: Storage, job_id: str) -> list[Mark]:
 
 
 async def read_finished(storage: Storage, mark: Mark) -> Finished:
-    """What became of a finished chunk's pictures; no outcomes if the job is just being removed."""
+    """The record of a finished chunk; without outcomes if the job is just being removed."""
     found = await storage.get(mark.path)
     return Finished(outcomes=()) if found is None else Finished.model_validate_json(found)
 

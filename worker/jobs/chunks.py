@@ -98,6 +98,7 @@ class Chunks:
         if found is None:
             raise UnknownJob(f"there is no chunk {number} of job {job.id}, or it was removed")
         chunk = Chunk.model_validate_json(found)
+        # Before any picture is decoded: if one kills this process, the next try knows and is careful.
         begun = Begun(at=before.at if before else time.time())
         await self._storage.put(layout.begun(job.id, number), begun.bytes())
         try:
@@ -107,7 +108,7 @@ class Chunks:
         except Exception as error:
             given_up = isinstance(error, _NotHere) and time.time() - begun.at > self._patience_days * 86_400
             if not given_up:
-                if before is None or before.left:  # else one of its pictures stays suspected of having killed a try
+                if before is None or before.left:  # else its pictures stay suspects: one may have killed a try
                     left = begun.model_copy(update={"left": True})
                     await self._storage.put(layout.begun(job.id, number), left.bytes())
                 raise
@@ -159,7 +160,7 @@ class Chunks:
             return [task.result() for task in pictures if not task.cancelled() and not task.exception()]
         try:
             return everything.result()
-        except asyncio.CancelledError:  # nobody cancelled this chunk: the pool of threads dropped what was waiting
+        except asyncio.CancelledError:  # the chunk was not cancelled: the pool of threads dropped its waiting work
             raise NotReady("this process is shutting down") from None
 
     async def _wait_for_cancel(self, job_id: str) -> None:
@@ -181,7 +182,7 @@ class Chunks:
             except _NOT_HERE as error:
                 raise _NotHere(f"job {work.job_id} can't be done here at the moment: {error}") from error
             except Exception as error:
-                # Of our own errors only these may be due to the picture, or to the place where it lies.
+                # Of our own errors only these may come from the picture or from its storage.
                 possible = not isinstance(error, RecastError) or isinstance(error, (TimedOut, StorageError))
                 if not work.persistent or not possible:
                     raise
@@ -233,7 +234,7 @@ class _Work:
     source: Storage
     target: Storage
     before_name: str  # in an output's path
-    resumes: bool  # outputs that are there are an earlier try's
+    resumes: bool  # outputs that exist are an earlier try's
     persistent: bool  # errors have had their time to pass
     probe: Probe | None  # an earlier try was killed, perhaps by a picture
 

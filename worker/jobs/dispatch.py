@@ -1,4 +1,4 @@
-"""Gives the chunks of open jobs to the workers: enough that none waits for work, few enough that the queue stays short.
+"""Gives the chunks of open jobs to the workers: enough to keep them busy, few enough to keep the queue short.
 
 A chunk that is not finished has either had no ticket yet, its number being `next` or higher, or it has one, which
 lapses unless the worker that does the chunk renews it. Lapsed tickets are given again, so chunks come back from workers
@@ -147,7 +147,7 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The open jobs whose chunks are given in turn, with how many each has, and how many tickets may be out."""
+    """The open jobs whose chunks are given in turn, each with its number of chunks, and how many tickets may be out."""
 
     jobs: tuple[tuple[str, int], ...]
     most: int

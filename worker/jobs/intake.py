@@ -162,7 +162,7 @@ class Upload:
         return await asyncio.shield(self._decision)
 
     async def abort(self) -> None:
-        """Removes what was stored, unless it may be a job; what can't be removed now is left to the janitor."""
+        """Removes what the upload stored, unless it may be a job; if that fails, the janitor removes it."""
         if self._decision is not None:
             await asyncio.wait({self._decision})
         if not self._sealed:
@@ -170,7 +170,7 @@ class Upload:
                 await self._discard()
 
     async def _enter(self, name: str, path: str) -> Entry:
-        """Gives the picture a place in its chunk, and stores the chunk's list as soon as it is full."""
+        """Adds the picture to the present chunk, and stores the chunk's list as soon as it is full."""
         if self._pictures >= self._place.settings.job_pictures:
             raise TooLarge(f"a job has at most {self._place.settings.job_pictures} pictures; send several jobs")
         entry = Entry(name=self._names.take(name), path=path)

@@ -1,4 +1,4 @@
-"""Removes from storage the jobs that ended long ago, and what uploads left behind that never became a job.
+"""Removes from storage the jobs that ended long ago, and the remains of uploads that never became a job.
 
 It lists the days that are due and what is open, never all jobs. If it is killed in the middle, it goes on at the next
 sweep, because it removes last the mark by which it found something.
@@ -51,7 +51,7 @@ class Janitor:
             await self._storage.delete(mark.path)
         for mark in await self._older(layout.OPEN, now - UPLOAD):
             job = layout.job(_name(mark))
-            if not await self._storage.has(job):  # the upload was left before its job.json
+            if not await self._storage.has(job):  # the upload ended before its job.json
                 await self._storage.delete(mark.path)
                 if await self._storage.has(job):  # accepted at that very moment
                     await self._storage.put(mark.path, b"")

@@ -112,7 +112,7 @@ class Begun(Record):
 
 
 class Outcome(Record):
-    """What became of one picture: an output or an error."""
+    """The result of one picture: an output or an error."""
 
     name: str
     """As in its Entry."""
@@ -125,7 +125,7 @@ class Outcome(Record):
 
 
 class Finished(Record):
-    """What became of a chunk's pictures, in order."""
+    """The results of a chunk's pictures, in order."""
 
     outcomes: tuple[Outcome, ...]
 

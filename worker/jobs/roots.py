@@ -50,7 +50,7 @@ class Roots:
         return self._storages[name], folder
 
     def require_apart(self, source: str, destination: str) -> None:
-        """InvalidParameter where one folder lies in the other: outputs would replace pictures that are still needed.
+        """Raises InvalidParameter if one folder is in the other: outputs would replace pictures that are still needed.
 
         Symbolic links and mounts are followed, so two roots that lead to one folder are one folder. Blocks: it asks
         the disk.

@@ -229,7 +229,7 @@ class _Turn:
     resumes: float = 0.0
 
     def can_run(self, now: float) -> bool:
-        """Whether it can use its turn. Storage is asked when none of its chunks is under way."""
+        """Whether it can use its turn. Storage is read again only when none of its chunks is under way."""
         return self.resumes <= now and (not self.running if self.waiting is None else bool(self.waiting))
 
 
@@ -243,5 +243,5 @@ async def wait(event: asyncio.Event, seconds: float) -> None:
 
 def report(what: str, error: Exception) -> None:
     """Logs that something of a job failed and is tried again."""
-    # Our own errors say all there is to know; of others the place matters.
+    # Our own errors say enough; others need their traceback.
     _log.warning("%s: %s", what, error, exc_info=None if isinstance(error, RecastError) else error)

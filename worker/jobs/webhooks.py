@@ -28,7 +28,7 @@ from worker.settings import JobSettings
 from worker.storage import Storage
 
 EVERY_S = 2.0
-"""Seconds between two looks at what is due."""
+"""Seconds between two searches for due webhooks."""
 
 AT_ONCE = 8
 """Deliveries under way at a time: receivers that hang hold up few others, and not for long."""
@@ -143,7 +143,7 @@ class Courier:
         return None
 
     async def rounds(self) -> None:
-        """Delivers what is due, some at a time, until it is cancelled; errors are logged, and tried again.
+        """Delivers due webhooks, some at a time, until it is cancelled; logs errors and tries again.
 
         For a process that delivers by itself; with a broker, workers share the work by messages.
         """
@@ -175,7 +175,7 @@ class Courier:
         delivery = Delivery(
             attempts=before.attempts + 1,
             first_at=before.first_at or began,
-            next_at=began + 2 * self._caller.total_s,  # until then no other process begins an attempt beside it
+            next_at=began + 2 * self._caller.total_s,  # until then no other process begins an attempt
         )
         path = layout.webhook(status.job.id)
         await self._storage.put(path, delivery.bytes())

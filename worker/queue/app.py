@@ -45,7 +45,7 @@ BROKEN: tuple[type[Exception], ...] = tuple(
 """Errors of a broken connection. Kombu counts KeyError too, but a bad message raises that as well."""
 
 _SENDERS = 4
-_TLS = {"ssl_cert_reqs": "required"}  # left to itself, kombu trusts every certificate
+_TLS = {"ssl_cert_reqs": "required"}  # by default kombu trusts every certificate
 _LOOK_S = 0.1  # which queues are asked changes when a chunk ends, and that shows with the next look
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Channel(kombu_redis.Channel):
     """
 
     # What a worker has begun is no longer a message: it is finished, or comes back by its ticket. Kombu would post it
-    # again when the connection breaks, and without Redis would write it to a file that nobody reads.
+    # again when the connection breaks, and without Redis would write it to a file that nothing reads.
     do_restore = False
 
     def _brpop_read(self) -> Any:  # type: ignore[override]  # Kombu's takes options, and never gives any
@@ -106,7 +106,7 @@ class Places:
 
 
 class Turns:
-    """Which queues kombu asks next, in order: those with places left, so that none takes the place of another."""
+    """Which queues kombu asks next, in order: only those with free places, so that none takes a place of another."""
 
     def __init__(self, places: Places) -> None:
         self._places = places

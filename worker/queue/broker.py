@@ -114,7 +114,7 @@ def pause(job_id: str) -> str:
 
 
 def check(url: str | None) -> str:
-    """The broker's URL; raises InvalidParameter where it is none of Redis."""
+    """The broker's URL; raises InvalidParameter if it is not one of Redis."""
     if url is None or urlsplit(url).scheme not in ("redis", "rediss"):
         raise InvalidParameter("the broker must be a redis:// or rediss:// URL; set RECAST_BROKER or give --broker")
     return url

@@ -31,7 +31,7 @@ class Offer:
         self._left: tuple[Bundle, ...] = ()
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Notes which bundles are new and which have left; to be called with every later snapshot of the store."""
+        """Notes which bundles are new and which have left; call it with every later snapshot of the store."""
         now, names = self._clock(), {bundle.name for bundle in snapshot.bundles}
         had = {ref for beat in self._crew() for ref in beat.bundles}
         left = dict.fromkeys((*self._since, *self._left))
@@ -44,6 +44,7 @@ class Offer:
         """The bundles that can be asked for now, in the store's order."""
         snapshot, crew = self._store.snapshot(), self._crew()
         had = Counter(ref for beat in crew for ref in beat.bundles)
+        # Also without workers, where both are 0.
         if all(had[bundle.ref] == len(crew) for bundle in snapshot.bundles):
             return snapshot
         answered = had + Counter(ref for beat in crew for ref in beat.refused)

@@ -29,12 +29,12 @@ class ParcelError(ValueError):
 
 
 def pack_order(order: Order) -> bytes:
-    """An order as bytes, without its deadline: Redis keeps what time is left."""
+    """An order as bytes, without its deadline: Redis keeps the time that is left."""
     return _pack([order.bundle, order.graph, order.request_id, order.trace], order.inputs)
 
 
 def read_order(data: bytes, *, deadline: float) -> Order:
-    """An order from bytes, whose arrays can't be written to; raises ParcelError."""
+    """An order from bytes, with read-only arrays; raises ParcelError."""
     try:
         (bundle, graph, request_id, trace), inputs = _read(data)
         if not isinstance(bundle, str) or not isinstance(graph, str):

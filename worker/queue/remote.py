@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from models.bundle.archive import Bundle
 from models.bundle.ports import PICTURES
-from worker.errors import EngineError, NotReady, Overloaded, TimedOut
+from worker.errors import EngineError, NotReady, Overloaded
 from worker.logs import current_ids
 from worker.queue import beats, broker
 from worker.queue.app import INFER, Post, create_app
@@ -28,7 +28,7 @@ from worker.queue.lines import Line, Message, Pending, share
 from worker.queue.parcels import ParcelError, pack_order, read_reply
 from worker.settings import QueueSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Arrays, Done, Order, Translator
+from worker.translator import Arrays, Done, Order, Translator, overloaded, timed_out
 
 ON_WAY = 4
 """Messages of one kind on their way at a time, for each worker; further orders wait for the next message."""
@@ -38,9 +38,6 @@ HOLD_S = 2.0
 
 NO_WORKER_RETRY_S = 10.0
 """What Retry-After says while no worker answers, seconds."""
-
-UNKNOWN_RATE_RETRY_S = 1.0
-"""What Retry-After says of a full queue before the first batch is done, seconds."""
 
 T = TypeVar("T")
 
@@ -80,7 +77,7 @@ class Remote(Translator):
         origin = current_ids().get("request_id")
         order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.traceparent())
         if deadline <= began:
-            raise _timed_out(order)
+            raise timed_out(order.bundle)
         await self.ready()
         crew = self._crew.beats
         if not any(order.bundle in beat.bundles for beat in crew):
@@ -104,7 +101,7 @@ class Remote(Translator):
                 self._schedule(line)
                 done = await pending.answer
         except TimeoutError as error:
-            raise _timed_out(order) from error
+            raise timed_out(order.bundle) from error
         finally:
             self._forget(pending)
         # All time that was not computing was waiting, the way there and back included.
@@ -149,11 +146,7 @@ class Remote(Translator):
         return len(self._crew.beats)
 
     def _overloaded(self, under_way: int) -> Overloaded:
-        rate = sum(beat.rate or 0.0 for beat in self._crew.beats)
-        return Overloaded(
-            f"{under_way} pictures are under way, and no more may be",
-            retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
-        )
+        return overloaded(under_way, sum(beat.rate or 0.0 for beat in self._crew.beats))
 
     def _schedule(self, line: Line) -> None:
         """Posts the waiting orders soon: those of the same turn of the event loop leave together."""
@@ -190,7 +183,7 @@ class Remote(Translator):
             return admitted
 
         try:
-            admitted = await self._threaded(post)
+            admitted = await self._in_thread(post)
         except FAILURES as error:
             _log.warning("%d orders could not be posted: %s", len(together), error)
             for pending in together:
@@ -231,7 +224,7 @@ class Remote(Translator):
             await asyncio.sleep(0)
             gone, self._gone = self._gone, []
             with suppress(*FAILURES):  # they end at their deadlines too
-                await self._threaded(partial(self._letterbox.withdraw, gone))
+                await self._in_thread(partial(self._letterbox.withdraw, gone))
 
         if not self._gone:
             self._begin(flush())
@@ -263,6 +256,7 @@ class Remote(Translator):
             self._crew.hear(data)
             if self._crew.lost_another():
                 self._begin(self._try_again())
+            # A new worker makes room for messages.
             for line in self._lines.values():
                 self._schedule(line)
             return
@@ -307,7 +301,7 @@ class Remote(Translator):
         """Answers orders whose replies are ready."""
         while wanted := [request_id for request_id in ids if request_id in self._pending]:
             try:
-                replies = await self._threaded(partial(self._read_replies, wanted))
+                replies = await self._in_thread(partial(self._read_replies, wanted))
             except FAILURES:
                 await asyncio.sleep(_RETRY_S)
                 continue
@@ -319,7 +313,7 @@ class Remote(Translator):
         found = zip(ids, self._letterbox.fetch(ids), strict=True)
         return {request_id: _read_reply(data) for request_id, data in found if data is not None}
 
-    async def _threaded(self, function: Callable[[], T]) -> T:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -334,10 +328,6 @@ def _read_reply(data: bytes) -> Done | Exception:
     except ParcelError as error:
         _log.warning("a reply can't be read: %s", error)
         return EngineError(f"a worker's reply can't be read: {error}")
-
-
-def _timed_out(order: Order) -> TimedOut:
-    return TimedOut(f"{order.bundle} did not answer within the time allowed; the work is dropped")
 
 
 def _reply_bytes(bundle: Bundle, order: Order) -> int:
