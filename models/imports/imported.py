@@ -12,7 +12,7 @@ from PIL import Image
 from models.bundle.manifest import Domain, Graph, Manifest, Picture, Precision
 from models.bundle.pixels import shrink, to_tensor
 from models.drawn.person import person
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.errors import ExportError
 from models.export import bundle
 from models.export.bundle import Facts, bundle_name, sample_files
@@ -101,7 +101,7 @@ def pictures(picture: Picture) -> list[Tensor]:
 @cache
 def _people() -> tuple[Image.Image, ...]:
     # Real content, as noise alone hides a wrong resize or range; cached, as an import draws them several times.
-    return tuple(Image.fromarray(draw(person(0, who), _DRAWN)) for who in range(_PEOPLE))
+    return tuple(Image.fromarray(Portrait(person(0, who)).draw(_DRAWN)) for who in range(_PEOPLE))
 
 
 def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> dict[str, float]:

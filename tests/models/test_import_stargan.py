@@ -170,7 +170,7 @@ G, D = stargan_generator(), stargan_discriminator()
         ((stargan_generator(labels=3),), None, None, "3 label columns, and no file says what they mean: name them"),
         ((G,), "Male,Young", None, "5 label columns, but --domains names 2: name every column"),
         ((G,), "a,b,c+d,e", None, "5 label columns, but --domains names 5 in 2 sets, which take a column each"),
-        ((G,), "a,b,c,d,a", None, "domains must be named, each once"),
+        ((G,), "a,b,c,d,a", None, "name at least one domain, and each only once"),
         ((G,), "a,b,c,d,,", None, "but --domains names 4"),
         ((G,), "a,b+a", None, "--domains names a in two sets"),
         ((G, D), None, 64, "image size is 64, but the discriminator takes 32"),

@@ -3,7 +3,7 @@
 from PIL import Image
 
 from models.drawn.person import person
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 
 KNOWN = (2, 17, 23)
 """People that the cascades find."""
@@ -19,5 +19,5 @@ def people(size: tuple[int, int], *places: Place) -> Image.Image:
     """An RGB picture of these people before a plain wall."""
     picture = Image.new("RGB", size, _WALL)
     for index, side, left, top in places:
-        picture.paste(Image.fromarray(draw(person(_SEED, index), side)), (left, top))
+        picture.paste(Image.fromarray(Portrait(person(_SEED, index)).draw(side)), (left, top))
     return picture
