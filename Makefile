@@ -1,4 +1,4 @@
-# What a person does here, and what CI does: the same few verbs. `make` alone lists them.
+# The commands that people and CI use; `make` alone lists them.
 
 PORT ?= 8000
 PYTHON ?= python3
@@ -18,10 +18,10 @@ INSTALL = $(PIP) install --quiet --constraint requirements.lock --editable
 
 .PHONY: help serve test install lint bench clean
 
-help: ## lists the verbs
+help: ## lists the commands
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-serve: $(VENV)/stamp-serve ## serves on http://127.0.0.1:8000, PORT= changes the port; installs what that needs
+serve: $(VENV)/stamp-serve ## installs what serving needs, and serves on http://127.0.0.1:8000; PORT= changes the port
 	@echo "starting Recast on http://127.0.0.1:$(PORT)"
 	@exec $(BIN)/recast serve --port $(PORT)
 
@@ -65,13 +65,13 @@ $(VENV)/bin/pip:
 	@scripts/venv $(PYTHON) $(VENV)
 
 $(CHROMIUM):
-	@echo "installing Chromium, in which the page is tested"
+	@echo "installing Chromium, for the tests of the page"
 	@scripts/apt-install chromium
 
 $(REDIS):
-	@echo "installing Redis, through which service and workers meet"
+	@echo "installing Redis, for the tests of service and workers"
 	@scripts/apt-install redis-server
 
 $(EMOJI):
-	@echo "installing the emoji font, of which data sets are made"
+	@echo "installing the emoji font, for data sets"
 	@scripts/apt-install fonts-noto-color-emoji

@@ -1,4 +1,4 @@
-"""The command `recast`; all of it lies in cli/."""
+"""The command `recast`; its code is in cli/."""
 
 from cli.app import main
 

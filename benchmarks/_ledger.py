@@ -1,4 +1,4 @@
-"""The pictures of a job, and what storage, its records, the ZIP and the service say became of them."""
+"""The pictures of a job, and what storage, the job's records, the ZIP and the service say about each of them."""
 
 import io
 import json
@@ -21,40 +21,50 @@ SIZE = 64
 """Side of a picture in pixels."""
 
 CORRUPT = 25
-"""One picture out of so many can't be read."""
+"""One picture in so many can't be read."""
 
-_COARSE = 8
 _ANSWER_S = 60.0
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What became of a job, said by each who knows."""
+class Ledger:
+    """The outcome of a job, according to every source."""
 
     outcomes: tuple[Outcome, ...]
-    """Of the records of finished chunks, all there are, in order."""
+    """Of all records of finished chunks, in order."""
     outputs: Mapping[str, str]
-    """Names and hashes of what lies in storage."""
+    """Hashes of the outputs in storage, by name."""
     zipped: tuple[tuple[str, str], ...]
-    """Names and hashes of what is in the ZIP, but for its list of failures."""
+    """Names and hashes of the files in the ZIP, without its list of failures."""
     failures: tuple[Outcome, ...]
     """The ZIP's list of failures."""
-    told: Mapping[str, Any]
-    """GET /jobs/ID."""
+    status: Mapping[str, Any]
+    """The answer to GET /jobs/ID."""
     commits: tuple[float, ...]
     """When chunks were finished, sorted, seconds since 1970."""
-    tries_s: tuple[float, ...]
-    """From the first try to the commit of each chunk, in seconds."""
+    chunks_s: tuple[float, ...]
+    """Seconds from the first try of each chunk to its commit."""
 
 
 def pictures(count: int, seed: int) -> dict[str, bytes]:
-    """PNGs by name, no two the same, and one of CORRUPT unreadable."""
+    """Different PNGs by name; one in CORRUPT can't be read."""
     draw = np.random.default_rng(seed)
-    return {f"{number // 100:02}/{number:05}.png": _picture(draw, number) for number in range(count)}
+    made = {}
+    for number in range(count):
+        coarse = Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8))
+        file = io.BytesIO()
+        coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(file, "PNG")
+        data = file.getvalue()
+        if number % (2 * CORRUPT) == 0:
+            data = b"no picture " * 20
+        elif number % CORRUPT == 0:
+            data = data[: len(data) // 2]
+        made[f"{number // 100:02}/{number:05}.png"] = data
+    return made
 
 
 def archive(sent: Mapping[str, bytes]) -> bytes:
-    """A ZIP of them."""
+    """A ZIP of the pictures."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         for name, data in sent.items():
@@ -62,8 +72,8 @@ def archive(sent: Mapping[str, bytes]) -> bytes:
     return file.getvalue()
 
 
-async def kept(storage: Storage, address: str, job_id: str) -> Kept:
-    """Asks everybody."""
+async def read_ledger(storage: Storage, address: str, job_id: str) -> Ledger:
+    """Reads all sources of a job that has ended."""
     records: list[tuple[str, float]] = []
     async for stored in storage.list(layout.finished_folder(job_id)):
         if layout.counts(stored.path):
@@ -78,70 +88,60 @@ async def kept(storage: Storage, address: str, job_id: str) -> Kept:
     ]
     finished = [Finished.model_validate_json(await _read(storage, path)) for path, _ in sorted(records)]
     async with httpx.AsyncClient(base_url=address, timeout=_ANSWER_S) as client:
-        told = (await client.get(f"/jobs/{job_id}")).raise_for_status().json()
+        status = (await client.get(f"/jobs/{job_id}")).raise_for_status().json()
         answer = (await client.get(f"/jobs/{job_id}/results")).raise_for_status().content
     with zipfile.ZipFile(io.BytesIO(answer)) as file:
         files = [(each.filename, file.read(each)) for each in file.infolist()]
     failures = [json.loads(data) for name, data in files if name == results.FAILURES]
-    return Kept(
+    return Ledger(
         outcomes=tuple(outcome for record in finished for outcome in record.outcomes),
         outputs=outputs,
         zipped=tuple((name, _hash(data)) for name, data in files if name != results.FAILURES),
         failures=tuple(Outcome.model_validate(each) for listed in failures for each in listed),
-        told=told,
+        status=status,
         commits=tuple(sorted(put_at for _, put_at in records)),
-        tries_s=tuple(put_at - at for (_, put_at), at in zip(sorted(records), begun, strict=True)),
+        chunks_s=tuple(put_at - at for (_, put_at), at in zip(sorted(records), begun, strict=True)),
     )
 
 
-def broken(sent: Mapping[str, bytes], found: Kept) -> list[str]:
-    """Where somebody says otherwise than that every picture has one output, or one failure with its reason."""
-    wrong = []
+def find_problems(sent: Mapping[str, bytes], found: Ledger) -> list[str]:
+    """Where a source contradicts that every picture has either one output or one failure with its reason."""
+    problems = []
     times = Counter(outcome.name for outcome in found.outcomes)
-    wrong += [f"{name} was lost" for name in sent if not times[name]]
-    wrong += [f"{name} was recorded {count} times" for name, count in times.items() if count > 1 or name not in sent]
-    wrong += [
+    problems += [f"{name} was lost" for name in sent if not times[name]]
+    problems += [f"{name} was recorded {count} times" for name, count in times.items() if count > 1 or name not in sent]
+    problems += [
         f"{each.name} has no output and no reason, or both"
         for each in found.outcomes
         if (each.output is None) != bool(each.code and each.reason)
     ]
     named = Counter(outcome.output for outcome in found.outcomes if outcome.output)
-    wrong += [f"{name} is the output of {count} pictures" for name, count in named.items() if count > 1]
+    problems += [f"{name} is the output of {count} pictures" for name, count in named.items() if count > 1]
     if named.keys() != found.outputs.keys():
-        wrong.append(f"records and storage differ about {sorted(named.keys() ^ found.outputs.keys())[:5]}")
+        problems.append(f"records and storage differ in {sorted(named.keys() ^ found.outputs.keys())[:5]}")
     if sorted(found.zipped) != sorted(found.outputs.items()):
-        wrong.append("the ZIP is not what lies in storage")
+        problems.append("the ZIP differs from storage")
     if list(found.failures) != [outcome for outcome in found.outcomes if outcome.output is None]:
-        wrong.append("the ZIP's list of failures is not that of the records")
+        problems.append("the ZIP's list of failures differs from the records")
     counts = ("done", len(sent), len(named), len(found.failures))
-    if tuple(found.told[key] for key in ("state", "pictures", "done", "failed")) != counts:
-        wrong.append(f"the service says {found.told}, and not {counts}")
-    return wrong
+    if tuple(found.status[key] for key in ("state", "pictures", "done", "failed")) != counts:
+        problems.append(f"the service says {found.status} instead of {counts}")
+    return problems
 
 
-def differences(one: Kept, other: Kept) -> list[str]:
-    """What two jobs of the same pictures made different."""
-    wrong = [
+def find_differences(calm: Ledger, disturbed: Ledger) -> list[str]:
+    """How the outcome of a disturbed job differs from that of the undisturbed one with the same pictures."""
+    problems = [
         f"{was.name}: {was} before, {now} now"
-        for was, now in zip(one.outcomes, other.outcomes, strict=False)
+        for was, now in zip(calm.outcomes, disturbed.outcomes, strict=False)
         if was != now
     ]
-    names = one.outputs.keys() | other.outputs.keys()
-    return wrong + [
+    names = calm.outputs.keys() | disturbed.outputs.keys()
+    return problems + [
         f"{name} has other bytes than in the undisturbed run"
         for name in sorted(names)
-        if one.outputs.get(name) != other.outputs.get(name)
+        if calm.outputs.get(name) != disturbed.outputs.get(name)
     ]
-
-
-def _picture(draw: np.random.Generator, number: int) -> bytes:
-    coarse = Image.fromarray(draw.integers(0, 256, (_COARSE, _COARSE, 3), np.uint8))
-    file = io.BytesIO()
-    coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(file, "PNG")
-    whole = file.getvalue()
-    if number % CORRUPT:
-        return whole
-    return whole[: len(whole) // 2] if number % (2 * CORRUPT) else b"no picture " * 20
 
 
 async def _read(storage: Storage, path: str) -> bytes:

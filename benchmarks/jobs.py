@@ -1,9 +1,9 @@
-"""A job of very many small pictures: whether its time grows with their number alone, and nobody's memory with it.
+"""Whether the time of a large job grows with its number of pictures alone, and no process's memory with it.
 
-Redis, a service and workers are started here by the documented commands. A ZIP of pictures, written to disk, is sent
-as one job, and its results are fetched as one ZIP. Each tenth of the job is a row: what it took, and how much memory
-each process has at its end. Two figures follow: seconds from the upload's end to the first picture that can be
-fetched, and how much longer the second half took than the first.
+The benchmark starts Redis, a service and workers by the documented commands, sends a ZIP of small pictures as one job
+and fetches the results as one ZIP. It prints a row for each tenth of the job: its time, and the memory of each process.
+Then come the seconds from the end of the upload to the first finished picture, and how much longer the second half took
+than the first.
 
     recast bench jobs [--pictures N] [--workers N] [--layers N]
 """
@@ -24,14 +24,14 @@ from pathlib import Path
 import httpx
 
 from benchmarks import _ledger
-from benchmarks._stand import Member, Stand, stand
+from benchmarks._deployment import Deployment, deploy
 from benchmarks.faults import DOMAIN, Job, bundle
 
 TENTHS = 10
-MADE_AT_ONCE = 1000
-"""Pictures that this process holds; each of them goes into the ZIP many times, under other names."""
+DIFFERENT = 1000
+"""Different pictures in the ZIP; each is in it many times, under other names."""
 
-_LOOK_S = 0.2
+_POLL_S = 0.2
 _WAIT_S = 3600.0
 _READ_BYTES = 1 << 20
 _MIB = 1 << 20
@@ -39,123 +39,109 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Row:
-    """How far the job was at a moment."""
+    """The state of the job at one moment."""
 
     finished: int
     seconds: float
-    """Since the upload began."""
+    """Since the begin of the upload."""
     memory: Mapping[str, float]
-    """MiB that each process held then, by name."""
+    """MiB of each process, by name."""
 
 
 def main() -> None:
     """Prints a table in Markdown; exit code 1 if a picture is missing."""
-    options = _options()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        bundle(folder / "store", options.layers)
-        archive = folder / "pictures.zip"
-        _write(archive, options.pictures)
-        with stand(folder, folder / "store", workers=options.workers, deadline_s=10.0) as there:
-            sys.exit(asyncio.run(_measure(there, archive, options.pictures)))
-
-
-def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=100_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--layers", type=int, default=1, help="convolutions of the network, a millisecond each")
-    return parser.parse_args()
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        bundle(folder / "store", options.layers)
+        archive = folder / "pictures.zip"
+        few = list(_ledger.pictures(min(options.pictures, DIFFERENT), seed=0).values())
+        with zipfile.ZipFile(archive, "w") as file:
+            for number in range(options.pictures):
+                file.writestr(f"{number // 1000:03}/{number:06}.png", few[number % len(few)])
+        with deploy(folder, folder / "store", workers=options.workers, deadline_s=10.0) as deployment:
+            sys.exit(asyncio.run(_measure(deployment, archive, options.pictures)))
 
 
-def _write(archive: Path, count: int) -> None:
-    few = list(_ledger.pictures(min(count, MADE_AT_ONCE), seed=0).values())
-    with zipfile.ZipFile(archive, "w") as file:
-        for number in range(count):
-            file.writestr(f"{number // 1000:03}/{number:06}.png", few[number % len(few)])
-
-
-async def _measure(there: Stand, archive: Path, pictures: int) -> int:
-    idle = _memory(there)
+async def _measure(deployment: Deployment, archive: Path, pictures: int) -> int:
+    idle = _memory(deployment)
     begun = time.monotonic()
-    async with httpx.AsyncClient(base_url=there.address, timeout=_WAIT_S) as client, _peak(there) as most:
+    async with httpx.AsyncClient(base_url=deployment.address, timeout=_WAIT_S) as client, _peak(deployment) as peak:
         with archive.open("rb") as file:
             answer = await client.post("/jobs", params={"domains": DOMAIN}, files={"archive": ("pictures.zip", file)})
         job_id = answer.raise_for_status().json()["id"]
         uploaded = time.monotonic() - begun
-        rows = [Row(0, uploaded, _memory(there))]
-        first = await _follow(there, job_id, pictures, begun, rows)
-        told = (await client.get(f"/jobs/{job_id}")).raise_for_status().json()
+        rows = [Row(0, uploaded, _memory(deployment))]
+        first = await _follow(deployment, job_id, pictures, begun, rows)
+        status = (await client.get(f"/jobs/{job_id}")).raise_for_status().json()
         fetching = time.monotonic()
-        fetched = await _fetch(client, job_id)
+        async with client.stream("GET", f"/jobs/{job_id}/results") as results:
+            results.raise_for_status()
+            fetched = sum([len(part) async for part in results.aiter_bytes(_READ_BYTES)])
         fetched_s = time.monotonic() - fetching
-        rows.append(Row(pictures, time.monotonic() - begun, _memory(there)))
-    _print(idle, rows, most)
+        rows.append(Row(pictures, time.monotonic() - begun, _memory(deployment)))
+    _print(idle, rows, peak)
     took = [later.seconds - sooner.seconds for sooner, later in pairwise(rows[:-1])]
     half = len(took) // 2
     print(f"\nThe upload of {archive.stat().st_size / _MIB:.0f} MiB took {uploaded:.1f} s.")
     print(f"The first picture could be fetched {first - uploaded:.1f} s after it.")
     print(f"The second half took {sum(took[half:]) / sum(took[:half]):.2f} times as long as the first.")
     print(f"Fetching {fetched / _MIB:.0f} MiB of results as one ZIP took {fetched_s:.1f} s.")
-    print(f"{told['done']} pictures done, {told['failed']} failed with a reason.")
-    return int(told["done"] + told["failed"] != pictures)
+    print(f"{status['done']} pictures done, {status['failed']} failed with a reason.")
+    return int(status["done"] + status["failed"] != pictures)
 
 
-async def _follow(there: Stand, job_id: str, pictures: int, begun: float, rows: list[Row]) -> float:
-    """Adds a row at each tenth; returns when the first picture was there, seconds since `begun`."""
-    job = Job(there, job_id, pictures)
+async def _follow(deployment: Deployment, job_id: str, pictures: int, begun: float, rows: list[Row]) -> float:
+    """Adds a row at each tenth; returns when the first picture was finished, seconds since `begun`."""
+    job = Job(deployment, job_id, pictures)
     first = 0.0
     while len(rows) <= TENTHS:
         finished = await job.finished()
         now = time.monotonic() - begun
         first = first or (now if finished else 0.0)
         if finished >= pictures * len(rows) / TENTHS:
-            rows.append(Row(finished, now, _memory(there)))
-        if said := there.revive():
-            raise RuntimeError("; ".join(said))
-        await asyncio.sleep(_LOOK_S)
-    while not await job.over():
-        await asyncio.sleep(_LOOK_S)
+            rows.append(Row(finished, now, _memory(deployment)))
+        if ended := deployment.restart_ended():
+            raise RuntimeError("; ".join(ended))
+        await asyncio.sleep(_POLL_S)
+    while not await job.has_ended():
+        await asyncio.sleep(_POLL_S)
     return first
 
 
-async def _fetch(client: httpx.AsyncClient, job_id: str) -> int:
-    """Reads the ZIP and keeps nothing; its bytes."""
-    async with client.stream("GET", f"/jobs/{job_id}/results") as answer:
-        answer.raise_for_status()
-        return sum([len(part) async for part in answer.aiter_bytes(_READ_BYTES)])
-
-
 @asynccontextmanager
-async def _peak(there: Stand) -> AsyncIterator[dict[str, float]]:
-    """The most memory that each process was seen to hold inside the block, MiB by name."""
-    most: dict[str, float] = {}
+async def _peak(deployment: Deployment) -> AsyncIterator[dict[str, float]]:
+    """The largest memory of each process during the block, MiB by name."""
+    peak: dict[str, float] = {}
 
     async def watch() -> None:
         while True:
-            for name, mib in _memory(there).items():
-                most[name] = max(mib, most.get(name, 0.0))
-            await asyncio.sleep(_LOOK_S)
+            for name, mib in _memory(deployment).items():
+                peak[name] = max(mib, peak.get(name, 0.0))
+            await asyncio.sleep(_POLL_S)
 
     watching = asyncio.create_task(watch())
     try:
-        yield most
+        yield peak
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
 
-def _memory(there: Stand) -> dict[str, float]:
-    return {member.name: _resident(member) for member in there.members}
+def _memory(deployment: Deployment) -> dict[str, float]:
+    """The memory of each process's own, MiB by name: resident pages, without those of files."""
+    found = {}
+    for process in deployment.processes:
+        _, resident, shared, *_ = map(int, Path(f"/proc/{process.pid}/statm").read_text().split())
+        found[process.name] = (resident - shared) * os.sysconf("SC_PAGE_SIZE") / _MIB
+    return found
 
 
-def _resident(member: Member) -> float:
-    """Memory that a process holds of its own, MiB: resident pages, without those of files."""
-    pages = Path(f"/proc/{member.pid}/statm").read_text().split()
-    return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") / _MIB
-
-
-def _print(idle: Mapping[str, float], rows: Sequence[Row], most: Mapping[str, float]) -> None:
+def _print(idle: Mapping[str, float], rows: Sequence[Row], peak: Mapping[str, float]) -> None:
     print(f"`recast bench jobs{''.join(f' {word}' for word in sys.argv[1:])}`\n")
     print(f"| pictures | seconds | pictures/s | {' | '.join(f'{name}, MiB' for name in idle)} |")
     print(f"| --- | --- | --- | {' | '.join('---' for _ in idle)} |")
@@ -165,7 +151,7 @@ def _print(idle: Mapping[str, float], rows: Sequence[Row], most: Mapping[str, fl
         rate = (later.finished - sooner.finished) / (later.seconds - sooner.seconds)
         print(f"| {later.finished} | {later.seconds:.0f} | {rate:.0f} | {_cells(later.memory)} |")
     print(f"| results fetched | {rows[-1].seconds:.0f} | | {_cells(rows[-1].memory)} |")
-    print(f"| the most that was seen | | | {_cells(most)} |")
+    print(f"| peak | | | {_cells(peak)} |")
 
 
 def _cells(memory: Mapping[str, float]) -> str:

@@ -1,7 +1,7 @@
-"""Several processes against one: the same whole batch, how much faster, what the exchange costs, and how equal.
+"""Training in several processes against one: speed with the same whole batch, cost of the exchange, equality.
 
-Each is started by torchrun and takes its share of the CPU's threads, or a GPU of its own. One process and several take
-turns; reading pictures is not timed.
+Torchrun starts the processes; each takes its share of the CPU's threads, or a GPU of its own. One process and several
+take turns. Reading pictures is not timed.
 
     recast bench scaling [--processes N] [--size S] [--width W] [--batch B] [--steps N] [--rounds N]
 """
@@ -18,19 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.data.loader import batches
 from models.drawn import people
-from models.training.loop import Trainer
 from models.training.start import start
 
 
 def main() -> None:
-    """Prints pictures a second of both, and how far the gradients of a first step are apart; or works as a process."""
-    given = _arguments()
-    if given.folder is not None:
-        _work(given)
+    """Prints the pictures a second of both, and how far apart the gradients of their first step are."""
+    given = _parse_options()
+    if given.folder is not None:  # one of the processes
+        _train(given)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -38,28 +37,27 @@ def main() -> None:
         found: dict[int, list[dict[str, float]]] = {1: [], given.processes: []}
         for _ in range(given.rounds):
             for processes, rounds in found.items():
-                rounds.append(_launched(processes, folder))
+                rounds.append(_launch(processes, folder))
         _print(found, given, folder)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--width", type=int, default=32, help="of both networks")
     parser.add_argument("--batch", type=int, default=16, help="of all processes together")
-    parser.add_argument("--steps", type=int, default=5, help="timed ones in each round, critic and generator")
+    parser.add_argument("--steps", type=int, default=5, help="timed steps of critic and generator in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _launched(processes: int, folder: Path) -> dict[str, float]:
-    """What the leading one of so many processes measured."""
+def _launch(processes: int, folder: Path) -> dict[str, float]:
+    """Starts the processes; what the leading one measured, in seconds."""
     threads = max(1, (os.cpu_count() or 1) // processes)
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     done = subprocess.run(
-        # As a module: a script's own folder comes first in the search for modules, and there is a queue.py in it.
         [sys.executable, *launcher, "-m", "benchmarks.scaling", *sys.argv[1:], f"--folder={folder}"],
         env={**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
@@ -70,40 +68,33 @@ def _launched(processes: int, folder: Path) -> dict[str, float]:
     return measured
 
 
-def _work(given: argparse.Namespace) -> None:
-    """One process: gradients of the first turns, then timed steps, then the exchange alone."""
-    trainer = _trainer(given)
+def _train(given: argparse.Namespace) -> None:
+    """One process: the gradients of the first turns, then timed steps, then the exchange alone.
+
+    It trains StarGAN with five domains, as deep as the size allows. The rate is so small that the weights stay as they
+    are, so that all gradients can be compared.
+    """
+    layers = min(6, (given.size & -given.size).bit_length() - 1)
+    words = [f"size={given.size}", f"width={given.width}", f"critic_width={given.width}", f"batch={given.batch}"]
+    words += [f"critic_layers={layers}", "domains=hair=black|blond|brown,male,old", "rate=1e-30"]
+    trainer = start("stargan", given.folder / "data", given.folder / "run", None, words, resume=False)
     batch = trainer.to_device(next(batches(trainer.data, given.batch, 0, 0, rows=trainer.rows)))
     gradients: dict[str, Tensor] = {}
     for phase in trainer.recipe.phases:
         trainer.turn(phase, batch)
         for name in phase.trains:
             weights = trainer.recipe.networks[name].parameters()
-            gradients[name] = torch.cat([_gradient(each).flatten() for each in weights])
-    step_s = _timed(lambda: [trainer.turn(phase, batch) for phase in trainer.recipe.phases], given.steps)
-    exchange_s = _timed(lambda: trainer.world.average(list(gradients.values())), given.steps)
+            gradients[name] = torch.cat([each.grad.flatten() for each in weights if each.grad is not None])
+    step_s = _time(lambda: [trainer.turn(phase, batch) for phase in trainer.recipe.phases], given.steps)
+    exchange_s = _time(lambda: trainer.world.average(list(gradients.values())), given.steps)
     if trainer.world.leads:
-        torch.save(
-            {name: gradient.cpu() for name, gradient in gradients.items()}, _result(given.folder, trainer.world.ranks)
-        )
+        found = {name: gradient.cpu() for name, gradient in gradients.items()}
+        torch.save(found, given.folder / f"{trainer.world.ranks}.pt")
         print(json.dumps({"step_s": step_s, "exchange_s": exchange_s}))
 
 
-def _trainer(given: argparse.Namespace) -> Trainer:
-    """StarGAN with five domains, as deep as the size allows; weights stay as drawn, for the gradients' sake."""
-    layers = min(6, (given.size & -given.size).bit_length() - 1)
-    words = [f"size={given.size}", f"width={given.width}", f"critic_width={given.width}", f"batch={given.batch}"]
-    more = [f"critic_layers={layers}", "domains=hair=black|blond|brown,male,old", "rate=1e-30"]
-    return start("stargan", given.folder / "data", given.folder / "run", None, [*words, *more], resume=False)
-
-
-def _gradient(weights: nn.Parameter) -> Tensor:
-    assert weights.grad is not None
-    return weights.grad
-
-
-def _timed(work: Callable[[], object], times: int) -> float:
-    """Median seconds of a call, its work on the device included."""
+def _time(work: Callable[[], object], times: int) -> float:
+    """The median seconds of a call, with its work on the device."""
     took: list[float] = []
     for _ in range(times):
         begun = time.perf_counter()
@@ -114,19 +105,16 @@ def _timed(work: Callable[[], object], times: int) -> float:
     return statistics.median(took)
 
 
-def _result(folder: Path, processes: int) -> Path:
-    return folder / f"{processes}.pt"
-
-
 def _print(found: dict[int, list[dict[str, float]]], given: argparse.Namespace, folder: Path) -> None:
-    print(f"{given.size} px, width {given.width}, whole batch {given.batch}, {os.cpu_count()} CPUs, medians of rounds")
+    sizes = f"{given.size} px, width {given.width}, whole batch {given.batch}"
+    print(f"{sizes}, {os.cpu_count()} CPUs, medians of {given.rounds} rounds")
     for processes, rounds in found.items():
         step_s, exchange_s = (statistics.median(each[key] for each in rounds) for key in ("step_s", "exchange_s"))
         share = f"exchange {1000 * exchange_s:6.1f} ms, {exchange_s / step_s:.1%}"
         print(f"  {processes} processes {given.batch / step_s:8.2f} pictures/s   step {step_s:7.3f} s   {share}")
     ratios = [one["step_s"] / several["step_s"] for one, several in zip(*found.values(), strict=True)]
     print(f"  {given.processes} processes do {statistics.median(ratios):.2f} times the work of one")
-    one, several = (torch.load(_result(folder, processes)) for processes in found)
+    one, several = (torch.load(folder / f"{processes}.pt") for processes in found)
     for name, gradient in one.items():
         difference = (several[name] - gradient).norm() / gradient.norm()
         print(f"  gradient of the {name}: {difference:.1e} apart, relative")

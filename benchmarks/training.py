@@ -1,8 +1,8 @@
-"""How fast a step of StarGAN is against the published implementation's, which is written here from what is known of it.
+"""How fast a step of StarGAN is, compared with the published implementation, of which this module has a copy.
 
-Both sides have the same networks, weights and batch, and make the same draws; before anything is timed their losses are
-compared. A cycle is what is published: five steps of the critic and one of the generator. Each cycle runs in a process
-of its own, after one step of each to warm up, and sides take turns. Reading pictures is not timed.
+Both sides have the same networks, weights, batch and random draws, and the benchmark compares their losses before it
+times anything. A cycle is five steps of the critic and one of the generator, as published. Each cycle runs in a process
+of its own, after one step of each to warm up, and the sides take turns. Reading pictures is not timed.
 
     recast bench training [--size S] [--width W] [--batch B] [--rounds N] [--sides NAME ...]
 """
@@ -11,7 +11,6 @@ import argparse
 import copy
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from benchmarks._load import processor
 from models.data.loader import batches
 from models.drawn import people
 from models.recipes.recipe import Batch
@@ -40,12 +40,12 @@ SIDES: dict[str, tuple[str, ...]] = {
     "bf16": ("precision=bf16-mixed",),
     "bf16 channels last": ("precision=bf16-mixed", "channels_last=true"),
 }
-"""The options of each side; the first one is what the others are compared with."""
+"""The options of each side; the others are compared with the first one."""
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """What one cycle took, in seconds: one step of the critic, one of the generator."""
+    """The seconds of one step of the critic and one of the generator in a cycle."""
 
     critic_s: float
     generator_s: float
@@ -57,15 +57,20 @@ class Cycle:
 
 
 class Reference:
-    """The published step: nothing is switched off that is not needed.
+    """The published step, with all the work that it does in vain.
 
-    The critic's step makes its pictures with a graph and then cuts it off; real, made and mixed pictures pass one by
-    one. The generator's step also computes the critic's gradients, which are thrown away. The generator's norms keep
-    running statistics that nobody reads. Adam is PyTorch's own choice.
+    The critic's step builds a graph for its pictures and then detaches them; real, made and mixed pictures pass one
+    after another. The generator's step also computes the critic's gradients, and drops them. The generator's norms keep
+    running statistics that nothing reads. Adam has PyTorch's default implementation.
     """
 
     def __init__(self, generator: nn.Module, critic: nn.Module) -> None:
-        self.generator = _tracking(copy.deepcopy(generator)).requires_grad_(True)
+        self.generator = copy.deepcopy(generator).requires_grad_(True)
+        for norm in self.generator.modules():
+            if isinstance(norm, nn.InstanceNorm2d):
+                norm.track_running_stats = True
+                norm.running_mean, norm.running_var = torch.zeros_like(norm.weight), torch.ones_like(norm.weight)
+                norm.num_batches_tracked = torch.tensor(0)
         self.critic = copy.deepcopy(critic).requires_grad_(True)
         self._optimizers = {
             name: torch.optim.Adam(network.parameters(), 1e-4, (0.5, 0.999))
@@ -115,36 +120,40 @@ class Reference:
 
 
 def main() -> None:
-    """Prints a table of all sides; or runs a cycle of one."""
-    given = _arguments()
+    """Prints a table of all sides. With --side, runs one cycle of that side instead."""
+    given = _parse_options()
     if given.side:
-        print(json.dumps(asdict(_cycle(_step(given.side, given), CRITIC_STEPS))))
+        print(json.dumps(asdict(_run_cycle(_step(given.side, given)))))
         return
-    print(f"{_machine()}; {given.size} px, width {given.width}, batch {given.batch}, {given.rounds} rounds")
+    machine = f"{processor()}, {torch.get_num_threads()} threads of {os.cpu_count()} CPUs"
+    if torch.cuda.is_available():
+        machine = torch.cuda.get_device_name()
+    sizes = f"{given.size} px, width {given.width}, batch {given.batch}, {given.rounds} rounds"
+    print(f"{machine}, torch {torch.__version__}; {sizes}")
     cycles: dict[str, list[Cycle]] = {name: [] for name in SIDES if name in {next(iter(SIDES)), *given.sides}}
     with tempfile.TemporaryDirectory() as name:
         people.write("avatars", Path(name) / "data", max(100, 2 * given.batch), given.size, 0, lambda done, total: None)
         for _ in range(given.rounds):
             for side, mine in cycles.items():
-                mine.append(_launched(side, name))
+                mine.append(_launch(side, name))
     _print(cycles, given.batch)
 
 
-def _arguments() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--width", type=int, default=64, help="of both networks")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="beside the reference")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES), help="besides the reference")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _launched(side: str, folder: str) -> Cycle:
+def _launch(side: str, folder: str) -> Cycle:
+    """Runs a cycle of one side in a process of its own."""
     done = subprocess.run(
-        # As a module: a script's own folder comes first in the search for modules, and there is a queue.py in it.
         [sys.executable, "-m", "benchmarks.training", *sys.argv[1:], f"--side={side}", f"--folder={folder}"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         stdout=subprocess.PIPE,
@@ -155,8 +164,14 @@ def _launched(side: str, folder: str) -> Cycle:
 
 
 def _step(side: str, given: argparse.Namespace) -> Callable[[str], object]:
-    """What a side does for a phase, by its name."""
-    prepared = prepare("stargan", given.folder / "data", given.folder / "run", None, _words(side, given), resume=False)
+    """A function that runs one step of a side, given the name of the phase.
+
+    It trains StarGAN with five domains, as deep as the size allows.
+    """
+    layers = min(6, (given.size & -given.size).bit_length() - 1)
+    words = [f"size={given.size}", f"width={given.width}", f"critic_width={given.width}", f"batch={given.batch}"]
+    words += [f"critic_layers={layers}", "domains=hair=black|blond|brown,male,old", *SIDES[side]]
+    prepared = prepare("stargan", given.folder / "data", given.folder / "run", None, words, resume=False)
     batch = next(batches(prepared.training, given.batch, 0, 0))
     if side == "reference":
         recipe = prepared.run.recipe.create(prepared.run.options, prepared.run.data)
@@ -172,15 +187,8 @@ def _step(side: str, given: argparse.Namespace) -> Callable[[str], object]:
     return lambda phase: trainer.turn(phases[phase], placed)
 
 
-def _words(side: str, given: argparse.Namespace) -> list[str]:
-    """StarGAN with five domains, as deep as the size allows."""
-    layers = min(6, (given.size & -given.size).bit_length() - 1)
-    words = [f"size={given.size}", f"width={given.width}", f"critic_width={given.width}", f"batch={given.batch}"]
-    return [*words, f"critic_layers={layers}", "domains=hair=black|blond|brown,male,old", *SIDES[side]]
-
-
 def _compare(trainer: Trainer, batch: Batch) -> None:
-    """Ends the benchmark when the two sides do not compute the same losses."""
+    """Ends the benchmark when the two sides compute different losses."""
     recipe = trainer.recipe
     reference = Reference(recipe.networks["generator"], recipe.networks["critic"])
     drawn = recipe.phases[0].before(batch)
@@ -191,45 +199,26 @@ def _compare(trainer: Trainer, batch: Batch) -> None:
                 sys.exit(f"{phase.name}/{name} is {ours[name].item()} here and {term.item()} in the reference")
 
 
-def _tracking(generator: nn.Module) -> nn.Module:
-    """Gives every instance norm running statistics."""
-    for norm in generator.modules():
-        if isinstance(norm, nn.InstanceNorm2d):
-            norm.track_running_stats = True
-            norm.running_mean, norm.running_var = torch.zeros_like(norm.weight), torch.ones_like(norm.weight)
-            norm.num_batches_tracked = torch.tensor(0)
-    return generator
-
-
 def _classification(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(logits)
 
 
-def _cycle(step: Callable[[str], object], critic_steps: int) -> Cycle:
-    """Seconds of each phase's step, the critic's as a mean; the first step of each is not counted."""
-    took: dict[str, float] = {}
-    for phase, times in (("critic", 1), ("generator", 1), ("critic", critic_steps), ("generator", 1)):
-        _wait()
+def _run_cycle(step: Callable[[str], object]) -> Cycle:
+    """The seconds of each phase's step, the mean for the critic; the first step of each phase only warms up."""
+
+    def wait_for_device() -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    seconds: dict[str, float] = {}
+    for phase, times in (("critic", 1), ("generator", 1), ("critic", CRITIC_STEPS), ("generator", 1)):
+        wait_for_device()
         begun = time.perf_counter()
         for _ in range(times):
             step(phase)
-        _wait()
-        took[phase] = (time.perf_counter() - begun) / times
-    return Cycle(took["critic"], took["generator"])
-
-
-def _wait() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _machine() -> str:
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {torch.get_num_threads()} threads of {os.cpu_count()} CPUs, torch {torch.__version__}"
+        wait_for_device()
+        seconds[phase] = (time.perf_counter() - begun) / times
+    return Cycle(seconds["critic"], seconds["generator"])
 
 
 def _print(cycles: dict[str, list[Cycle]], batch: int) -> None:

@@ -1,6 +1,6 @@
-"""The command line: `recast`, its commands by name, and what it says of an error.
+"""The command line: `recast`, its commands by name, and how it reports errors.
 
-Commands import what they need when they run, so that `recast --help` is quick and serving never needs torch.
+Commands import what they need when they run, so that `recast --help` is quick and serving never loads torch.
 """
 
 import logging
@@ -30,6 +30,7 @@ for command in (
 ):
     app.command()(command)
 
+# Modules that a small installation lacks, with the extra that installs them.
 _EXTRAS = {
     "onnxruntime": "cpu",
     **dict.fromkeys(("celery", "kombu", "redis", "msgpack"), "queue"),
@@ -69,23 +70,23 @@ def bench(
 
 
 def main() -> None:
-    """Runs the command line. An error of the user's, or a broken file, is one line and exit code 2."""
-    logging.captureWarnings(True)  # decoders warn of odd files: one line each in the log, not three on the terminal
+    """Runs the command line. A user's mistake or a broken file gives one line and exit code 2; a bug, its traceback."""
+    logging.captureWarnings(True)  # decoders warn about odd files: one line each in the log, not three on the terminal
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as shells count it
     except Exception as error:
         message = _message(error)
-        if message is None:  # a bug, which shows its traceback
+        if message is None:
             raise
         terminal.complain(f"recast: {message}")
         sys.exit(2)
 
 
 def _message(error: Exception) -> str | None:
-    """The error in one line, where its text was written for people; None for anything else."""
+    """The error in one line if its text was written for users; None for any other."""
     from pydantic import ValidationError
 
     from models.bundle.archive import BundleError

@@ -20,18 +20,20 @@ To = Annotated[Path, typer.Option(help="STORE/NAME, the bundle to write.")]
 Precision = Annotated[Literal["fp32", "fp16"], typer.Option(help="Arithmetic of the graphs.")]
 Version = Annotated[str, typer.Option(help="The bundle's version.")]
 Title = Annotated[str, typer.Option(help="The bundle's name for people.")]
-Licence = Annotated[str, typer.Option(help="SPDX identifier or a sentence; the file's own, and that of its data.")]
+Licence = Annotated[str, typer.Option(help="SPDX identifier or a sentence: the licence of the file and of its data.")]
 Samples = Annotated[Path | None, typer.Option(help="A folder of pictures for the page.", show_default="none")]
 Side = Annotated[int | None, typer.Option("--image-size", help="Side of the pictures, pixels.", min=8)]
 Statistics = Annotated[
     Literal["batch", "running"],
-    typer.Option(help="Statistics of norms: each picture's own, as in the official test, or the training's."),
+    typer.Option(help="Statistics of norms: those of each picture, as in the official test, or of the training."),
 ]
 
 
 @app.command()
 def stargan(
-    files: Annotated[list[Path], typer.Argument(metavar="G.ckpt [D.ckpt]", help="The generator, its discriminator.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="G.ckpt [D.ckpt]", help="The generator, and its discriminator.")
+    ],
     to: To,
     domains: Annotated[
         str | None,
@@ -44,16 +46,16 @@ def stargan(
     licence: Licence = "not stated",
     samples: Samples = None,
 ) -> None:
-    """A checkpoint of yunjey/stargan; with the discriminator, a picture's own labels are read."""
-    from models.imports import stargan
+    """Import a checkpoint of yunjey/stargan; with the discriminator, the bundle reads a picture's own labels."""
+    from models.imports import yunjey
 
-    _import(lambda: stargan.convert(files, domains, image_size), to, precision, version, title, licence, samples)
+    _import(lambda: yunjey.convert(files, domains, image_size), to, precision, version, title, licence, samples)
 
 
 @app.command()
 def cyclegan(
     files: Annotated[list[Path], typer.Argument(metavar="G_A.pth [G_B.pth]", help="One generator, or both.")],
-    domains: Annotated[str, typer.Option(help="What G_A takes, what it makes: horse,zebra.")],
+    domains: Annotated[str, typer.Option(help="The domain that G_A takes, then the one that it makes: horse,zebra.")],
     to: To,
     image_size: Side = None,
     statistics: Statistics = "batch",
@@ -63,11 +65,11 @@ def cyclegan(
     licence: Licence = "not stated",
     samples: Samples = None,
 ) -> None:
-    """CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan_pix2pix
+    """Import CycleGAN checkpoints of pytorch-CycleGAN-and-pix2pix."""
+    from models.imports import junyanz
 
     _import(
-        lambda: cyclegan_pix2pix.convert_cyclegan(files, domains, image_size, statistics),
+        lambda: junyanz.convert_cyclegan(files, domains, image_size, statistics),
         to,
         precision,
         version,
@@ -80,7 +82,9 @@ def cyclegan(
 @app.command()
 def pix2pix(
     file: Annotated[Path, typer.Argument(metavar="G.pth", help="The generator.")],
-    domains: Annotated[str, typer.Option(help="What it makes: photo; or A and B, with the direction.")],
+    domains: Annotated[
+        str, typer.Option(help="The domain that it makes: photo; or A and B, and --direction says which.")
+    ],
     to: To,
     direction: Annotated[
         Literal["AtoB", "BtoA"] | None, typer.Option(help="Which of A and B it makes.", show_default="train_opt.txt")
@@ -93,11 +97,11 @@ def pix2pix(
     licence: Licence = "not stated",
     samples: Samples = None,
 ) -> None:
-    """A pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
-    from models.imports import cyclegan_pix2pix
+    """Import a pix2pix checkpoint of pytorch-CycleGAN-and-pix2pix."""
+    from models.imports import junyanz
 
     _import(
-        lambda: cyclegan_pix2pix.convert_pix2pix(file, domains, direction, image_size, statistics),
+        lambda: junyanz.convert_pix2pix(file, domains, direction, image_size, statistics),
         to,
         precision,
         version,
@@ -109,18 +113,18 @@ def pix2pix(
 
 @app.command()
 def onnx(
-    file: Annotated[Path, typer.Argument(metavar="GRAPH.onnx", help="A graph that makes a picture of a picture.")],
-    domains: Annotated[str, typer.Option(help="What it makes: hayao.")],
+    file: Annotated[Path, typer.Argument(metavar="GRAPH.onnx", help="A graph that turns a picture into a picture.")],
+    domains: Annotated[str, typer.Option(help="The domain that it makes: hayao.")],
     to: To,
     layout: Annotated[
         Literal["nchw", "nhwc"] | None, typer.Option(help="Order of its axes.", show_default="found")
     ] = None,
     channels: Annotated[Literal["rgb", "bgr"], typer.Option(help="Order of its colours.")] = "rgb",
     range_: Annotated[
-        str | None, typer.Option("--range", help="Its values of black and of white: -1,1.", show_default="found")
+        str | None, typer.Option("--range", help="Its values for black and for white: -1,1.", show_default="found")
     ] = None,
     image_size: Annotated[
-        str | None, typer.Option(help="Side of its pictures in pixels, or free for any.", show_default="found")
+        str | None, typer.Option(help="Side of its pictures in pixels, or `free` for any.", show_default="found")
     ] = None,
     precision: Precision = "fp32",
     version: Version = "1",
@@ -128,7 +132,7 @@ def onnx(
     licence: Licence = "not stated",
     samples: Samples = None,
 ) -> None:
-    """Any ONNX graph that makes a picture of a picture."""
+    """Import any ONNX graph that turns a picture into a picture."""
     from models.imports import onnx
 
     _import(
@@ -151,11 +155,11 @@ def _import(
     licence: str,
     samples: Path | None,
 ) -> None:
-    """Converts, says what was found, and writes the bundle; a folder that can't be one is refused before the work."""
+    """Converts, prints what it found, and writes the bundle."""
     from models.export.bundle import Facts, bundle_name
     from models.imports.imported import write
 
-    bundle_name(to)
+    bundle_name(to)  # refuses a folder that can't be a bundle before the work begins
     imported = convert()
     for name, source in imported.sources.items():
         terminal.say(f"{name}: {source.file}: {source.summary}")

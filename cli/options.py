@@ -1,4 +1,4 @@
-"""Options that several commands share, and what is made of them."""
+"""Options that several commands share, and how they become settings, a Wish and a store."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -42,16 +42,16 @@ Threads = Annotated[
 MaxBatch = Annotated[int | None, typer.Option(help="Pictures in one inference, at most.", show_default="16")]
 
 
-def given(options: Mapping[str, str | float | None]) -> Any:
-    """The options that were given on the command line; for the others the settings decide."""
+def without_none(options: Mapping[str, str | float | None]) -> Any:
+    """Only the options that the user gave, so that the environment decides the others."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def takes_wish(command: Callable[..., None]) -> Callable[..., None]:
     """The command with an option for each field of Wish in place of its parameter `wish`.
 
-    Where that parameter has the default None, no option is required, and without `--domains` there is no wish.
-    The command raises InvalidParameter for what no Wish can be made of.
+    If that parameter has the default None, no option is required, and without `--domains` the wish is None.
+    Raises InvalidParameter for values that Wish refuses.
     """
     signature = inspect.signature(command)
     replaced = signature.parameters["wish"]
@@ -71,7 +71,7 @@ def takes_wish(command: Callable[..., None]) -> Callable[..., None]:
     place = own.index(replaced)
     every = (*own[:place], *options, *own[place + 1 :])
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in every]
-    # Typer reads both: the signature for names and defaults, the annotations for types.
+    # Typer reads both: names and defaults from the signature, types from the annotations.
     described: Any = run
     described.__signature__ = signature.replace(parameters=parameters)
     described.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -87,7 +87,7 @@ def _option(name: str, field: FieldInfo, optional: bool) -> inspect.Parameter:
         kind = list[str]
     elif annotation in (bool, int, float):
         kind = annotation
-    # Typer reports a wrong choice in a box of several lines. Here choices are only shown, and the model checks them.
+    # Typer reports a wrong choice in a box of several lines. So it only shows the choices, and Wish checks them.
     option = typer.Option(f"--{name}", help=field.description, metavar="|".join(choices) or None)
     default: Any = inspect.Parameter.empty
     if not field.is_required():
@@ -98,7 +98,7 @@ def _option(name: str, field: FieldInfo, optional: bool) -> inspect.Parameter:
 
 
 def open_store(folders: list[Path] | None) -> "Store":
-    """The folders that were named, then the shipped bundles."""
+    """A store of the named folders, then of the shipped bundles."""
     import models as package
     from models.bundle.store import Store
 

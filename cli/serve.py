@@ -1,4 +1,4 @@
-"""`recast serve`, `work`, `doctor` and `models`: the processes that serve, and a look at what they have."""
+"""`recast serve`, `work`, `doctor` and `models`: the processes that serve, and checks of what they have."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import terminal
-from cli.options import Broker, Device, MaxBatch, Storage, Stores, Threads, given, open_store
+from cli.options import Broker, Device, MaxBatch, Storage, Stores, Threads, open_store, without_none
 
 if TYPE_CHECKING:
     from worker.tracing import Tracer
@@ -41,23 +41,28 @@ def serve(
     """Serve the bundles over HTTP; open the address in a browser."""
     from service.settings import ServiceSettings
     from wiring.process import Process
-    from wiring.service import serve, with_workers
+    from wiring.service import serve
     from worker.errors import InvalidParameter
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
-    options = given({"device": device, "threads": threads, "max_batch": max_batch})
-    service, queue = ServiceSettings(**given({"host": host, "port": port})), QueueSettings(**given({"broker": broker}))
-    engine, jobs = EngineSettings(**options), JobSettings(**given({"storage": storage}))
+    options = without_none({"device": device, "threads": threads, "max_batch": max_batch})
+    service, queue = (
+        ServiceSettings(**without_none({"host": host, "port": port})),
+        QueueSettings(**without_none({"broker": broker})),
+    )
+    engine, jobs = EngineSettings(**options), JobSettings(**without_none({"storage": storage}))
     if queue.broker and options:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in options)
         raise InvalidParameter(f"with a broker the workers run the models: give {names} to `recast work`")
     if queue.broker:
+        from wiring.workers import with_workers
+
         backend = partial(with_workers, queue=queue)
     else:
         from wiring.engine import alone
 
         backend = partial(alone, settings=engine, limits=service.limits())
-    # uvicorn raises the signal that stopped it once more; what is not closed by then still has to be.
+    # After its own shutdown uvicorn raises SIGTERM again, which would kill the process before the rest is closed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     with _telemetry("recast-service") as tracer, Process(open_store(store), jobs, tracer) as process:
         asyncio.run(serve(process, service, backend, threads=engine.threads))
@@ -74,21 +79,21 @@ def work(
         float | None, typer.Option(help="Milliseconds that an idle device waits for company.", show_default="0")
     ] = None,
 ) -> None:
-    """Work for services that share the broker and the storage: a Celery worker."""
+    """Run the models for services that share the broker and the storage, as a Celery worker."""
     from service.settings import ServiceSettings
     from wiring.process import Process
     from wiring.worker import work as run
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
     options = {"device": device, "threads": threads, "max_batch": max_batch, "max_wait_ms": max_wait_ms}
-    engine, queue = EngineSettings(**given(options)), QueueSettings(**given({"broker": broker}))
-    jobs = JobSettings(**given({"storage": storage}))
+    engine, queue = EngineSettings(**without_none(options)), QueueSettings(**without_none({"broker": broker}))
+    jobs = JobSettings(**without_none({"storage": storage}))
     with _telemetry("recast-worker") as tracer, Process(open_store(store), jobs, tracer) as process:
         raise typer.Exit(run(process, engine, queue, ServiceSettings().limits()))
 
 
 def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None) -> None:
-    """Say what works here: ONNX Runtime and its device, training, broker, workers, storage, store and every bundle."""
+    """Check what works here: ONNX Runtime and its device, training, broker, workers, storage, store, every bundle."""
     from wiring.doctor import Runtime, examine
     from worker.settings import EngineSettings, JobSettings, QueueSettings
 
@@ -99,7 +104,7 @@ def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None)
 
         engine = EngineSettings()
         runtime = Runtime(f"{engine.device}; {providers()}", partial(try_bundle, settings=engine))
-    queue, jobs = QueueSettings(**given({"broker": broker})), JobSettings(**given({"storage": storage}))
+    queue, jobs = QueueSettings(**without_none({"broker": broker})), JobSettings(**without_none({"storage": storage}))
     with open_store(store) as opened:
         findings = examine(opened, runtime, queue, jobs)
     for finding in findings:
@@ -112,9 +117,9 @@ def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None)
 def models(
     check: Annotated[Check | None, typer.Argument(help="verify: check every hash and run every graph.")] = None,
     store: Stores = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """List what a store holds."""
+    """List the bundles of the stores."""
     with open_store(store) as opened:
         snapshot = opened.snapshot()
     refused = {refused.folder: refused.reason for refused in snapshot.refused}
@@ -153,7 +158,7 @@ def models(
 
 @contextmanager
 def _telemetry(service: str) -> "Iterator[Tracer]":
-    """Sets up the log of a process; gives its tracer, which sends what is left at the end of the block."""
+    """Sets up the log of a process and yields its tracer, which sends its last spans at the end of the block."""
     from worker import logs
     from worker.errors import InvalidParameter
     from worker.settings import OperationsSettings
@@ -168,7 +173,7 @@ def _telemetry(service: str) -> "Iterator[Tracer]":
         from worker.otel import OpenTelemetry
     except ModuleNotFoundError as error:
         raise InvalidParameter(
-            f"RECAST_TRACES is set, and there is no module {error.name}: traces need the extra `otel`, "
+            f"RECAST_TRACES is set, but the module {error.name} is not installed; traces need the extra `otel`: "
             "pip install 'recast[otel]'"
         ) from error
     tracer = OpenTelemetry(settings.traces, service)

@@ -1,4 +1,4 @@
-"""What the command line shows on a terminal: progress bars, and plain lines where there is none."""
+"""Lines and progress for the user: bars on a terminal, plain lines elsewhere, as in a log file."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 out = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -14,44 +22,44 @@ _PLAIN_EVERY_S = 30
 
 
 def say(text: str) -> None:
-    """One line on standard output, as it is: no markup, no wrapping."""
+    """Prints one line on standard output as it is, without markup or wrapping."""
     out.print(text, soft_wrap=True, markup=False)
 
 
 def complain(text: str) -> None:
-    """One line on standard error, as it is."""
+    """Prints one line on standard error as it is."""
     errors.print(text, soft_wrap=True, markup=False)
 
 
 class Report(Protocol):
-    """Says how far a piece of work is."""
+    """Shows the progress of a piece of work."""
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` of the work named `what`."""
+        """Shows that `done` of `total` of the work named `what` is done."""
 
 
 @contextmanager
 def progress() -> Iterator[Report]:
     """A bar with time left for each piece of work on a terminal, a plain line every half minute elsewhere."""
-    known: dict[str, Callable[[int, str], None]] = {}
+    tasks: dict[str, TaskID] = {}
+    lines: dict[str, Callable[[int, str], None]] = {}
     times = (TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *times)
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
 
         def report(what: str, done: int, total: int, note: str = "") -> None:
-            if what not in known:
-                known[what] = _bar(bars, what, total) if errors.is_terminal else _plain_lines(what, total)
-            known[what](done, note)
+            if not errors.is_terminal:
+                lines.setdefault(what, _plain_lines(what, total))(done, note)
+                return
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, note=note)
+            bars.update(tasks[what], completed=done, note=note)
 
         yield report
 
 
-def _bar(bars: Progress, what: str, total: int) -> Callable[[int, str], None]:
-    task = bars.add_task(what, total=total, note="")
-    return lambda done, note: bars.update(task, completed=done, note=note)
-
-
 def _plain_lines(what: str, total: int) -> Callable[[int, str], None]:
+    # One line every half minute: a log of a long training stays readable.
     started_at = said_at = time.monotonic()
 
     def advance(done: int, note: str) -> None:

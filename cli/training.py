@@ -1,4 +1,4 @@
-"""`recast train`, `evaluate` and `export`: what needs PyTorch."""
+"""`recast train`, `evaluate` and `export`: the commands around a training."""
 
 from enum import StrEnum
 from functools import partial
@@ -21,7 +21,7 @@ class Precision(StrEnum):
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="The GAN system, such as stargan; docs/recipes has a page of each.")],
+    recipe: Annotated[str, typer.Argument(help="The GAN system, such as stargan; docs/recipes has a page for each.")],
     data: Annotated[Path, typer.Option(help="The data folder.")],
     out: Annotated[Path, typer.Option(help="The run folder.")],
     config: Annotated[Path | None, typer.Option(help="Options in a TOML file.")] = None,
@@ -34,15 +34,20 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check options and all files, and write nothing.")] = False,
 ) -> None:
-    """Train a recipe; a run that was stopped goes on with --resume as if it had not been."""
+    """Train a recipe; with --resume, a stopped run goes on as if it had not been stopped."""
     from models.training.start import begin, describe, prepare
 
     with terminal.progress() as report:
+
+        def show(progress: "TrainingProgress") -> None:
+            terms = " ".join(f"{name}={value:.3g}" for name, value in progress.losses.items())
+            report("training", progress.step, progress.steps, f"{progress.pictures_per_second:.1f} pictures/s {terms}")
+
         checking = partial(report, "checking files")
         prepared = prepare(recipe, data, out, config, set_ or [], resume, dry_run, checking, from_step)
         if not dry_run:
             trainer = begin(prepared)
-            trainer.train(partial(_show_losses, report))
+            trainer.train(show)
     if dry_run:
         for line in describe(prepared):
             terminal.say(line)
@@ -61,7 +66,7 @@ def evaluate(
         tuple[Path, Path] | None, typer.Option(help="LPIPS's alex.pth and torchvision's AlexNet.", metavar="FILE FILE")
     ] = None,
 ) -> None:
-    """Measure models on held-out pictures, side by side; writes report.html and metrics.json."""
+    """Measure models on held-out pictures, side by side, and write report.html and metrics.json."""
     from models.evaluation.evaluate import evaluate as measure
     from models.evaluation.instruments import instruments
     from models.evaluation.judge import Training
@@ -87,9 +92,11 @@ def export(
     title: Annotated[str, typer.Option(help="The bundle's name for people.")] = "",
     licence: Annotated[str, typer.Option(help="SPDX identifier or a sentence.")] = "not stated",
     samples: Annotated[Path | None, typer.Option(help="Pictures for the page.", show_default="from the data")] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the data lie now.", show_default="as trained")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The data folder, if it has moved.", show_default="as trained")
+    ] = None,
 ) -> None:
-    """Write a bundle, checked against PyTorch before it is written."""
+    """Write a bundle from a run; its graphs are compared with PyTorch first."""
     from models.export.bundle import Facts
     from models.export.bundle import export as write_bundle
     from models.training.run import open_run

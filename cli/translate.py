@@ -17,9 +17,11 @@ def translate(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures, or folders of pictures.")],
     wish: Wish,
     store: Stores = None,
-    out: Annotated[Path, typer.Option(help="A file for one picture, else a folder.")] = Path("translated"),
+    out: Annotated[Path, typer.Option(help="The folder for the results, or a file for one picture.")] = Path(
+        "translated"
+    ),
 ) -> None:
-    """Translate files or folders here and now, without a server."""
+    """Translate files or folders without a server."""
     from wiring.translate import gather
     from wiring.translate import translate as translate_files
 

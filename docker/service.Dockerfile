@@ -1,17 +1,17 @@
 # The service: HTTP, the page, jobs. Workers run the models, so there is neither ONNX Runtime nor PyTorch in it.
 FROM python:3.11-slim
 
-# pip's own settings, for those who have a package index of their own.
+# pip's own settings, for a package index of your own.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 
 WORKDIR /src
-# There is no source yet, so this brings the libraries alone: a layer that stays when the code changes.
+# There is no source yet, so this installs the libraries alone: a layer that stays when the code changes.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 RUN pip install --no-cache-dir --constraint requirements.lock '.[queue,otel]'
 RUN --mount=type=bind,target=.,rw pip install --no-cache-dir --no-deps --force-reinstall .
 
-# It writes to storage, to the spool of uploads and to /tmp, and nowhere else; a new volume takes its owner from here.
+# It writes only to storage, to the spool of uploads and to /tmp; a new volume takes its owner from here.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin recast \
     && install --directory --owner=recast --group=recast /storage /spool
 USER 10001:10001

@@ -1,6 +1,6 @@
-"""What can go wrong on the training side, each with one clear line for people; programming errors stay assertions.
+"""The errors of `models`, each with one clear line for users; programming errors stay assertions.
 
-ModelError ─┬─ OptionsError     an option, a config file or a folder that was named does not fit
+ModelError ─┬─ OptionsError     an option, a config file or a folder does not fit
             ├─ DataError        a data set is missing, empty or broken
             ├─ CheckpointError  a checkpoint is missing, broken or of another recipe
             ├─ RunError         a run folder can't be written, as on a full disk
@@ -12,15 +12,15 @@ _LISTED = 10
 
 
 class ModelError(Exception):
-    """Any of the errors above; its text is one line that names the value, the limit and the remedy."""
+    """The base of the errors above; the text is one line that names the value, the limit and the remedy."""
 
 
 class OptionsError(ModelError, ValueError):
-    """An option, a config file or a folder that was named does not fit."""
+    """An option, a config file or a folder does not fit."""
 
 
 class DataError(ModelError):
-    """A data set is missing, empty or broken; `problems` are all that was found, the text lists the first ten."""
+    """A data set is missing, empty or broken; `problems` holds every problem, the text lists the first ten."""
 
     def __init__(self, *problems: str) -> None:
         self.problems = tuple(dict.fromkeys(problems))
@@ -38,11 +38,11 @@ class RunError(ModelError):
 
 
 class ExportError(ModelError):
-    """An exported graph does not agree with the network that it was made from."""
+    """An exported graph does not agree with its network."""
 
 
 class Diverged(ModelError):
-    """A term, or what an update made of the weights, is not finite; `where` says which."""
+    """A term or a weight is not finite; `where` says which."""
 
     def __init__(self, step: int, where: str) -> None:
         super().__init__(

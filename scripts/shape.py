@@ -1,6 +1,6 @@
-"""Measures the shape of the source, in figures: `python scripts/shape.py [FOLDER]`, another checkout's for comparison.
+"""Measures the shape of the source: `python scripts/shape.py [FOLDER]`, where FOLDER is another checkout to compare.
 
-Figures, not verdicts: they are here so that a restructuring can show what it did.
+The figures show the effect of a restructuring; they are not limits.
 """
 
 import ast
@@ -32,7 +32,7 @@ TRAILS = {
         ("worker/pipeline.py", "wish."),
     ),
 }
-"""The files that a reader opens on the way, each with what leads on to the next."""
+"""The files that a reader opens on the way, each with the text that leads to the next."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

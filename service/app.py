@@ -1,4 +1,4 @@
-"""Puts the service together from the parts it is handed; nothing is global, and wiring closes the parts."""
+"""Builds the ASGI application from its parts; nothing is global, and wiring opens and closes the parts."""
 
 from typing import Any
 
@@ -23,20 +23,20 @@ DESCRIPTION = """A picture and the names of target domains go in, the translated
 `domains` is a comma-separated list of `[-]name[:strength]`: `blond` asks for a domain, `-smiling` for its absence,
 `blond:0.5` for half of the change, and `*` for a contact sheet of everything that the model can do.
 
-Every error is `application/problem+json` (RFC 9457) with a stable `code`, and the `request_id` that the log has."""
+Every error is `application/problem+json` (RFC 9457) with a stable `code`, and its `request_id` in the log."""
 _TAGS = [
     {"name": "translate", "description": "Pictures in, pictures out."},
     {"name": "jobs", "description": "Many pictures at once, in the background."},
-    {"name": "models", "description": "What can be asked for."},
+    {"name": "models", "description": "The bundles and their domains."},
     {"name": "operations", "description": "For operators."},
 ]
 
 
 class Service(FastAPI):
-    """FastAPI whose description knows our problems."""
+    """FastAPI whose OpenAPI description has our problems instead of its own validation errors."""
 
     def openapi(self) -> dict[str, Any]:
-        """OpenAPI 3.1; made once, then kept by the framework."""
+        """The OpenAPI 3.1 description; the framework keeps it after the first call."""
         made = self.openapi_schema is not None
         schema = super().openapi()
         if not made:
@@ -52,7 +52,7 @@ def create_app(
     jobs: Jobs,
     observer: Observer | None = None,
 ) -> FastAPI:
-    """The ASGI application over these parts, which it neither starts nor closes; it may have an observer of its own."""
+    """The ASGI application over these parts, which it neither starts nor closes."""
     observer = observer or Observer(Registry())
     app = Service(
         title="Recast",
@@ -80,13 +80,13 @@ def create_app(
     app.mount("/page", StaticFiles(directory=page.FOLDER))
     if settings.docs:
         app.include_router(page.docs)
-    # With keys, OpenAPI says that they are needed; without, it must not.
-    door = security.with_key if settings.keys else security.anybody
+    # Two dependencies, since OpenAPI must ask for a key exactly if keys are configured.
+    door = security.with_key if settings.keys else security.without_key
     codes = ["unauthorized"] * bool(settings.keys) + ["rate-limited"] * bool(settings.rate)
     for router in (translate.router, job_routes.router, models.router):
         app.include_router(router, dependencies=[Depends(door)], responses=always | problems.responses(*codes))
     app.include_router(operations.router, responses=always)
-    # The last one added is the outermost.
+    # The last middleware added is the outermost: Envelope sees the errors of all others.
     limits = {"/translate": settings.max_bytes + MULTIPART_OVERHEAD, "/jobs": jobs.settings.job_bytes}
     app.add_middleware(BodyLimit, paths=limits)
     app.add_middleware(Head)

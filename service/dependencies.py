@@ -1,4 +1,7 @@
-"""What the routes are handed: the parts that `create_app` was given, and the moment when a request's time is up."""
+"""The dependencies of the routes: the parts that `create_app` was given, and the deadline of a request.
+
+They are coroutines although they await nothing: FastAPI would run plain functions in a thread for each request.
+"""
 
 import asyncio
 import time
@@ -28,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Jobs:
-    """The parts that jobs are made of, each knowing only those before it; wiring starts and closes them."""
+    """The parts that accept, run and describe jobs; each uses only those before it."""
 
     settings: JobSettings
     storage: Storage
@@ -46,7 +49,7 @@ async def settings(request: Request) -> ServiceSettings:
 
 
 async def pipeline(request: Request) -> Pipeline:
-    """One picture in, one picture out."""
+    """The pipeline: one picture in, one picture out."""
     found: Pipeline = request.app.state.pipeline
     return found
 
@@ -58,25 +61,25 @@ async def store(request: Request) -> Bundles:
 
 
 async def translator(request: Request) -> Translator:
-    """Inference; the routes only ask whether it is ready."""
+    """The translator, which the routes only ask whether it is ready."""
     found: Translator = request.app.state.translator
     return found
 
 
 async def jobs(request: Request) -> Jobs:
-    """Many pictures together, through storage."""
+    """The parts of jobs."""
     found: Jobs = request.app.state.jobs
     return found
 
 
 async def registry(request: Request) -> Registry:
-    """What was counted and timed in this process."""
+    """The metrics of this process."""
     found: Registry = request.app.state.registry
     return found
 
 
 async def deadline(settings: Annotated[ServiceSettings, Depends(settings)]) -> float:
-    """The moment of `time.monotonic()` when this request's time is up; it starts before the body is read."""
+    """The time of `time.monotonic()` by which this request must be answered; the upload of its body counts."""
     return time.monotonic() + settings.deadline_s
 
 
@@ -89,10 +92,10 @@ RegistryPart = Annotated[Registry, Depends(registry)]
 Deadline = Annotated[float, Depends(deadline)]
 
 
-async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: float) -> T:
-    """The result of `work`, if it comes before `deadline` (`time.monotonic()`) and the client is there to take it.
+async def wait_for_answer(work: Coroutine[Any, Any, T], request: Request, *, deadline: float) -> T:
+    """The result of `work`, which is cancelled at `deadline` (`time.monotonic()`) or when the client hangs up.
 
-    The request's body must have been read: what comes after it can only be the hang-up.
+    The request's body must have been read, so that the next message can only be the hang-up.
 
     Raises:
         TimedOut: the deadline passed.
@@ -106,24 +109,24 @@ async def awaited(work: Coroutine[Any, Any, T], request: Request, *, deadline: f
 
     gone = asyncio.ensure_future(hang_up())
     try:
-        await asyncio.wait((working, gone), timeout=left(deadline), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((working, gone), timeout=seconds_left(deadline), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
-        raise ClientDisconnect if gone.done() else late()
+        raise ClientDisconnect if gone.done() else deadline_passed()
     finally:
         working.cancel()
         gone.cancel()
-        # Cancelled tasks are awaited, else they would outlive the request and log errors that nobody retrieves.
+        # Without this, the cancelled tasks would outlive the request, and asyncio would log their errors.
         await asyncio.gather(working, gone, return_exceptions=True)
 
 
-def left(deadline: float) -> float:
+def seconds_left(deadline: float) -> float:
     """Seconds until a deadline of `time.monotonic()`, at least 0."""
     return max(0.0, deadline - time.monotonic())
 
 
-def late() -> TimedOut:
+def deadline_passed() -> TimedOut:
     """The error of a deadline that passed."""
     return TimedOut(
-        "the deadline passed before the picture was ready, and the work is dropped; ask again when there is less to do"
+        "the deadline passed before the picture was ready, and the work was dropped; ask again when there is less to do"
     )

@@ -1,4 +1,4 @@
-"""What wraps every request: id, body limit, security headers, last resort for errors; plain ASGI, so bodies stream."""
+"""Middleware around every request: id, body limit, security headers, uncaught errors; plain ASGI, so bodies stream."""
 
 import logging
 import re
@@ -15,10 +15,12 @@ from service.observer import Observer
 from service.problems import respond, unexpected
 from worker.errors import RecastError, TimedOut, TooLarge
 
+# `blob:` is for the user's own pictures, which the page shows without sending them anywhere.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# A picture or JSON that is opened in a browser may run nothing, even if the browser takes it for a page.
 ANSWER_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -28,12 +30,12 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 SMALL_BODY = 1 << 20
-"""Bytes that a request may carry to a path that names no limit of its own."""
+"""Bytes of a request's body, at most, for a path without a limit of its own."""
 
 READ_ON = 16 << 20
-"""Bytes of a body that is refused before it was read, beyond which the connection is closed instead of reading it.
+"""Content-Length in bytes above which a refused body that was not read closes the connection.
 
-Not every client reads an answer that comes while it still sends, so a shorter rest is read and dropped.
+Some clients read no answer while they still send, so the server reads and drops shorter bodies.
 """
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
@@ -47,7 +49,7 @@ class Envelope:
         self.app, self.observer = app, observer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI request; other scopes pass through untouched."""
+        """Serves one ASGI request; other scopes pass through unchanged."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         offered = Headers(scope=scope).get("x-request-id", "")
@@ -78,22 +80,22 @@ class Envelope:
             except Exception as error:
                 response = _problem(error, request_id)
                 if exchange.status is not None:
-                    # The status line is out: only a broken connection can still tell the client.
+                    # The status line is sent: only a broken connection can still tell the client.
                     raise
                 if isinstance(error, (TooLarge, TimedOut)) and not whole:
-                    # Too long or too slow: the rest is not read.
+                    # The body is too long or too slow, so the server must not read its rest.
                     response.headers["Connection"] = "close"
                 await response(inner, receive, send_with_headers)
 
 
 class Head:
-    """Answers HEAD with the head of what GET answers, and ends there: some bodies, such as events, have no end."""
+    """Answers HEAD with the head of GET's answer, and stops there: some bodies, such as events, have no end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI request; other methods pass through untouched."""
+        """Serves one ASGI request; other methods pass through unchanged."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             return await self.app(scope, receive, send)
 
@@ -107,30 +109,27 @@ class Head:
             with suppress(_HeadSent):
                 await self.app(inner, receive, send_head)
         finally:
+            # The framework writes them into its own copy of the scope; the observer outside counts by route.
             scope.update({name: inner[name] for name in ("route", "root_path") if name in inner})
 
 
 class _HeadSent(Exception):
-    """Stops an answer whose head is sent."""
+    """Stops an answer after its head."""
 
 
 class BodyLimit:
-    """Refuses a body that is longer than its path may carry: by Content-Length at once, otherwise while it arrives.
+    """Refuses a body that is longer than its path allows: by Content-Length at once, otherwise while it arrives.
 
-    Starlette's own limit answers in plain text and covers a 401 with a 413, so the counting is done here.
+    Starlette's own limit answers in plain text, and with 413 where a request without a key must get 401.
     """
 
     def __init__(self, app: ASGIApp, paths: Mapping[str, int]) -> None:
-        """`paths`: path -> bytes; every other path may carry `SMALL_BODY`."""
+        """`paths`: path -> bytes; `SMALL_BODY` for every other path."""
         self.app = app
         self.paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI request.
-
-        Raises:
-            TooLarge: the body is longer than allowed.
-        """
+        """Serves one ASGI request; raises TooLarge if its body is longer than allowed."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         limit = self.paths.get(scope["path"].removeprefix(scope.get("root_path", "")), SMALL_BODY)
@@ -138,7 +137,7 @@ class BodyLimit:
 
         async def counted() -> Message:
             nonlocal received
-            # Only when the body is read: a request without a key must get its 401 first.
+            # Only when the route reads the body: a request without a key must get its 401 first.
             _check(declared, limit)
             message = await receive()
             received += len(message.get("body", b""))
@@ -171,6 +170,4 @@ def _content_length(scope: Scope) -> int:
 
 def _check(size: int, limit: int) -> None:
     if size > limit:
-        raise TooLarge(
-            f"the body has more than {limit} bytes, which is the most that this call takes; send a smaller one"
-        )
+        raise TooLarge(f"the body has more than {limit} bytes, the limit of this call; send a smaller one")

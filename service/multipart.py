@@ -1,6 +1,6 @@
-"""multipart/form-data part by part while it arrives; no more of it is in memory than the network gave at once.
+"""Reads multipart/form-data part by part while it arrives; only what the network gave at once is in memory.
 
-Starlette's own reader takes in every part before the route sees the first, and has no limit on the bytes of files.
+Starlette's own reader reads every part before the route sees the first, and has no limit on the bytes of files.
 """
 
 from collections import deque
@@ -19,12 +19,12 @@ class _End:
 
 
 class Part:
-    """One field of the form; its bytes must be taken before the next part is asked for."""
+    """One field of the form; read its bytes before you go on to the next part."""
 
     def __init__(self, body: "Multipart", field: str, filename: str | None) -> None:
         self.field = field
         self.filename = filename
-        """As the client says, so not to be believed; None where the field is text."""
+        """The client's word, so not trusted; None if the field is text."""
         self._body = body
         self._over = False
 
@@ -38,7 +38,7 @@ class Part:
                 self._over = True
 
     async def read(self, most: int) -> bytes:
-        """Its first `most` bytes; the rest is taken from the network and dropped."""
+        """Its first `most` bytes; the rest is read from the network and dropped."""
         data = bytearray()
         async for piece in self:
             data += piece[: most - len(data)]
@@ -46,14 +46,14 @@ class Part:
 
 
 class Multipart:
-    """The parts of one body, in order; raises UnreadableImage where it is no whole multipart/form-data."""
+    """The parts of one body, in order; raises UnreadableImage if it is no complete multipart/form-data."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
-        # The parser calls back from within `write`; what it says is kept in a queue, since a callback can't be awaited.
+        # The parser calls back from within `write`. A callback can't be awaited, so its events wait in a queue.
         self._body = body
         self._events: deque[Part | bytes | _End] = deque()
-        self._name, self._value, self._disposition = b"", b"", b""
+        self._name, self._value, self._disposition = bytearray(), bytearray(), b""
         self._whole = False
         try:
             self._parser = MultipartParser(
@@ -61,9 +61,9 @@ class Multipart:
                 {
                     "on_part_data": lambda data, start, end: self._events.append(data[start:end]),
                     "on_part_end": lambda: self._events.append(_End()),
-                    "on_header_begin": self._header_begin,
-                    "on_header_field": self._header_field,
-                    "on_header_value": self._header_value,
+                    # A header's name and value may come in several pieces.
+                    "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
+                    "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
                     "on_header_end": self._header_end,
                     "on_headers_finished": self._headers_finished,
                     "on_end": self._end,
@@ -75,14 +75,14 @@ class Multipart:
             raise _malformed()
 
     async def __aiter__(self) -> AsyncIterator[Part]:
-        """The parts; what is not taken of one is dropped when the next is asked for."""
+        """The parts; bytes of a part that were not read are dropped when the next part begins."""
         while (event := await self.event()) is not None:
             if isinstance(event, Part):
                 yield event
                 await event.read(0)
 
     async def event(self) -> Part | bytes | _End | None:
-        """What comes next: a part, a piece of it, or its end; None after the last part. Only parts ask for it."""
+        """The next event: a part, a piece of it, or its end; None after the last part. Not for routes."""
         while not self._events:
             piece = await anext(self._body, None)
             if piece is None:
@@ -95,18 +95,10 @@ class Multipart:
                 raise _malformed() from error
         return self._events.popleft()
 
-    def _header_begin(self) -> None:
-        self._name, self._value = b"", b""
-
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
     def _header_end(self) -> None:
         if self._name.lower() == b"content-disposition":
-            self._disposition = self._value
+            self._disposition = bytes(self._value)
+        self._name, self._value = bytearray(), bytearray()
 
     def _headers_finished(self) -> None:
         options = parse_options_header(self._disposition)[1]
@@ -123,9 +115,11 @@ class Multipart:
 def _text(data: bytes) -> str:
     try:
         return data.decode()
-    except UnicodeDecodeError:  # old clients send names in the encoding of their system; latin-1 decodes any bytes
+    except UnicodeDecodeError:  # old clients send names in their system's encoding; latin-1 decodes any bytes
         return data.decode("latin-1")
 
 
 def _malformed() -> UnreadableImage:
-    return UnreadableImage("the body is not the whole multipart/form-data that its content type promises")
+    return UnreadableImage(
+        "the body is no complete multipart/form-data, which its content type promises; send it again"
+    )

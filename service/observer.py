@@ -1,6 +1,6 @@
-"""What is seen of every request from outside: counted, timed, traced, and named in the log.
+"""Counts, times and traces every request, and gives the log its id.
 
-Labels are routes and codes, never a path or a name that a client sent: those would grow without limit.
+Labels are routes and codes, never a path or name that a client sent: those would grow without limit.
 """
 
 import time
@@ -17,20 +17,20 @@ from worker.logs import set_ids
 from worker.tracing import SILENT, Tracer
 
 HUNG_UP = 499
-"""The status under which requests are counted whose client hung up before there was one."""
+"""The status of requests whose client hung up before the answer, as nginx counts them."""
 
 OTHER = "other"
-"""The route of unknown paths, and unknown methods."""
+"""The label of unknown paths and of unknown methods."""
 
 UNTRACED = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Paths that probes ask every few seconds: traces of them would bury all others."""
+"""Paths that probes call every few seconds: their traces would bury all others."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @dataclass
 class Exchange:
-    """A request under way; `status` is None until the answer begins."""
+    """A request that is being answered; `status` is None until the answer begins."""
 
     status: int | None = None
 
@@ -58,13 +58,13 @@ class Observer:
 
     @contextmanager
     def request(self, scope: Scope) -> Iterator[Exchange]:
-        """Around everything that is done for a request; its `state` must hold the `request_id`."""
+        """Observes the block in which a request is answered; the scope's `state` must have its `request_id`."""
         exchange = Exchange()
         method = scope["method"] if scope["method"] in METHODS else OTHER
         request_id = scope["state"]["request_id"]
         parent = Headers(scope=scope).get("traceparent")
         root = scope.get("root_path", "")
-        # A parent from outside is believed: traces of a service behind a proxy begin there.
+        # The client's `traceparent` is trusted: behind a proxy, a trace begins at the proxy.
         tracer = SILENT if scope["path"].removeprefix(root) in UNTRACED else self._tracer
         began = time.monotonic()
         attributes = {"http.request.method": method, "recast.request_id": request_id}
@@ -73,7 +73,7 @@ class Observer:
             try:
                 yield exchange
             finally:
-                # The path's template, as OpenAPI has it; of a mounted application, the path that it is mounted at.
+                # The path's template, as in OpenAPI; for a mounted application, the path of the mount.
                 mounted = scope.get("root_path", "").removeprefix(root) or OTHER
                 route = scope["route"].path_format if "route" in scope else mounted
                 status = exchange.status or HUNG_UP
@@ -81,7 +81,7 @@ class Observer:
                 self._seconds.labels(route, method).observe(time.monotonic() - began)
                 if code := scope["state"].get("problem"):
                     self._problems.labels(code).inc()
-                span.tell(
+                span.update(
                     {"http.route": route, "http.response.status_code": status},
                     name=f"{method} {route}",
                     failed=status >= 500,

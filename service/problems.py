@@ -44,13 +44,13 @@ class Unauthorized(RecastError):
 
 
 class RateLimited(RecastError):
-    """The client asked more often than configured; `retry_after` says in how many seconds it may ask again."""
+    """The client sent more requests than configured; `retry_after` is the time in seconds until the next one."""
 
     code = "rate-limited"
 
 
 class NotFound(RecastError):
-    """Nothing lies under this path."""
+    """There is nothing at this path."""
 
     code = "not-found"
 
@@ -69,7 +69,7 @@ class InternalError(RecastError):
 
 @dataclass(frozen=True)
 class Kind:
-    """One row of the table of errors: a stable code, its status and what it means."""
+    """One row of the table of errors: a stable code, its status and its meaning."""
 
     code: str
     status: int
@@ -79,44 +79,44 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind(UnreadableImage.code, 400, "The picture can't be read"),
     Kind(Unauthorized.code, 401, "A key is needed"),
-    Kind(NotFound.code, 404, "Nothing is here"),
+    Kind(NotFound.code, 404, "There is nothing here"),
     Kind(UnknownModelError.code, 404, "No such model"),
     Kind(UnknownJob.code, 404, "No such job"),
     Kind(UnknownResult.code, 404, "No such result"),
     Kind(MethodNotAllowed.code, 405, "This path takes another method"),
     Kind(IdempotencyConflict.code, 409, "The key was used for another request"),
-    Kind(TooLarge.code, 413, "More than is taken here"),
-    Kind(UnsupportedMedia.code, 415, "Not a picture format that is read here"),
+    Kind(TooLarge.code, 413, "Larger than this service allows"),
+    Kind(UnsupportedMedia.code, 415, "Not a picture format that this service reads"),
     Kind(UnknownDomain.code, 422, "No model knows this domain"),
     Kind(InvalidDomains.code, 422, "The domains can't be applied together"),
     Kind(NoFace.code, 422, "No face was found"),
-    Kind(InvalidParameter.code, 422, "A parameter is not as it should be"),
+    Kind(InvalidParameter.code, 422, "A parameter is wrong"),
     Kind(RateLimited.code, 429, "Too many requests"),
-    Kind(InternalError.code, 500, "Something went wrong here"),
-    Kind(Overloaded.code, 503, "Too much to do at the moment"),
+    Kind(InternalError.code, 500, "Something went wrong in the service"),
+    Kind(Overloaded.code, 503, "The service is too busy"),
     Kind(NotReady.code, 503, "Not ready to translate"),
     Kind(TimedOut.code, 504, "It took too long"),
 )
-"""The one place where errors have statuses; an error is found by its code, which its subclasses share."""
+"""The only place that knows the statuses of errors; subclasses of an error share its code and so its row."""
 
 _BY_CODE = {kind.code: kind for kind in KINDS}
 
 
 class Problem(BaseModel):
-    """An error (RFC 9457). Further members depend on the code, as `known` and `nearest` of `unknown-domain`."""
+    """An error (RFC 9457). Some codes have more members, such as `known` and `nearest` of `unknown-domain`."""
 
     model_config = ConfigDict(
         extra="allow", use_attribute_docstrings=True, json_schema_extra={"x-codes": [asdict(kind) for kind in KINDS]}
     )
 
     type: str
-    """Where the code is explained."""
+    """The place of the documentation that explains the code."""
     title: str
-    """What the code means."""
+    """The meaning of the code."""
     status: int
-    """The HTTP status again."""
+    """The HTTP status of the answer."""
     detail: str
-    """What is wrong this time, and what helps."""
+    """What is wrong with this request, and what helps."""
     code: Annotated[str, Field(json_schema_extra={"enum": [kind.code for kind in KINDS]})]
     """The stable name of the error, for programs."""
     request_id: str
@@ -124,7 +124,7 @@ class Problem(BaseModel):
 
 
 def respond(error: RecastError, request_id: str, *, extra: Mapping[str, object] | None = None) -> JSONResponse:
-    """The response for one of our own errors; `extra` are further members of the problem."""
+    """The response for one of our own errors; `extra` are more members of the problem."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -138,19 +138,19 @@ def respond(error: RecastError, request_id: str, *, extra: Mapping[str, object] 
 
 
 def unexpected(request_id: str) -> JSONResponse:
-    """The blank answer to an unforeseen error; the log has the rest under the same id."""
-    detail = "the request could not be served; the log of the service has the reason under this request id"
+    """The answer to an unforeseen error; it shows nothing of the error, which the log has under the same id."""
+    detail = "the service could not answer the request; its log has the reason under this request id"
     return respond(InternalError(detail), request_id)
 
 
 def install(app: FastAPI) -> None:
-    """Have the framework's own errors (unknown paths, wrong methods, invalid parameters) answered as problems too."""
+    """Makes problems of the framework's own errors: unknown paths, wrong methods, invalid parameters."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
 
 
 def describe(schema: dict[str, Any]) -> None:
-    """Put the problems into an OpenAPI description, in the place of the framework's own validation errors."""
+    """Puts the problems into an OpenAPI description, in place of the framework's own validation errors."""
     schemas = schema["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -161,7 +161,7 @@ def describe(schema: dict[str, Any]) -> None:
 
 
 def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the problems that a call may answer with; KeyError for a code that is not in the table."""
+    """OpenAPI's description of the problems that a call may answer; KeyError for a code that is not in the table."""
     if missing := set(codes) - set(_BY_CODE):
         raise KeyError(f"no such problem code: {', '.join(sorted(missing))}")
     described: dict[int | str, dict[str, Any]] = {}
@@ -181,7 +181,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     request_id: str = request.state.request_id
     if isinstance(error.__cause__, RecastError):
-        # The framework wraps what goes wrong while it reads a body; our own error says more.
+        # The framework wraps an error of ours that is raised while it reads a body.
         return respond(error.__cause__, request_id)
     if error.status_code == 404:
         return respond(NotFound(f"there is nothing at {request.url.path[:200]}; /docs lists every call"), request_id)
@@ -194,7 +194,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    # A misspelt name is also a missing one; the misspelling says more.
+    # A misspelt required name gives two errors, unknown and missing; the unknown one says more.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     name = str(first["loc"][-1])
     known = _parameters(request)
@@ -213,14 +213,14 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _parameters(request: Request) -> dict[str, object]:
-    """What the published description allows for each parameter of the call: the values, or the bounds."""
+    """The values, or the bounds, that OpenAPI publishes for each parameter of the call."""
     path = request.scope["route"].path_format
     operation = request.app.openapi()["paths"][path][request.method.lower()]
     allowed: dict[str, object] = {}
     for parameter in operation.get("parameters", ()):
         schema = parameter["schema"]
         bounds = {key: schema[key] for key in ("type", "minimum", "maximum") if key in schema}
-        # An optional parameter is described as any of its type and null.
+        # OpenAPI describes an optional parameter as `anyOf` its type and null.
         enums = (option["enum"] for option in schema.get("anyOf", [schema]) if "enum" in option)
         allowed[parameter["name"]] = next(enums, bounds)
     return allowed
@@ -252,7 +252,7 @@ def _response(
 
 
 class _ProblemResponse(JSONResponse):
-    """Leaves its code in the request's state, where it is counted."""
+    """Leaves its code in the request's state, where the observer counts it."""
 
     def __init__(
         self, body: Mapping[str, object], *, status_code: int, headers: Mapping[str, str], media_type: str

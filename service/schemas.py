@@ -1,4 +1,4 @@
-"""What goes in and out as parameters and JSON, beside `worker.wish`; OpenAPI is made from these classes."""
+"""Parameters and JSON of the API, beside `worker.wish`; FastAPI makes OpenAPI from these classes."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -11,21 +11,21 @@ from worker.jobs.layout import State
 from worker.wish import Wish
 
 JOB_ID = "^[0-9a-z]{26}$"
-"""What a job's id looks like."""
+"""The pattern of a job's id."""
 
 KEY = "^[!-~]{1,255}$"
-"""What an Idempotency-Key looks like."""
+"""The pattern of an Idempotency-Key."""
 
 
 class JobQuery(Wish):
     """The query of POST /jobs: that of POST /translate, for every picture, and a webhook."""
 
     webhook: Annotated[str, Field(min_length=1, max_length=2000)] | None = None
-    """An https address that is called, signed as in Standard Webhooks, when the job is over."""
+    """An https address that the service calls when the job is over, signed as in Standard Webhooks."""
 
     @property
     def wish(self) -> Wish:
-        """What is asked of every picture."""
+        """The part of the query that holds for every picture."""
         return Wish(**self.model_dump(exclude={"webhook"}))
 
 
@@ -37,9 +37,9 @@ class JobsQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     """Jobs in one answer, at most."""
     before: Annotated[str, Field(pattern=JOB_ID)] | None = None
-    """The `next` of the answer before: only the jobs that come after this one."""
+    """The `next` of the previous answer: only the jobs that come after this one."""
     idempotency_key: Annotated[str, Field(pattern=KEY)] | None = None
-    """Only the job that this Idempotency-Key has started, if any; for a client that lost the answer to POST /jobs."""
+    """Only the job of this Idempotency-Key, if there is one; for a client that lost the answer to POST /jobs."""
 
 
 class JobPicturesQuery(BaseModel):
@@ -48,18 +48,18 @@ class JobPicturesQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     after: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """The `next` of the answer before."""
+    """The `next` of the previous answer."""
 
 
 class JobFolders(BaseModel):
-    """The JSON body of POST /jobs: pictures that lie in storage already."""
+    """The JSON body of POST /jobs: pictures that are in storage already."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     source: Annotated[str, Field(min_length=1, max_length=1000, examples=["photos/2026"])]
-    """`ROOT` or `ROOT/FOLDER` whose pictures are translated; the roots are those of RECAST_ROOTS."""
+    """`ROOT` or `ROOT/FOLDER` whose pictures are translated, with a root of RECAST_ROOTS."""
     destination: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
-    """`ROOT` or `ROOT/FOLDER` that the results are written to; by default they are kept with the job."""
+    """`ROOT` or `ROOT/FOLDER` for the results; by default they are kept with the job."""
 
 
 class Out(BaseModel):
@@ -76,30 +76,30 @@ class DomainInfo(Out):
     group: str | None
     """Domains of one group exclude each other."""
     aliases: tuple[str, ...]
-    """Other names that are understood."""
+    """Other names for it."""
     negatable: bool
-    """Whether `-name` can be asked for."""
+    """Whether `-name` is allowed."""
 
 
 class ModelInfo(Out):
     """A bundle."""
 
     name: str
-    """As in `model=`."""
+    """The name, as in `model=name`."""
     version: str
-    """As in `model=name@version`."""
+    """The version, as in `model=name@version`."""
     title: str
     """The name for people."""
     family: str
     """The GAN system that it was trained with."""
     task: str
-    """What its graphs do."""
+    """What its graphs do: translate, generate, score or classify."""
     domains: tuple[DomainInfo, ...]
-    """What pictures can be translated into."""
+    """The domains that it knows."""
     groups: dict[str, tuple[str, ...]]
-    """The names that exclude each other, by group."""
+    """Domains that exclude each other, by the name of their group."""
     picture: Picture
-    """The network's own picture."""
+    """Size, channels and values of the pictures that its network takes."""
     licence: str
     """The bundle's licence."""
     metrics: dict[str, float]
@@ -107,7 +107,7 @@ class ModelInfo(Out):
     samples: tuple[str, ...]
     """Paths of pictures to try it with."""
     size_bytes: int
-    """Its files, together."""
+    """Bytes of all its files."""
     precision: str
     """Arithmetic inside the graphs."""
 
@@ -122,25 +122,25 @@ class RefusedInfo(Out):
 
 
 class ModelList(Out):
-    """Every bundle, in the store's rank."""
+    """Every bundle, in the order of rank."""
 
     models: tuple[ModelInfo, ...]
     """The bundles that are served."""
     refused: tuple[RefusedInfo, ...]
-    """The ones that are not, and why."""
+    """The folders that are refused, and why."""
 
 
 class KnownDomain(Out):
-    """A domain, and who knows it."""
+    """A domain, and the bundles that know it."""
 
     name: str
     """The canonical name."""
     models: tuple[str, ...]
-    """The bundles that know it as `name@version`, in rank."""
+    """The bundles that know it, as `name@version`, in the order of rank."""
 
 
 class DomainList(Out):
-    """Every domain that can be asked for."""
+    """Every domain of all bundles."""
 
     domains: tuple[KnownDomain, ...]
     """In order of their names."""
@@ -159,14 +159,14 @@ class Ready(Out):
     status: Literal["ready"] = "ready"
     """Always this; otherwise the answer is a problem."""
     models: int
-    """How many bundles are served."""
+    """The number of bundles."""
 
 
 class JobFailure(Out):
     """A picture of a job that could not be translated."""
 
     name: str
-    """As it was sent."""
+    """The name of the picture as the client sent it."""
     code: str
     """The code of the problem that POST /translate would have answered."""
     reason: str
@@ -181,45 +181,42 @@ class JobLinks(Out):
     events: str
     """Progress, as server-sent events."""
     results: str
-    """A ZIP of what is translated; one picture lies below it under its own name."""
+    """A ZIP of the finished results; `results/NAME` is one of them."""
 
 
 class JobSummary(Out):
-    """A job, and how far it is."""
+    """A job and its progress."""
 
     id: str
-    """As in the paths below /jobs."""
+    """The id, as in /jobs/{id}."""
     state: State
-    """`failed`: it is over, and not one picture could be translated."""
+    """`failed`: it is over, and no picture could be translated."""
     created: datetime
-    """When it was accepted."""
+    """When the service accepted it."""
     ended: datetime | None
     """When it was over."""
     pictures: int
-    """How many it has."""
+    """The number of its pictures."""
     done: int
-    """Of these, translated."""
+    """How many are translated."""
     failed: int
-    """Of these, failed."""
+    """How many have failed."""
     position: int | None
-    """Jobs that come before it, while it is queued."""
+    """The number of jobs before it, while it is queued."""
     rate: float | None
     """Pictures a second, lately."""
     seconds_left: float | None
-    """Until it is over, at this rate."""
+    """Seconds until it is over, at this rate."""
     domains: tuple[str, ...]
-    """What was asked for."""
+    """The domains of the request."""
     model: str | None
-    """The bundle as `name@version`; none where several take part."""
+    """The bundle as `name@version`; none if several take part."""
     links: JobLinks
-    """Where to go from here."""
+    """Paths of the job's other calls."""
 
     @classmethod
     def of(cls, status: Status, root: str = "") -> "JobSummary":
-        """A job at one moment; `root` is the path that the service is mounted at, as in ASGI's root_path.
-
-        The same for a person who asks over HTTP, follows the events, or has a webhook called.
-        """
+        """A job at one moment, the same in answers, events and webhooks; `root` is ASGI's root_path."""
         job, path = status.job, f"{root}/jobs/{status.job.id}"
         return JobSummary(
             id=job.id,
@@ -239,19 +236,19 @@ class JobSummary(Out):
 
 
 class JobInfo(JobSummary):
-    """A job whole."""
+    """A job with its failures."""
 
     failures: tuple[JobFailure, ...]
     """The first 100 pictures that could not be translated, with the reasons."""
 
 
 class JobPicture(Out):
-    """What became of a picture of a job: a result, or a failure."""
+    """A finished picture of a job, with its result or its error."""
 
     name: str
-    """As it was sent."""
+    """The name of the picture as the client sent it."""
     output: str | None
-    """The name of its result, below the path of the results."""
+    """The name of its result, below the path of the results; none if it failed."""
     code: str | None
     """The code of the problem that POST /translate would have answered."""
     reason: str | None
@@ -259,18 +256,18 @@ class JobPicture(Out):
 
 
 class JobPictures(Out):
-    """Pictures of a job that are finished, in the order in which they were sent."""
+    """Finished pictures of a job, in the order in which they were sent."""
 
     pictures: tuple[JobPicture, ...]
-    """Some of them; where pictures before others are not finished, the others wait."""
+    """One page; a finished picture is listed only when all before it are finished."""
     next: int | None
-    """The `after` of the next answer; none: the job is over, and these were the last."""
+    """The `after` of the next page; none: the job is over, and these were the last."""
 
 
 class JobList(Out):
-    """The jobs that are not over, then those that are, each the newest first."""
+    """The jobs that are not over, then those that are, both with the newest first."""
 
     jobs: tuple[JobSummary, ...]
     """At most `limit`."""
     next: str | None
-    """The `before` of the next answer; none: these were the last."""
+    """The `before` of the next page; none: these were the last."""

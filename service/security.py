@@ -1,4 +1,4 @@
-"""Who may ask, and how often; the page, health and the description hold no secrets, so they are open to everybody."""
+"""API keys and rate limits. The page, health checks and the API's description have no secrets and need no key."""
 
 import hmac
 import ipaddress
@@ -31,61 +31,61 @@ class Keys:
         return bool(self._keys)
 
     def find(self, offered: str | None) -> int | None:
-        """The place of the key that a header offers; compares with every key, so that the time reveals nothing."""
+        """The index of the key that a header offers, or None; compares with every key, so its time reveals nothing."""
         if offered is None:
             return None
-        # Headers arrive as latin-1, whatever the client meant: back to the bytes that it sent.
+        # Starlette decodes headers as latin-1, whatever the client meant; this gives the bytes that it sent.
         sent = offered.encode("latin-1")
         fits = [hmac.compare_digest(key, sent) for key in self._keys]
         return fits.index(True) if True in fits else None
 
 
 class Rate:
-    """Counts what each client asks in a moving window, within this process."""
+    """Counts each client's requests in a moving window, within this process."""
 
     def __init__(self, rate: str) -> None:
-        """`rate`: as in "60/minute"; ValueError if it can't be read."""
+        """`rate`: as in "60/minute"; ValueError if it is malformed."""
         self._limit = limits.parse(rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def count(self, client: str) -> None:
-        """Count one request.
+        """Counts one request.
 
         Raises:
             RateLimited: the window is full; `retry_after` is when its oldest request leaves it.
         """
         if not self._limiter.hit(self._limit, client):
             wait = self._limiter.get_window_stats(self._limit, client).reset_time - time.time()
-            message = f"no more than {self._limit} are taken from one client; ask again in {max(wait, 1):.0f} s"
+            message = f"one client may send at most {self._limit}; ask again in {max(wait, 1):.0f} s"
             raise RateLimited(message, retry_after=wait)
 
 
 class Guard:
-    """Keys and rate together: who asks, whether they may, and whether it is their turn."""
+    """Checks the key and the rate of each request."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._keys = Keys([key.get_secret_value() for key in settings.keys])
         self._rate = Rate(settings.rate) if settings.rate else None
 
     def admit(self, request: Request, key: str | None) -> None:
-        """Let a request pass. What asks for work is counted, and so is a wrong key, against guessing.
+        """Lets a request pass or raises.
 
         Raises:
             Unauthorized: keys are configured and this is none of them.
-            RateLimited: too many of them.
+            RateLimited: the client sent too many requests.
         """
-        place = self._keys.find(key)
-        refused = self._keys.needed and place is None
-        # What only reads is free, but guessing keys is not.
+        index = self._keys.find(key)
+        refused = self._keys.needed and index is None
+        # GET costs little and is not counted; a wrong key always is, so that nobody can guess keys quickly.
         if self._rate and (refused or request.method != "GET"):
-            self._rate.count(_network(request) if place is None else f"key {place}")
+            self._rate.count(_network(request) if index is None else f"key {index}")
         if refused:
-            hint = "none was sent" if key is None else "the one that was sent does not fit"
+            hint = "none was sent" if key is None else "the one that was sent is wrong"
             raise Unauthorized(f"a key is needed and {hint}; send 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
 
 
-async def anybody(request: Request) -> None:
-    """The dependency of every call that makes work or tells of the bundles, where no keys are configured."""
+async def without_key(request: Request) -> None:
+    """The dependency of every call that makes work or describes the bundles, where no keys are configured."""
     guard: Guard = request.app.state.guard
     guard.admit(request, None)
 
@@ -95,13 +95,13 @@ async def with_key(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
     header: Annotated[str | None, Depends(_header)],
 ) -> None:
-    """The same where keys are configured; it runs before the parameters are judged and the body is read."""
+    """The same where keys are configured; it runs before the parameters are checked and the body is read."""
     guard: Guard = request.app.state.guard
     guard.admit(request, bearer.credentials if bearer else header)
 
 
 def _network(request: Request) -> str:
-    """The client behind an address: one household or server has a whole /64 of IPv6 to choose from."""
+    """The address by which a client is counted: of IPv6 the /64 network, all of which one client usually owns."""
     host = request.client.host if request.client else ""
     try:
         address = ipaddress.ip_address(host)

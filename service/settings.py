@@ -12,16 +12,16 @@ _DEFAULTS = Limits()
 
 
 class ServiceSettings(BaseSettings):
-    """The settings of the HTTP service; ValidationError names the variable that does not fit."""
+    """The settings of the HTTP service; ValidationError names the wrong variable."""
 
     model_config = SettingsConfigDict(
         env_prefix="RECAST_", env_file=".env", extra="ignore", frozen=True, use_attribute_docstrings=True
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for every network, which wants keys."""
+    """Address to listen on; 0.0.0.0 for every network, where keys are advisable."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    """TCP port; 0 takes any free one."""
+    """TCP port; 0: any free one."""
     max_bytes: Annotated[int, Field(gt=0)] = _DEFAULTS.max_bytes
     """Longest picture file, in bytes."""
     max_pixels: Annotated[int, Field(gt=0)] = _DEFAULTS.max_pixels
@@ -32,10 +32,11 @@ class ServiceSettings(BaseSettings):
     """Longest side of a picture in pixels."""
     deadline_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     """Longest time for one picture in seconds, its upload included."""
+    # NoDecode: pydantic-settings would parse the variable as JSON.
     keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Comma-separated keys, any of which opens the service; none: it is open to everybody."""
     rate: str | None = None
-    """Most translations for each key, or client address, as in "60/minute"; none: no limit."""
+    """Most translations and jobs of each key or client address, as in "60/minute"; none: no limit."""
     docs: bool = True
     """Whether /docs and /openapi.json are served."""
 
@@ -59,7 +60,7 @@ class ServiceSettings(BaseSettings):
         return value
 
     def limits(self) -> Limits:
-        """What a picture may be at most."""
+        """The limits of one picture."""
         return Limits(
             max_bytes=self.max_bytes, max_pixels=self.max_pixels, max_frames=self.max_frames, max_side=self.max_side
         )

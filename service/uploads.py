@@ -1,6 +1,6 @@
-"""Reads one picture, or a job's many, from a request's body; the client's word on name and type is not trusted.
+"""Reads one picture, or the pictures of a job, from a request's body; does not trust the client's names and types.
 
-A single picture is read whole. Of a job, one picture at a time is in memory, and its ZIP lies on the disk.
+A single picture is read into memory. A job has one picture at a time in memory, and its ZIP on the disk.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import BinaryIO
 from fastapi import Request
 from pydantic import ValidationError
 
-from service.dependencies import late, left
+from service.dependencies import deadline_passed, seconds_left
 from service.envelope import SMALL_BODY
 from service.multipart import Multipart, Part
 from service.schemas import JobFolders
@@ -60,48 +60,48 @@ JOB_BODY: Mapping[str, object] = {
     },
 }
 
-_SPOOLED = 1 << 20
+_SPOOLED = 1 << 20  # bytes that are collected before they are written
 _log = logging.getLogger(__name__)
 
 
 async def picture(request: Request, *, deadline: float) -> bytes:
-    """The bytes of the one picture in the body, which must have come before `deadline` (`time.monotonic()`).
+    """The bytes of the one picture in the body, which must arrive before `deadline` (`time.monotonic()`).
 
     Raises:
         TimedOut: the upload is slower than the deadline.
-        TooLarge: more bytes than the path may carry.
-        UnsupportedMedia: the body is neither multipart nor said to be a picture.
-        InvalidParameter: the form has not exactly one picture, in the field `image`.
+        TooLarge: more bytes than the path allows.
+        UnsupportedMedia: the content type is neither multipart/form-data nor that of a picture.
+        InvalidParameter: the form has other fields than one `image`.
         UnreadableImage: the body is empty, or no multipart.
         ClientDisconnect: the client hung up.
     """
     media_type = _media_type(request)
     try:
-        async with asyncio.timeout(left(deadline)):
+        async with asyncio.timeout(seconds_left(deadline)):
             if media_type == "multipart/form-data":
                 data = await _from_form(request)
             elif media_type == "application/octet-stream" or media_type.startswith("image/"):
                 data = await request.body()
             else:
                 raise UnsupportedMedia(
-                    f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the field "
+                    f"the content type {media_type[:50]!r} is not accepted; send multipart/form-data with the field "
                     f"{FIELD!r}, or the bytes as image/* or application/octet-stream"
                 )
     except TimeoutError:
-        raise late() from None
+        raise deadline_passed() from None
     if not data:
         raise UnreadableImage(f"the picture has no bytes; send it as the body or as the form field {FIELD!r}")
     return data
 
 
 async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
-    """The folders that a job's body names; None where it is a form, which is then still to be taken.
+    """The folders that a job's body names; None if it is a form, which `pictures` then reads.
 
     Raises:
         TimedOut: no byte came for `idle_s` seconds.
         TooLarge: the JSON is longer than `SMALL_BODY`.
         UnsupportedMedia: the body is neither multipart nor JSON.
-        InvalidParameter: the JSON is not what it should be.
+        InvalidParameter: the JSON is no JobFolders.
         ClientDisconnect: the client hung up.
     """
     media_type = _media_type(request)
@@ -109,11 +109,11 @@ async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
         return None
     if media_type != "application/json":
         raise UnsupportedMedia(
-            f"the content type {media_type[:50]!r} is not taken; send multipart/form-data with the fields {IMAGES!r} "
-            f"or {ARCHIVE!r}, or application/json with a source"
+            f"the content type {media_type[:50]!r} is not accepted; send multipart/form-data with the fields "
+            f"{IMAGES!r} or {ARCHIVE!r}, or application/json with a source"
         )
     data = bytearray()
-    async for piece in _steady(request, idle_s):
+    async for piece in _stream(request, idle_s):
         data += piece
         if len(data) > SMALL_BODY:
             raise TooLarge(f"the JSON has more than {SMALL_BODY} bytes; it names two folders and nothing else")
@@ -121,31 +121,30 @@ async def folders(request: Request, *, idle_s: float) -> JobFolders | None:
         return JobFolders.model_validate_json(bytes(data))
     except ValidationError as error:
         first = error.errors()[0]
-        # Text that is no JSON has no place of its own.
+        # An error of the JSON's syntax names no field.
         where = ".".join(map(str, first["loc"]))[:100] or "the JSON"
         raise InvalidParameter(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
 async def pictures(request: Request, upload: Upload, *, max_bytes: int, idle_s: float) -> None:
-    """Puts what the form has into the upload while it arrives: pictures one by one, a ZIP when it is whole.
-
-    Of a picture longer than `max_bytes` one byte more is put, so that it is refused when its turn comes.
+    """Adds the form's pictures to the upload while they arrive, those of a ZIP when it is complete.
 
     Raises:
         TimedOut: no byte came for `idle_s` seconds.
-        TooLarge: more bytes than the path may carry, or more than a job may have.
+        TooLarge: more bytes than the path allows, or more than a job may have.
         InvalidParameter: other fields than `images`, or one `archive`.
         UnreadableImage: it is no multipart.
         StorageError: there is no room.
         ClientDisconnect: the client hung up.
     """
     fields: set[str] = set()
-    # The list of a ZIP's files is at its end, so it can't be read before it is whole.
+    # The list of a ZIP's files is at its end, so the ZIP can't be read before it is complete. The file is in TMPDIR,
+    # for which containers have a volume.
     with TemporaryFile() as archive:
-        async for part in Multipart(request.headers["content-type"], _steady(request, idle_s)):
-            name = _checked(part, fields)
+        async for part in Multipart(request.headers["content-type"], _stream(request, idle_s)):
+            name = _file_name(part, fields)
             if part.field == IMAGES:
-                # One byte more than allowed shows that the picture is too long, and keeps the rest out of memory.
+                # One byte more than allowed is enough for the job to refuse the picture when its turn comes.
                 await upload.add(name, await part.read(max_bytes + 1))
             else:
                 await _spool(part, archive)
@@ -159,8 +158,8 @@ async def _from_form(request: Request) -> bytes:
     async for part in Multipart(request.headers["content-type"], request.stream()):
         if part.field != FIELD:
             raise InvalidParameter(
-                f"the form field {part.field[:100]!r} is not known: the picture is {FIELD!r}, "
-                "all else goes into the query"
+                f"the form field {part.field[:100]!r} is not known: send the picture as {FIELD!r}, "
+                "and all else in the query"
             )
         if part.filename is None:
             raise InvalidParameter(
@@ -174,12 +173,12 @@ async def _from_form(request: Request) -> bytes:
 
 def _media_type(request: Request) -> str:
     if (coding := request.headers.get("content-encoding", "identity")) != "identity":
-        raise UnsupportedMedia(f"the content encoding {coding[:50]!r} is not taken; send it as it is")
+        raise UnsupportedMedia(f"the content encoding {coding[:50]!r} is not accepted; send the body without one")
     return request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
 
 
-async def _steady(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    """The body as it arrives, however long that takes, unless it stands still."""
+async def _stream(request: Request, idle_s: float) -> AsyncIterator[bytes]:
+    """The body as it arrives; TimedOut when no byte comes for `idle_s` seconds, however long the whole takes."""
     body = request.stream()
     while True:
         try:
@@ -187,22 +186,22 @@ async def _steady(request: Request, idle_s: float) -> AsyncIterator[bytes]:
                 piece = await anext(body, None)
         except TimeoutError:
             raise TimedOut(
-                f"no byte of the upload came for {idle_s:g} s; nothing of it is kept, send it again"
+                f"no byte of the upload came for {idle_s:g} s, and the upload was dropped; send it again"
             ) from None
         if piece is None:
             return
         yield piece
 
 
-def _checked(part: Part, fields: set[str]) -> str:
-    """The part's file name; `fields` are those that came before, and this one is added."""
+def _file_name(part: Part, fields: set[str]) -> str:
+    """The part's file name; adds its field to `fields`, those of the parts before it."""
     if part.field not in (IMAGES, ARCHIVE):
         raise InvalidParameter(
-            f"the form field {part.field[:100]!r} is not known: pictures are {IMAGES!r}, a ZIP is {ARCHIVE!r}, "
-            "all else goes into the query"
+            f"the form field {part.field[:100]!r} is not known: send pictures as {IMAGES!r}, a ZIP as {ARCHIVE!r}, "
+            "and all else in the query"
         )
     if fields and (part.field == ARCHIVE or ARCHIVE in fields):
-        raise InvalidParameter(f"a job has any number of {IMAGES!r}, or one {ARCHIVE!r} and nothing else")
+        raise InvalidParameter(f"a job takes any number of {IMAGES!r}, or one {ARCHIVE!r} and nothing else")
     if not part.filename:
         raise InvalidParameter(f"a form field {part.field!r} has no file name; send it as a file with a name")
     fields.add(part.field)
@@ -216,10 +215,10 @@ async def _spool(part: Part, file: BinaryIO) -> None:
         async for piece in part:
             pieces.append(piece)
             size += len(piece)
-            if size >= _SPOOLED:  # a change of threads for each piece would take longer than writing it
+            if size >= _SPOOLED:  # handing each piece to a thread would take longer than writing it
                 await asyncio.to_thread(file.writelines, pieces)
                 pieces, size = [], 0
         await asyncio.to_thread(file.writelines, pieces)
     except OSError as error:
-        _log.error("the archive can't be kept on the disk: %s", error.strerror)
+        _log.error("the archive can't be written to the disk: %s", error.strerror)
         raise StorageError("there is no room for the archive at the moment", retry_after=RETRY_S) from error

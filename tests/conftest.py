@@ -1,11 +1,13 @@
-"""Small sets that the training tests share; they only read them."""
+"""What tests in several folders share: a Redis, and small sets that the training tests only read."""
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from support.data import joint_folder, labelled_folder, pair_folder, unpaired_folder
+from support.redis import Server, serving
 
 # The same examples every time, and never timed: a busy machine is no failure.
 settings.register_profile("recast", derandomize=True, deadline=None)
@@ -16,6 +18,21 @@ settings.load_profile("recast")
 def interruptible() -> None:
     """A shell that begins the suite in the background has it ignore Ctrl-C, and so would all that it starts."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One Redis for a module, which takes longer to start than to empty."""
+    with serving(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@pytest.fixture
+def server(shared_redis: Server) -> Server:
+    """The module's Redis, emptied for the test."""
+    with shared_redis.client() as client:
+        client.flushall()
+    return shared_redis
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What works here and what does not, for `recast doctor`; what it writes to try the storage is removed again."""
+"""Checks what works here, for `recast doctor`; it removes what it writes to try the storage."""
 
 import asyncio
 import importlib.metadata
@@ -16,7 +16,7 @@ from models.bundle.store import Store
 from worker.errors import InvalidParameter
 from worker.imaging.formats import FORMATS
 from worker.queue import beats, broker
-from worker.queue.beats import Beat, Crew
+from worker.queue.beats import Crew
 from worker.settings import JobSettings, QueueSettings
 from worker.storage import StorageError, open_storage
 
@@ -27,7 +27,7 @@ _NO_DETECTOR = "region=face is refused: no store holds a bundle that detects; th
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `needed`: serving fails without it."""
+    """The result of one check; `needed`: serving fails without it."""
 
     subject: str
     works: bool
@@ -37,19 +37,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Runtime:
-    """ONNX Runtime, where it is installed."""
+    """The installed ONNX Runtime."""
 
     offers: str
     """Its version and its execution providers."""
     try_bundle: Callable[[Bundle], str | None]
-    """Runs every graph of a bundle; the reason where that fails."""
+    """Runs every graph of a bundle; returns the reason if that fails."""
 
 
 def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: JobSettings) -> list[Finding]:
-    """Looks at the interpreter, the runtime, formats, faces, training, the broker, storages, and every bundle."""
+    """Checks the interpreter, the runtime, formats, faces, training, the broker, storages and every bundle."""
     snapshot = store.snapshot()
-    no_runtime = "not installed; only a service whose workers are elsewhere, over a broker, does without"
+    no_runtime = "not installed; only a service with a broker, whose workers run the models, works without it"
     found = f"found with {snapshot.detector.ref}" if snapshot.detector else _NO_DETECTOR
+    tried = [(bundle, runtime.try_bundle(bundle) if runtime else None) for bundle in snapshot.bundles]
+    can = "every graph runs" if runtime else "can be read; only ONNX Runtime can tell whether it runs"
     return [
         Finding("Python", True, True, platform.python_version()),
         Finding("ONNX Runtime", runtime is not None, queue.broker is None, runtime.offers if runtime else no_runtime),
@@ -61,15 +63,8 @@ def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: J
         *(asyncio.run(_root(name, where)) for name, where in jobs.roots.items()),
         Finding("store", bool(snapshot.models), True, f"{len(snapshot.bundles)} bundles can be read"),
         *(Finding(f"bundle {refused.folder}", False, True, refused.reason) for refused in snapshot.refused),
-        *(_bundle(bundle, runtime) for bundle in snapshot.bundles),
+        *(Finding(f"bundle {bundle.ref}", not reason, True, reason or can) for bundle, reason in tried),
     ]
-
-
-def _bundle(bundle: Bundle, runtime: Runtime | None) -> Finding:
-    if runtime is None:
-        return Finding(f"bundle {bundle.ref}", True, True, "can be read; only ONNX Runtime can tell whether it runs")
-    reason = runtime.try_bundle(bundle)
-    return Finding(f"bundle {bundle.ref}", reason is None, True, reason or "every graph runs")
 
 
 def _training() -> Finding:
@@ -78,14 +73,14 @@ def _training() -> Finding:
         try:
             found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            return Finding("training", False, False, f"{name} is not installed; `make install` brings it")
+            return Finding("training", False, False, f"{name} is not installed; `make install` installs it")
     return Finding("training", True, False, ", ".join(found))
 
 
 async def _queue(url: str | None) -> list[Finding]:
-    """The broker, what it does when its memory is full, and the workers that answer through it."""
+    """The broker, its policy when memory is full, and the workers that answer through it."""
     if url is None:
-        return [Finding("broker", True, False, "none is set: the service translates by itself")]
+        return [Finding("broker", True, False, "none is set, so the service runs the models itself")]
     try:
         checked = broker.check(url)
         async with aclosing(broker.connect_async(checked)) as client:
@@ -95,29 +90,26 @@ async def _queue(url: str | None) -> list[Finding]:
     except (InvalidParameter, ValueError, *broker.FAILURES) as error:
         return [Finding("broker", False, True, str(error))]
     policy = limits["maxmemory_policy"]
-    spared = "" if policy == _POLICY else f"; with maxmemory-policy {policy} work may vanish: set {_POLICY}"
-    where = f"{urlsplit(checked).hostname}, Redis {facts['redis_version']}{spared}"
-    return [Finding("broker", not spared, False, where), _workers(crew.beats)]
-
-
-def _workers(crew: list[Beat]) -> Finding:
-    if not crew:
-        return Finding("workers", False, False, "none answers; `recast work` starts one")
+    # Any other policy lets a full Redis evict keys, and so messages that wait.
+    warning = "" if policy == _POLICY else f"; with maxmemory-policy {policy} it may drop work: set {_POLICY}"
+    where = f"{urlsplit(checked).hostname}, Redis {facts['redis_version']}{warning}"
     here = importlib.metadata.version("recast")
-    told = [
+    workers = [
         f"{', '.join(beat.bundles) or 'no bundle'} on {', '.join(beat.providers) or 'nothing'}"
         + ("" if beat.version == here else f", of version {beat.version or 'unknown'} where this is {here}")
-        for beat in crew
+        for beat in crew.beats
     ]
-    return Finding("workers", True, False, f"{len(crew)}: {'; '.join(told)}")
+    answer = f"{len(workers)}: {'; '.join(workers)}" if workers else "none answers; `recast work` starts one"
+    return [Finding("broker", not warning, False, where), Finding("workers", bool(workers), False, answer)]
 
 
 async def _storage(subject: str, where: str) -> Finding:
-    """Whether an object can be written and removed; a folder that does not exist is not made."""
+    """Writes and removes an object; does not make a folder that does not exist."""
     if "://" not in where and not Path(where).exists():
         above = next(folder for folder in Path(where).absolute().parents if folder.exists())
         works = above.is_dir() and os.access(above, os.W_OK)
         return Finding(subject, works, True, f"{where} {'will be made' if works else f'can not be made in {above}'}")
+    # A name of its own: two doctors, or a doctor beside a service, never remove each other's objects.
     name = f"doctor-{uuid.uuid4().hex}"
     try:
         storage = open_storage(where)
@@ -129,7 +121,7 @@ async def _storage(subject: str, where: str) -> Finding:
 
 
 async def _root(name: str, where: str) -> Finding:
-    """Whether a root can be read; whether it can be written to is not tried, since many are only read."""
+    """Reads a root; does not try to write to it, since many are only read."""
     try:
         async for _ in open_storage(where).list(""):
             break

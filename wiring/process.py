@@ -1,6 +1,6 @@
-"""What every process that runs on has: a store that it follows, storage, figures and traces.
+"""The parts of every long-lived process: a store that it follows, storage, metrics and traces.
 
-A process that is assembled here can't forget to follow its store: that begins with the block and ends with it.
+No process can forget to follow its store, since Process starts that with its block and stops it at the end.
 """
 
 import asyncio
@@ -24,45 +24,45 @@ from worker.translator import Translator
 
 
 class Process:
-    """The parts that service and worker have in common; a context in which the store is watched, and then closed.
+    """The parts that service and worker share; as a context manager it watches the store, and closes it at the end.
 
-    What is built on top must be closed before the context ends; the command line closes the tracer after that.
+    Close what is built on these parts before the context ends; the command line closes the tracer after it.
     """
 
     def __init__(self, store: Store, jobs: JobSettings, tracer: Tracer = SILENT) -> None:
-        """Raises StorageError or InvalidParameter where the settings name a storage or roots that can't be opened."""
+        """Raises StorageError or InvalidParameter if the storage or a root of the settings can't be opened."""
         self.store, self.jobs, self.tracer = store, jobs, tracer
         self.storage, self.roots = open_storage(jobs.storage), Roots(jobs.roots)
         self.metrics = Metrics(Registry())
         self._followers: list[Callable[[Snapshot], None]] = []
 
     def __enter__(self) -> Self:
-        self.store.watch(self._changed)
+        def tell(snapshot: Snapshot) -> None:
+            for follower in self._followers:
+                follower(snapshot)
+
+        self.store.watch(tell)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.store.close()
 
     def follow(self, on_change: Callable[[Snapshot], None]) -> None:
-        """Has `on_change` called with every later snapshot of the store, in the thread that watches it."""
+        """Calls `on_change` with every later snapshot of the store, in the thread that watches it."""
         self._followers.append(on_change)
 
     def pipeline(self, bundles: Bundles, translator: Translator, limits: Limits, threads: int) -> Pipeline:
-        """Pictures through this translator, counted and traced; `threads` as in EngineSettings. To be closed."""
+        """A pipeline with metrics and traces, which the caller closes; `threads` as in EngineSettings."""
         return Pipeline(bundles, translator, limits, threads=threads, observe=self.metrics.picture, tracer=self.tracer)
 
     def courier(self) -> Courier:
-        """Delivers webhooks with a job's JSON as the service answers it; counted. To be closed."""
+        """A courier with metrics, which the caller closes; its webhooks have a job's JSON as the service answers it."""
         return Courier(self.storage, self.jobs, describe=JobSummary.of, observe=self.metrics.webhook)
-
-    def _changed(self, snapshot: Snapshot) -> None:
-        for follower in self._followers:
-            follower(snapshot)
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Who translates a service's pictures and does its jobs, and the bundles that can be asked for."""
+    """What translates a service's pictures and runs its jobs, and the bundles that it offers."""
 
     translator: Translator
     runner: Runner
@@ -70,8 +70,8 @@ class Backend:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
-    """Runs work that has no end of its own beside the block."""
+async def background(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Runs work without an end of its own beside the block, and cancels it at the end of the block."""
     task = asyncio.create_task(work)
     try:
         yield

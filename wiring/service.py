@@ -1,37 +1,31 @@
-"""The service: HTTP, jobs, what runs beside them, and the workers that it may have; it needs no ONNX Runtime."""
+"""The service: HTTP, jobs and background work; it needs neither ONNX Runtime nor Celery."""
 
 import gc
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import uvicorn
-from fastapi import FastAPI
 
 from service.app import create_app
 from service.dependencies import Jobs
 from service.observer import Observer
 from service.settings import ServiceSettings
-from wiring.process import Backend, Process, beside
+from wiring.process import Backend, Process, background
 from worker.jobs.board import Board
 from worker.jobs.intake import Intake
 from worker.jobs.janitor import Janitor
-from worker.jobs.queued import Queued
-from worker.queue.offer import Offer
-from worker.queue.remote import Remote
-from worker.settings import QueueSettings
 
 GRACE_S = 10
-"""Seconds that requests under way have to end after the signal to stop."""
-
+"""Seconds that open requests have to end after the signal to stop."""
 
 OpenBackend = Callable[[Process], AbstractAsyncContextManager[Backend]]
-"""`with_workers` or `wiring.engine.alone` with its settings; open from the first request to the last."""
+"""`wiring.workers.with_workers` or `wiring.engine.alone` with its settings; open from the first request to the last."""
 
 
 async def serve(process: Process, settings: ServiceSettings, backend: OpenBackend, *, threads: int) -> None:
-    """Serves until the process gets SIGTERM or SIGINT; `threads` decode and encode, 0: as many as there are cores.
+    """Serves until SIGTERM or SIGINT; `threads` decode and encode, 0: one for each core.
 
-    In the end requests have GRACE_S, then everything closes in the reverse order of its beginning.
+    At the end requests have GRACE_S, then all parts close in reverse order.
     """
     jobs, storage = process.jobs, process.storage
     async with AsyncExitStack() as stack:
@@ -43,40 +37,17 @@ async def serve(process: Process, settings: ServiceSettings, backend: OpenBacken
         board = Board(storage)
         intake = Intake(storage, process.roots, jobs, settings.limits())
         parts = Jobs(jobs, storage, process.roots, intake, board, opened.runner, courier)
-        await stack.enter_async_context(beside(Janitor(storage, jobs).run()))
-        await stack.enter_async_context(beside(process.metrics.watch_jobs(board)))
+        await stack.enter_async_context(background(Janitor(storage, jobs).run()))
+        await stack.enter_async_context(background(process.metrics.watch_jobs(board)))
         observer = Observer(process.metrics.registry, process.tracer)
-        await _listen(settings, create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer))
-
-
-@asynccontextmanager
-async def with_workers(process: Process, *, queue: QueueSettings) -> AsyncIterator[Backend]:
-    """Has pictures and jobs done by the workers that share broker and storage; the broker need not answer yet."""
-    async with AsyncExitStack() as stack:
-        remote = Remote(queue, tracer=process.tracer)
-        stack.push_async_callback(remote.close)
-        runner = Queued(Board(process.storage), queue)
-        stack.push_async_callback(runner.close)
-        offer = Offer(process.store, lambda: remote.beats)
-        process.follow(offer.follow)
-        process.metrics.watch_store(offer.snapshot)
-        process.metrics.watch_depth(lambda: remote.depth)
-        process.metrics.watch_workers(lambda: remote.workers)
-        # Both return at once: a service that starts before its broker answers 503 until that is there.
-        await remote.start()
-        await runner.start()
-        yield Backend(remote, runner, offer)
-
-
-async def _listen(settings: ServiceSettings, app: FastAPI) -> None:
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        lifespan="off",  # parts begin and end in `serve`, since the application starts none of them
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    gc.freeze()  # what was imported is never garbage, and each look through it costs 60 ms
-    await uvicorn.Server(config).serve()
+        config = uvicorn.Config(
+            create_app(settings, pipeline, opened.bundles, opened.translator, parts, observer),
+            host=settings.host,
+            port=settings.port,
+            lifespan="off",  # the application starts no part; all begin and end here
+            log_config=None,  # worker.logs has set up the log
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        gc.freeze()  # imported modules are never garbage, and each collection that scans them takes 60 ms
+        await uvicorn.Server(config).serve()

@@ -1,4 +1,4 @@
-"""`recast translate`: files and folders, here and now; a picture that fails has no output and stops no other."""
+"""`recast translate`: translates files and folders in this process; a picture that fails stops no other."""
 
 import asyncio
 import os
@@ -20,10 +20,10 @@ from worker.settings import EngineSettings, Limits
 from worker.wish import Wish
 
 _AT_ONCE = 8
-_PATIENCE_S = 600.0
-_HEAD = 256
-_ALIKE = {"unknown-domain", "invalid-domains", "unknown-model", "not-ready", "invalid-parameter"}
-"""Codes of errors that every picture would end with, so the first one ends all."""
+_DEADLINE_S = 600.0  # for one picture, the loading of its bundle included
+_HEAD = 256  # bytes that are enough to tell a file's format
+_FATAL = {"unknown-domain", "invalid-domains", "unknown-model", "not-ready", "invalid-parameter"}
+"""Codes of errors that every picture would get, so that the first one ends the command."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,17 @@ class Translation:
     source: Path
     target: Path
     whole: bool
-    """Whether `target` is the output's whole name; else its format's suffix is added, which only the picture tells."""
+    """Whether `target` is the output's whole name; else the suffix of its format, known only later, is added."""
 
 
 def gather(inputs: Sequence[Path], out: Path, wish: Wish) -> list[Translation]:
-    """What there is to do: a single file goes to `out` itself where that names a picture file, all else below it.
+    """The pictures of files and folders, each with its output.
 
-    Folders are searched whole, but for `out`, and keep their shape. Raises InvalidParameter when an input is missing,
-    when there is no picture at all, and when two outputs would be one file, or an output its own source.
+    A single file goes to `out` itself if that names a picture file; all others go below the folder `out`. Sub-folders
+    are searched too, except `out`, and kept.
+
+    Raises InvalidParameter if an input is missing, if there is no picture, if two outputs would be one file, or if an
+    output would replace an input.
     """
     if missing := [path for path in inputs if not path.exists()]:
         raise InvalidParameter(f"there is no file or folder {missing[0]}")
@@ -59,8 +62,8 @@ async def translate(
 ) -> dict[Path, str]:
     """Translates some pictures at a time; returns those that failed, with the reason.
 
-    Each output is written atomically; `advance` is called with the number of pictures done. What fails for every
-    picture alike (an unknown domain, a model that can't be loaded) is raised.
+    Each output is written atomically; `advance` is called with the number of finished pictures. Raises errors that
+    every picture would get (an unknown domain, a model that can't be loaded).
     """
     settings = EngineSettings()
     failures: dict[Path, str] = {}
@@ -72,7 +75,7 @@ async def translate(
             try:
                 await _translate(each, wish, pipeline)
             except (RecastError, EngineError, OSError) as error:
-                if isinstance(error, RecastError) and error.code in _ALIKE:
+                if isinstance(error, RecastError) and error.code in _FATAL:
                     raise
                 failures[each.source] = str(error)
             done += 1
@@ -107,8 +110,11 @@ def _within(path: Path, out: Path) -> Iterator[Translation]:
 
 
 def _refuse_collisions(todo: Sequence[Translation], wish: Wish) -> None:
-    """Looks into those files alone whose names leave open where their outputs go, as those of a.jpg beside a.png do."""
-    resolved = cache(Path.resolve)  # of folders alone: one look at the disk for each, which sees through links
+    """Raises InvalidParameter if an output would replace an input or another output.
+
+    Opens only files whose format decides where their outputs go, as that of a.jpg beside a.png does.
+    """
+    resolved = cache(Path.resolve)  # of folders alone, so that thousands of files in one cost one look at the disk
     sources = {resolved(each.source.parent) / each.source.name for each in todo}
     stems = {source.with_suffix("") for source in sources}
     rivals = Counter(each.target for each in todo)
@@ -120,11 +126,11 @@ def _refuse_collisions(todo: Sequence[Translation], wish: Wish) -> None:
                 continue
             with each.source.open("rb") as file:
                 read = sniff(file.read(_HEAD))
-            if read is None:  # it will fail, and leave no output
+            if read is None:  # no picture: it will fail and have no output
                 continue
             output = output.with_name(output.name + output_format(wish, read).extensions[0])
         if output in sources:
-            raise InvalidParameter(f"{output} would be written, and is the picture itself, or another of the inputs")
+            raise InvalidParameter(f"the result {output} would replace an input; choose another folder with --out")
         if output in outputs:
             raise InvalidParameter(f"two pictures would be written to {output}; translate them to different folders")
         outputs.add(output)
@@ -136,14 +142,14 @@ async def _translate(each: Translation, wish: Wish, pipeline: Pipeline) -> None:
     named = by_extension(target.suffix) if each.whole else None
     if named and wish.format is None:  # the pipeline refuses a format that is not written
         wish = wish.model_copy(update={"format": named.name})
-    answer = await pipeline.translate(content, wish, deadline=time.monotonic() + _PATIENCE_S)
+    answer = await pipeline.translate(content, wish, deadline=time.monotonic() + _DEADLINE_S)
     if not each.whole:
         target = target.with_name(target.name + answer.format.extensions[0])
-    await asyncio.to_thread(_write, target, answer.data)
 
+    def write() -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.part")
+        part.write_bytes(answer.data)
+        os.replace(part, target)
 
-def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, target)
+    await asyncio.to_thread(write)

@@ -1,7 +1,7 @@
-"""What `recast work` runs: a Celery worker in threads, whose messages all meet in one batcher before one device.
+"""`recast work`: a Celery worker in threads, whose messages meet in one batcher before one device.
 
-The main thread is Celery's: it fetches messages and hands each to a thread, which waits while the event loop's thread
-has the work done. The worker sends beats as soon as it is warm, and for as long as all of this makes progress.
+Celery's main thread fetches messages and hands each to a thread, which waits for the event loop's thread to do the
+work. The worker sends beats when it is warm, and as long as it makes progress.
 """
 
 import asyncio
@@ -46,18 +46,18 @@ STUCK = 70
 """The exit code of a worker whose device is stuck."""
 
 IDLE_S = 10.0
-"""Seconds in which a worker with free places must have asked for messages, or it counts as stuck."""
+"""Seconds without a request for messages after which a worker with free places counts as stuck."""
 
-_WEBHOOKS = 4  # deliveries at a time; they wait for others and cost nothing
+_WEBHOOKS = 4  # deliveries at a time; they mostly wait for others' servers
 _GIVE_UP_S = 5.0
 _log = logging.getLogger(__name__)
 
 
 def work(process: Process, settings: EngineSettings, queue: QueueSettings, limits: Limits) -> int:
-    """Works until SIGTERM or SIGINT, and returns the exit code. It takes Celery's globals, so it runs once a process.
+    """Works until SIGTERM or SIGINT, and returns the exit code. It sets Celery's globals, so call it once a process.
 
-    Raises InvalidParameter without a broker, ProviderMissing where the GPU that is asked for does not work, and OSError
-    where the port is taken.
+    Raises InvalidParameter without a broker, ProviderMissing if the GPU of the settings does not work, and OSError if
+    the port is taken.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(os.EX_OK))
     with ExitStack() as stack:
@@ -82,17 +82,17 @@ class _Parts:
 def _parts(
     stack: ExitStack, process: Process, settings: EngineSettings, queue: QueueSettings, limits: Limits
 ) -> _Parts:
-    """What the worker is made of. In the end its connections go first, then the engine, then the event loop."""
+    """Makes the worker's parts. At the end the connections close first, then the engine, then the event loop."""
     name, url = uuid.uuid4().hex, broker.check(queue.broker)
     loop = EventLoop()
     stack.callback(loop.close)
-    # What a worker has fetched was admitted before, so here nothing is refused.
+    # The services have admitted every picture that a worker fetches, so its own queue must never refuse one.
     most = max(settings.max_queue, 2 * settings.max_batch * MOST_TOGETHER)
     opened = AsyncExitStack()
     roomy = engine(process, settings.model_copy(update={"max_queue": most}), limits)
     parts = loop.begin(opened.enter_async_context(roomy)).result()
     stack.callback(lambda: loop.begin(opened.aclose()).result())
-    # Twice a batch, or messages of one picture each could not fill it while the one before runs.
+    # Twice a batch: else messages of one picture each could not fill the next batch while one runs.
     places = Places({INTERACTIVE: max(4, 2 * parts.embedded.rows_at_once), BULK: queue.bulk, WEBHOOKS: _WEBHOOKS})
     app = create_app(queue, places)
     stack.callback(app.close)
@@ -109,12 +109,13 @@ def _parts(
 
 
 def _warm_up(library: Library, device: str) -> None:
-    """Returns when every bundle is loaded and warm, or refused; raises ProviderMissing where a GPU was asked for."""
+    """Waits until every bundle is warm or refused; raises ProviderMissing if the GPU of the settings does not work."""
     if device.startswith("cuda") and not has_gpu(device):
         raise ProviderMissing(
             f"the device is {device}, but this onnxruntime knows no GPU; install onnxruntime-gpu, or choose auto or cpu"
         )
     reason = library.settle()
+    # On a CPU a worker without a usable bundle waits for one; a GPU on which nothing loads is taken for broken.
     if reason and device.startswith("cuda") and library.refused:
         raise ProviderMissing(f"the device is {device}, and nothing can be loaded on it: {reason}")
     if reason:
@@ -129,14 +130,15 @@ class _Work:
         self._stopped = threading.Event()
 
     def run(self, stack: ExitStack) -> int:
-        """Works until a signal comes; the exit code."""
+        """Works until a signal comes; returns the exit code."""
         if self._queue.worker_port:
             stack.callback(Health(self._queue.worker_port, self.ailing, self._parts.metrics.registry).close)
         parts = self._parts
         add_tasks(parts.app, parts.inference.answer, self._task(parts.shift.chunk), self._task(parts.shift.webhook))
         trace.setup_worker_optimizations(parts.app, parts.name)
         state.should_stop = state.should_terminate = None
-        # Celery's worker fetches messages in the thread that starts it: this one.
+        # Celery's worker fetches messages in the thread that starts it, which is this one. Our own beats replace what
+        # mingle, gossip and heartbeat do.
         worker = parts.app.WorkController(
             hostname=f"recast-{parts.name}",
             pool="threads",
@@ -149,9 +151,9 @@ class _Work:
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._stop)
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
-        beside = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
-        running = [parts.loop.begin(each) for each in beside]
-        gc.freeze()  # what was imported is never garbage, and each look through it costs 30 ms
+        background = (self._beat(), parts.shift.rounds(), parts.inference.follow_drops(parts.client))
+        running = [parts.loop.begin(each) for each in background]
+        gc.freeze()  # imported modules are never garbage, and each collection that scans them takes 30 ms
         try:
             worker.start()
         finally:
@@ -180,22 +182,29 @@ class _Work:
         return call
 
     def _stop(self, *_: object) -> None:
-        """Fetches no more messages; what is begun has `drain_s` to end, or until the second signal."""
+        """Fetches no more messages; begun work has `drain_s` to end, or until the second signal."""
         if self._stopped.is_set():
             return self._abandon()
-        _log.warning("told to stop: what is begun has %g s", self._queue.drain_s)
+
+        async def leave() -> None:
+            """Tells the services that this worker takes nothing new."""
+            with suppress(*broker.FAILURES):
+                await beats.say(self._parts.client, Beat(name=self._parts.name, leaves=True))
+
+        _log.warning("told to stop: begun work has %g s to end", self._queue.drain_s)
         self._stopped.set()
-        state.should_stop = os.EX_OK
-        self._parts.loop.begin(self._leave())
+        state.should_stop = os.EX_OK  # Celery reads it between messages, and then leaves its loop
+        self._parts.loop.begin(leave())
         _later(self._queue.drain_s, self._abandon)
 
     def _abandon(self) -> None:
-        """Gives back what is begun; a thread that runs on after that dies with the process."""
+        """Gives begun work back to other workers; a thread that still runs dies with the process."""
         self._parts.inference.drop_all()
         self._parts.loop.begin(self._parts.shift.abandon())
         _later(_GIVE_UP_S, partial(os._exit, os.EX_TEMPFAIL))
 
     def _watch(self) -> None:
+        # A thread inside a stuck driver can't be ended, so the process must be: sys.exit would wait for it.
         while not self._stopped.wait(min(1.0, self._queue.stuck_s / 4)):
             busy_s = self._parts.engine.embedded.busy_s
             if busy_s >= self._queue.stuck_s:
@@ -228,14 +237,9 @@ class _Work:
                     _log.exception("a beat failed")
             await asyncio.sleep(BEAT_S)
 
-    async def _leave(self) -> None:
-        """Says that the worker takes nothing new, so that services stop counting on it."""
-        with suppress(*broker.FAILURES):
-            await beats.say(self._parts.client, Beat(name=self._parts.name, leaves=True))
-
 
 def _patient(places: Places) -> type:
-    """Celery's consumer, but it tries a silent broker every second, however long, and survives every message."""
+    """Celery's consumer with two changes: it tries a silent broker every second for ever, and no message ends it."""
 
     class Patient(Consumer):  # type: ignore[misc]
         def ensure_connected(self, conn: Any) -> Any:
@@ -253,7 +257,7 @@ def _patient(places: Places) -> type:
                 except BROKEN:
                     raise
                 except Exception as error:
-                    _log.error("a message that is not ours was left out of a queue: %r", error)
+                    _log.error("a foreign message was dropped from a queue: %r", error)
                     message.reject_log_error(_log, self.connection_errors)
 
             return careful

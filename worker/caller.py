@@ -1,9 +1,9 @@
-"""Calls a URL that a stranger gave, without being misused to reach into one's own network.
+"""Calls a URL that a stranger gave, and can't be misused to reach our own network.
 
-Everything that could lead a call elsewhere is left out: redirects, proxies of the environment, cookies, kept
-connections. A check of the name alone is worth nothing, since it may lead elsewhere a moment later: the name is looked
-up once for each call, every address that it leads to must be allowed, and the connection goes to a checked address,
-while the certificate is checked for the name.
+It uses nothing that could lead a call elsewhere: no redirects, no proxies of the environment, no cookies, no kept
+connections. Checking the name alone is worth nothing, since it may have another address a moment later. So each call
+looks the name up once, every address must be allowed, and the connection goes to a checked address, while TLS checks
+the certificate for the name.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ Network = IPv4Network | IPv6Network
 LONGEST_URL = 2000
 """Characters."""
 
+# At most 253 characters, 63 a label, as in DNS; underscores occur in private networks.
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _LOOK_UPS_AT_ONCE = 8
 _HEADERS = {
@@ -70,7 +71,7 @@ _NEVER = _networks(
     "2002::/16",  # 6to4, which carries an IPv4 address
     "3ffe::/16",  # returned to the registry
 )
-"""Networks that no receiver is in."""
+"""Networks in which there is never a receiver."""
 
 # All public IPv6 addresses. The forms ::a.b.c.d, ::ffff:a.b.c.d, 64:ff9b::a.b.c.d and 64:ff9b:1::/48 lie outside: they
 # carry an IPv4 address past a check of the IPv6 one.
@@ -78,7 +79,7 @@ _UNICAST = ip_network("2000::/3")
 
 
 def may_call(address: Address, *, private: bool = False) -> bool:
-    """Whether a stranger may have this address called: a public one, with `private` also one in a private network.
+    """Whether a stranger's URL may lead to this address: public ones, with `private` also those of private networks.
 
     Link-local, multicast and reserved addresses are always refused, and so is IPv4 inside IPv6.
     """
@@ -92,7 +93,8 @@ def may_call(address: Address, *, private: bool = False) -> bool:
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host is without a look-up, also as `127.1` or `0x7f000001`; None for a name."""
+    """The address that a host writes out, also as `127.1` or `0x7f000001`; None for a name."""
+    # By the system's own parser: no spelling of an address that it accepts may pass for a name here.
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (socket.gaierror, UnicodeError):
@@ -101,7 +103,7 @@ def literal(host: str) -> Address | None:
 
 
 class Resolver:
-    """Looks names up in threads of its own, so that a name server that hangs holds up no other work."""
+    """Looks names up in threads of its own, so that a hanging name server holds up no other work."""
 
     def __init__(self, look_up: Callable[[str], Iterable[str]] | None = None) -> None:
         """Asks the system, or `look_up`: host to addresses, OSError where there is none."""
@@ -169,7 +171,7 @@ class Caller:
         self._tls = tls
 
     def target(self, text: str) -> httpx.URL:
-        """The text as a URL; InvalidParameter where it may not be called. Looks no name up."""
+        """Parses a URL. Raises InvalidParameter if it must not be called; does not look the name up."""
         if len(text) > LONGEST_URL:
             raise InvalidParameter(f"the webhook's URL has {len(text)} characters; at most {LONGEST_URL} are allowed")
         try:
@@ -193,7 +195,7 @@ class Caller:
         return url
 
     async def post(self, url: httpx.URL, body: bytes, headers: dict[str, str]) -> Response:
-        """Posts JSON to what `target` gave; CallError without a response. The response's body is never read."""
+        """Posts JSON to a URL of `target`. Raises CallError without a response; never reads the response's body."""
         try:
             async with asyncio.timeout(self.total_s):
                 try:
@@ -221,6 +223,7 @@ class Caller:
         self, url: httpx.URL, addresses: Sequence[Address], body: bytes, headers: dict[str, str]
     ) -> Response:
         if self._tls is None:
+            # In a thread: it reads the certificates of all authorities.
             self._tls = await asyncio.to_thread(httpx.create_ssl_context)
         headers = _HEADERS | headers | {"Host": url.netloc.decode("ascii")}
         named = {"sni_hostname": _host(url)}
@@ -228,6 +231,7 @@ class Caller:
         # One client for each call: a kept connection is found again by its address, whatever name it was checked for.
         async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=self._timeout) as client:
             for address in addresses:
+                # The host is the checked address; `sni_hostname` has TLS check the certificate for the name.
                 there = url.copy_with(host=str(address))
                 try:
                     async with client.stream(

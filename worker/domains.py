@@ -1,6 +1,6 @@
-"""Domain expressions (`blond,-smiling:0.5`): a wish becomes a plan, and the plan's steps label vectors.
+"""Domain expressions (`blond,-smiling:0.5`): turns a wish into a plan, and each step of a plan into a label vector.
 
-What a name means depends on the bundle that is picked.
+What a name means depends on the bundle that the plan picks.
 """
 
 import difflib
@@ -19,13 +19,14 @@ from models.bundle.store import Snapshot
 from worker.errors import InvalidDomains, UnknownDomain, UnknownModelError
 from worker.wish import STRONGEST, Wish
 
+# float() would also take nan, inf and 1_000.
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 _LONGEST_NAME = 64  # characters of a name that an error repeats
 
 
 @dataclass(frozen=True)
 class Term:
-    """One domain that is asked for: `[-]name[:strength]`; `str()` gives it back in that form."""
+    """One requested domain: `[-]name[:strength]`; `str()` writes it in that form."""
 
     name: str
     negated: bool = False
@@ -49,7 +50,7 @@ class Step:
 class Plan:
     """What to do to a picture, in order.
 
-    A contact sheet (`sheet`) is one step without terms; its graph is the first domain's, others may have their own.
+    A contact sheet (`sheet`) is one step without terms; its graph is the first domain's, others may differ.
     """
 
     steps: tuple[Step, ...]
@@ -59,7 +60,7 @@ class Plan:
 
 
 def parse(expressions: Sequence[str]) -> tuple[Term, ...] | Literal["*"]:
-    """The terms of repeated parameters and comma lists alike. Raises InvalidDomains and nothing else."""
+    """The terms of repeated parameters and comma lists alike; `*` is a contact sheet. Raises only InvalidDomains."""
     texts = [text.strip() for expression in expressions for text in expression.split(",")]
     if texts == ["*"]:
         return "*"
@@ -73,7 +74,9 @@ def parse(expressions: Sequence[str]) -> tuple[Term, ...] | Literal["*"]:
 def plan(wish: Wish, snapshot: Snapshot) -> Plan:
     """Which bundles carry out the wish, in which order.
 
-    Without `wish.model`, the first-ranked bundle that knows all names; else several, in the order written.
+    Without `wish.model` it is the first-ranked bundle that knows all names. If none knows them all, several bundles
+    work one after the other, in the order of the names.
+
     Raises InvalidDomains, UnknownDomain and UnknownModelError.
     """
     bundles = tuple(bundle for bundle in snapshot.bundles if bundle.manifest.task == "translate")
@@ -100,7 +103,7 @@ def plan(wish: Wish, snapshot: Snapshot) -> Plan:
 
 
 def by_face(wish: Wish, bundle: Bundle) -> bool:
-    """Whether the bundle's part in the wish is done face by face."""
+    """Whether the bundle works face by face for this wish."""
     return (bundle.manifest.region if wish.region == "auto" else wish.region) == "face"
 
 
@@ -127,23 +130,24 @@ def labels(step: Step, probabilities: NDArray[np.float32]) -> tuple[NDArray[np.f
         # The picture as a whole is moved by `strongest`, so a weaker term moves its labels by its share of that.
         vector[columns] += np.float32(strength / strongest) * (target - vector[columns])
     if manifest.mask_columns:
-        vector[~covered(step)] = 0
-        asked = _masks(step)
-        mask = np.array([name in asked for name in manifest.mask_columns], np.float32)
+        # As in training: labels of the data sets that the mask leaves out are zero (StarGAN, section 3.2).
+        vector[~step_columns(step)] = 0
+        masks = _masks(step)
+        mask = np.array([name in masks for name in manifest.mask_columns], np.float32)
         vector = np.concatenate([vector, mask])
     return vector, strongest
 
 
-def covered(step: Step) -> NDArray[np.bool_]:
-    """Which label columns [c] a step sets: of sets that were trained jointly, those of the sets that it asks for."""
+def step_columns(step: Step) -> NDArray[np.bool_]:
+    """Which label columns [c] a step sets: of jointly trained data sets, only the columns of those that it names."""
     manifest = step.bundle.manifest
     names = (manifest.find(name) for name in manifest.label_order)
-    asked = _masks(step)
-    return np.array([domain is not None and domain.mask in asked for domain in names], bool)
+    masks = _masks(step)
+    return np.array([domain is not None and domain.mask in masks for domain in names], bool)
 
 
 _Choice = tuple[Bundle, Domain, Term]
-"""Which bundle carries a term out, and as which of its domains."""
+"""The bundle that carries out a term, its domain for that, and the term with the name of that domain."""
 
 
 def _short(text: str) -> str:
@@ -194,7 +198,7 @@ def _assign(terms: Sequence[Term], bundles: Sequence[Bundle]) -> list[_Choice]:
     choices: list[_Choice] = []
     for term, able in zip(terms, knowing, strict=True):
         former = choices[-1][0] if choices else None
-        # Staying with the last bundle may save a pass: every pass takes time and some sharpness.
+        # Staying with the last bundle may save a pass, which costs time and some sharpness.
         bundle = alone or (former if former in able else None) or able[0]
         domain = _domain(bundle.manifest, term.name)
         choices.append((bundle, domain, Term(domain.name, term.negated, term.strength)))
@@ -229,11 +233,12 @@ def _check_bundles(choices: Sequence[_Choice]) -> None:
 def _steps(choices: Sequence[_Choice]) -> tuple[Step, ...]:
     steps: list[Step] = []
     kinds: list[tuple[Bundle, str, str | None]] = []
-    begin = 0  # the first step of the graph that ran last; its steps differ in their mask, and each takes all its terms
+    begin = 0  # the first step of the last graph; its steps differ in their mask, and each collects the terms of one
     for bundle, domain, term in choices:
         kind = (bundle, domain.graph, domain.mask)
         if kinds and kinds[-1][:2] != kind[:2]:
             begin = len(steps)
+        # A domain without a column is a fixed target of its graph, which needs a pass for itself.
         if domain.column is not None and kind in kinds[begin:]:
             place = kinds.index(kind, begin)
             steps[place] = Step(bundle, domain.graph, (*steps[place].terms, term))
@@ -255,7 +260,7 @@ def _target(
             return target, term.strength
     target[list(wanted)] = 0
     if len(target) > 1 and not target.any():
-        # Of a group one must hold, so the likeliest of those that were not taken away does.
+        # One label of a group must hold: the likeliest one that was not taken away.
         left = [place for place in range(len(target)) if place not in wanted]
         target[max(left, key=lambda place: float(likely[place]))] = 1
     return target, max(term.strength for term in wanted.values())

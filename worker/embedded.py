@@ -20,10 +20,7 @@ from worker.engine.session import cores, has_gpu
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Arrays, Done, Order, Translator
-
-UNKNOWN_RATE_RETRY_S = 1.0
-"""What Retry-After says before the first batch is done, seconds."""
+from worker.translator import Arrays, Done, Order, Translator, overloaded, timed_out
 
 
 class Embedded(Translator):
@@ -55,29 +52,29 @@ class Embedded(Translator):
     async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         """As Translator says; cancelling the call removes the order from the queue.
 
-        `queue_s` counts from the call, so it holds the loading of a cold bundle; `infer_s` is the whole batch's.
+        `queue_s` counts from the call and includes loading a cold bundle; `infer_s` is the time of the whole batch.
         Raises EngineError where the graph itself fails.
         """
         return await self._do(bundle, Order(bundle.ref, graph, inputs, deadline))
 
     async def ready(self) -> None:
-        """Returns when the bundles that were there at the start are warm, or refused; raises NotReady until then."""
+        """Returns once each bundle of the start is warm or refused; raises NotReady until then."""
         if reason := self._library.unready():
             raise NotReady(reason)
 
     async def close(self) -> None:
-        """Fails what waits with NotReady, finishes the batch that runs, and unloads everything."""
+        """Fails waiting orders with NotReady, finishes the running batch and unloads everything."""
         await asyncio.to_thread(self._batcher.close, drain=False)
         await asyncio.to_thread(self._library.close)
 
     @property
     def bulk(self) -> Translator:
-        """The same device for work that nobody waits for: its orders give way to others. Closing it does nothing."""
+        """The same device for background work, whose orders give way to others. Closing it does nothing."""
         return _Bulk(self)
 
     @property
     def depth(self) -> int:
-        """Pictures taken in and not answered yet, waiting and running."""
+        """Pictures that wait or run."""
         return self._batcher.depth
 
     @property
@@ -87,7 +84,7 @@ class Embedded(Translator):
 
     @property
     def busy_s(self) -> float:
-        """Seconds that the present batch has been running; 0 while none is."""
+        """Seconds that the running batch has taken so far; 0 while none runs."""
         return self._batcher.busy_s
 
     @property
@@ -99,7 +96,7 @@ class Embedded(Translator):
         """For threads: queues orders together, so that they may share batches; waits only while a bundle is loaded.
 
         A future that is cancelled before its turn is not run; one that fails has EngineError, or an error that
-        `explained` turns into a Translator's. Raises NotReady, Overloaded.
+        `translator_error` turns into a Translator's. Raises NotReady, Overloaded.
         """
         try:
             with self._library.engine(bundle) as engine:
@@ -107,7 +104,7 @@ class Embedded(Translator):
         except EngineError as error:
             raise NotReady(str(error), retry_after=RETRY_S) from error
         except (Full, Closed) as error:
-            raise explained(error, bundle) from error
+            raise translator_error(error, bundle) from error
 
     async def _do(self, bundle: Bundle, order: Order, *, urgent: bool = True) -> Done:
         left = order.deadline - time.monotonic()
@@ -122,7 +119,7 @@ class Embedded(Translator):
                     self._library.release(engine)
                 return await asyncio.wrap_future(future)
         except (TimeoutError, Expired, Full, Closed) as error:
-            raise explained(error, bundle) from error
+            raise translator_error(error, bundle) from error
 
     async def _lease(self, bundle: Bundle) -> Engine:
         try:
@@ -134,21 +131,21 @@ class Embedded(Translator):
         return engine
 
     def _queue(self, engine: Engine, orders: Sequence[Order], *, urgent: bool) -> list[Future[Done]]:
-        """Queues orders for an engine that is leased; from then on each holds a lease of its own."""
+        """Queues orders for a leased engine; each takes a lease of its own."""
         jobs = [(_Job(engine, order), order.deadline) for order in orders]
         futures = self._batcher.submit_all(jobs, urgent=urgent)
         for future, order in zip(futures, orders, strict=True):
-            if trace := order.trace or self._tracer.here():
-                future.add_done_callback(partial(self._tell, trace))
-            # Released when the batch is done, not when nobody waits any more: until then the engine is in use.
+            if trace := order.trace or self._tracer.traceparent():
+                future.add_done_callback(partial(self._record, trace))
+            # Released when the batch is done, even if the caller gave up before: until then the engine is in use.
             self._library.lease(engine.bundle)
             future.add_done_callback(lambda _: self._library.release(engine))
         return futures
 
-    def _tell(self, trace: str, future: Future[Done]) -> None:
+    def _record(self, trace: str, future: Future[Done]) -> None:
         if not future.cancelled() and not future.exception():
             done = future.result()
-            self._tracer.computed(done.queue_s, done.infer_s, within=trace)
+            self._tracer.record_batch(done.queue_s, done.infer_s, within=trace)
 
 
 class _Bulk(Translator):
@@ -162,17 +159,16 @@ class _Bulk(Translator):
         await self._embedded.ready()
 
     async def close(self) -> None:
-        """Leaves the device to the others."""
+        """Does nothing: the device belongs to the Embedded."""
 
 
-def explained(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
-    """What a Translator raises where the batcher raised this."""
+def translator_error(error: Exception, bundle: Bundle) -> TimedOut | Overloaded | NotReady:
+    """The Translator's error for an error of the batcher."""
     if isinstance(error, Full):
-        retry_after = UNKNOWN_RATE_RETRY_S if error.rate is None else error.depth / error.rate
-        return Overloaded(f"{error.depth} pictures are under way, and no more may wait", retry_after=retry_after)
+        return overloaded(error.depth, error.rate)
     if isinstance(error, Closed):
         return NotReady("this service is shutting down")
-    return TimedOut(f"{bundle.ref} did not answer within the time allowed; the work is dropped")
+    return timed_out(bundle.ref)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +178,7 @@ class _Job:
 
 
 def _rows_at_once(settings: EngineSettings) -> int:
-    # On a CPU larger batches were measured to gain nothing, and each of their orders waits for all of it.
+    # Measured: on a CPU larger batches gain nothing, and every order of a batch waits for all of it.
     if has_gpu(settings.device):
         return settings.max_batch
     return min(settings.max_batch, settings.threads or cores())
@@ -191,6 +187,7 @@ def _rows_at_once(settings: EngineSettings) -> int:
 def _run(jobs: Sequence[_Job]) -> list[Done]:
     started = time.monotonic()
     orders = [job.order for job in jobs]
+    # The inputs of a single order need no copy.
     inputs = {
         kind: array if len(orders) == 1 else np.concatenate([order.inputs[kind] for order in orders])
         for kind, array in orders[0].inputs.items()

@@ -1,4 +1,4 @@
-"""What can go wrong for a person who sends a picture; each text is shown as it is, so no path and no host is in it.
+"""The errors that a sender of pictures can get; senders see each text as it is, so it holds no path and no host.
 
 RecastError ─┬─ UnreadableImage      unreadable-image        truncated, corrupt, or not what it says it is
              ├─ UnknownModelError    unknown-model           no bundle has that name
@@ -15,8 +15,8 @@ RecastError ─┬─ UnreadableImage      unreadable-image        truncated, co
              ├─ NotReady             not-ready               no bundle can translate yet
              └─ TimedOut             timed-out               the deadline passed; the work is dropped
 
-EngineError is not one of them: a model failed, which is not the fault of the person who sends a picture. What these
-errors are over HTTP, service.problems knows.
+EngineError is not one of them: a model failed, which is not the fault of the person who sends a picture.
+service.problems gives each error its HTTP status.
 """
 
 from typing import ClassVar
@@ -126,4 +126,4 @@ class TimedOut(RecastError):
 
 
 class EngineError(Exception):
-    """A graph that can't be run, or gave what it must not; the message names the bundle and holds no path."""
+    """A graph can't be run or gave invalid values; the message names the bundle and holds no path."""

@@ -34,7 +34,7 @@ class Registry(CollectorRegistry):
             yield metric
 
     def show(self, name: str, text: str, labels: Sequence[str], values: Callable[[], Values]) -> None:
-        """Adds a gauge whose values are read whenever the text is made, in the thread that makes it."""
+        """Adds a gauge whose values are read at each scrape, in the thread of the scrape."""
         self.register(_Reading(name, text, labels, values))
 
     def text(self) -> bytes:

@@ -19,10 +19,10 @@ _about: ContextVar[Mapping[str, str]] = ContextVar("about")
 def set_ids(*, request_id: str | None = None, job_id: str | None = None) -> None:
     """Adds these ids to the log lines of this task, from here on, and of the tasks that it starts."""
     named = {"request_id": request_id, "job_id": job_id}
-    _about.set({**known(), **{name: value for name, value in named.items() if value}})
+    _about.set({**current_ids(), **{name: value for name, value in named.items() if value}})
 
 
-def known() -> Mapping[str, str]:
+def current_ids() -> Mapping[str, str]:
     """The ids that this task has set: `request_id`, `job_id`."""
     return _about.get({})
 
@@ -59,7 +59,7 @@ class TextLines(logging.Formatter):
 def _ids(record: logging.LogRecord) -> Mapping[str, str]:
     """The task's ids, and those that were given to this line alone as `extra`."""
     own = {name: value for name in IDS if (value := getattr(record, name, None))}
-    return {**known(), **own}
+    return {**current_ids(), **own}
 
 
 def configure(form: Literal["text", "json"]) -> None:

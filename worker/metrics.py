@@ -81,6 +81,7 @@ class Metrics:
         self._webhooks = Counter(
             "recast_webhooks", "Attempts to deliver a webhook, by their result.", ["result"], registry=registry
         )
+        # These series begin at 0: Prometheus's rate() misses the first count of a series that appears with it.
         for reason in get_args(Reason):
             self._batches.labels(reason)
         for result in ("delivered", "failed", "dead"):

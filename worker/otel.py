@@ -32,7 +32,7 @@ class OpenTelemetry(Tracer):
         """`endpoint`: the URL for OTLP over HTTP, with its path; `service`: the name of this process."""
         # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win over the name.
         resource = Resource.create({SERVICE_NAME: service}).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # close() does it, within its limit
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint)))
         self._tracer = self._provider.get_tracer("recast")
         self._carrier = TraceContextTextMapPropagator()
@@ -47,15 +47,16 @@ class OpenTelemetry(Tracer):
         with begun as span:
             yield _Recorded(span)
 
-    def computed(self, queue_s: float, infer_s: float, *, within: str) -> None:
+    def record_batch(self, queue_s: float, infer_s: float, *, within: str) -> None:
         """See Tracer."""
         above = self._carrier.extract({_PARENT: within})
+        # The device reports a batch when it is done, so both spans are dated back.
         end = time.time_ns()
         begun = end - round(infer_s * 1e9)
         self._tracer.start_span("queue", above, start_time=begun - round(queue_s * 1e9)).end(begun)
         self._tracer.start_span("batch", above, start_time=begun).end(end)
 
-    def here(self) -> str | None:
+    def traceparent(self) -> str | None:
         """See Tracer."""
         carried: dict[str, str] = {}
         self._carrier.inject(carried)
@@ -63,6 +64,7 @@ class OpenTelemetry(Tracer):
 
     def close(self) -> None:
         """See Tracer; takes at most CLOSE_S."""
+        # In a thread: shutdown() itself waits up to 30 s for a collector that does not answer.
         closing = threading.Thread(target=self._provider.shutdown, name="traces", daemon=True)
         closing.start()
         closing.join(CLOSE_S)
@@ -72,7 +74,7 @@ class _Recorded(Span):
     def __init__(self, span: trace.Span) -> None:
         self._span = span
 
-    def tell(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
+    def update(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
         self._span.set_attributes(attributes)
         if name is not None:
             self._span.update_name(name)

@@ -27,7 +27,7 @@ from worker.imaging.decode import decode
 from worker.imaging.encode import encode
 from worker.imaging.formats import PNG, Format, by_name
 from worker.pool import Pool
-from worker.regions import Canvas, Part, Pixels, seen
+from worker.regions import Canvas, Part, Pixels, views
 from worker.settings import Limits
 from worker.tracing import SILENT, Tracer
 from worker.translator import Arrays, Translator
@@ -42,7 +42,7 @@ SHEET_CELL = 512
 
 @dataclass(frozen=True)
 class Answer:
-    """The translated picture, and how it came about."""
+    """The translated picture, and how it was made."""
 
     data: bytes
     media_type: str
@@ -50,9 +50,9 @@ class Answer:
     model: str
     """`name@version`, several joined by a comma."""
     domains: dict[str, float]
-    """What was applied: every label of the models, by name, the strength taken in; empty if nothing was to be done.
+    """What was applied: every label of the models by name, strength included; empty if there was nothing to do.
 
-    Of several faces, the largest one's.
+    With several faces, those of the largest one.
     """
     timings: dict[str, float]
     """Milliseconds of decode, queue, infer, compose and encode."""
@@ -80,9 +80,10 @@ class Pipeline:
         self._pool = Pool(threads)
 
     def plan(self, wish: Wish) -> Plan:
-        """Which bundles would do it now, in which order; raises all that can be wrong with a wish by itself.
+        """Which bundles would carry out the wish now, in which order.
 
-        NotReady, UnknownModelError, UnknownDomain, InvalidDomains; InvalidParameter for what can't be done here.
+        Raises whatever is wrong with the wish itself: NotReady, UnknownModelError, UnknownDomain, InvalidDomains, and
+        InvalidParameter for what this installation can't do.
         """
         snapshot = self._store.snapshot()
         if not snapshot.models:
@@ -101,7 +102,7 @@ class Pipeline:
     async def translate(self, data: bytes, wish: Wish, *, deadline: float) -> Answer:
         """Translate one picture before `deadline`, a moment of time.monotonic(); raises RecastError of every kind.
 
-        When the deadline passes or the call is cancelled, what waits is dropped; only a function in a thread ends.
+        At the deadline, or when the call is cancelled, waiting work is dropped; a function in a thread runs to its end.
         """
         try:
             if deadline <= time.monotonic():
@@ -112,16 +113,16 @@ class Pipeline:
             raise TimedOut("the picture was not done within the time allowed; the work is dropped") from error
 
     def close(self) -> None:
-        """Cancels what waits for a thread; the store and the translator stay open."""
+        """Cancels work that waits for a thread; the store and the translator stay open."""
         self._pool.close()
 
     async def _translate(self, data: bytes, wish: Wish, deadline: float) -> Answer:
         plan = self.plan(wish)
         work = _Work(self._translator, self._pool, self._tracer, wish, deadline)
-        decoded = await work.timed("decode", self._pool.admit(partial(decode, data, self.limits)))
+        decoded = await work.measure("decode", self._pool.admit(partial(decode, data, self.limits)))
         canvas = Canvas(decoded.image, decoded.alpha)
         if plan.detector:
-            canvas = canvas.found(await work.faces(canvas.image, plan.detector))
+            canvas = canvas.with_faces(await work.faces(canvas.image, plan.detector))
         if plan.sheet:
             canvas = await work.sheet(canvas, plan.steps[0].bundle)
         else:
@@ -137,16 +138,16 @@ class Pipeline:
             icc=decoded.icc,
             copyright=decoded.copyright,
         )
-        encoded = await work.timed("encode", self._pool.run(encoding))
+        encoded = await work.measure("encode", self._pool.run(encoding))
         self._observe(work.seconds)
         models = ",".join(dict.fromkeys(step.bundle.ref for step in plan.steps))
         return Answer(encoded, format.media_type, format, models, work.applied, work.milliseconds())
 
 
 def output_format(wish: Wish, read: Format) -> Format:
-    """The format of the output for a picture in the format `read`: that one, where it can be written, unless asked.
+    """The output's format for a picture in the format `read`: the requested one, else `read`, else PNG.
 
-    Raises InvalidParameter where this installation doesn't write what is asked for.
+    Raises InvalidParameter if this installation can't write the requested format.
     """
     if wish.format is None:
         return read if read.writes else PNG
@@ -196,17 +197,17 @@ class _Work:
         vectors, strength = np.stack([vector for vector, _ in labels]), labels[0][1]
         after = await self._run(step.bundle, step.graph, before, vectors)
         if step.bundle.manifest.graphs[step.graph].labels:
-            start, covered = own_labels(step.bundle.manifest, own[0]), domains.covered(step)
+            start, covered = own_labels(step.bundle.manifest, own[0]), domains.step_columns(step)
             moved = start + strength * (vectors[0][: len(start)] - start)
-            # A label that this pass doesn't set stays as an earlier pass left it, or as the picture has it.
+            # A label that this pass doesn't set keeps its value from an earlier pass, or from the picture.
             still = _by_name(step.bundle, start, ~covered)
             self.applied = still | self.applied | _by_name(step.bundle, moved, covered)
         else:
             self.applied |= {term.name: term.strength for term in step.terms}
-        return await self.compose(partial(canvas.changed, parts, before, after, strength))
+        return await self.compose(partial(canvas.apply, parts, before, after, strength))
 
     async def sheet(self, canvas: Canvas, bundle: Bundle) -> Canvas:
-        """The picture beside what each domain of the bundle makes of it; transparency is left out."""
+        """A contact sheet: the picture and its translation to each domain of the bundle, without transparency."""
         if by_face(self.wish, bundle):
             canvas = await self.compose(partial(canvas.portrait, bundle.manifest.picture))
         canvas, (part,), before = await self._focus(canvas, bundle)
@@ -220,7 +221,7 @@ class _Work:
         ]
         try:
             made = {name: pixels for rows in await asyncio.gather(*runs) for name, pixels in rows.items()}
-        finally:  # after an error the other runs would go on, for nobody
+        finally:  # after an error the other runs would go on for nothing
             for run in runs:
                 run.cancel()
             await asyncio.gather(*runs, return_exceptions=True)
@@ -239,9 +240,9 @@ class _Work:
 
     async def compose(self, function: Callable[[], T]) -> T:
         """The function's result, from a thread of the pool."""
-        return await self.timed("compose", self.pool.run(function))
+        return await self.measure("compose", self.pool.run(function))
 
-    async def timed(self, name: str, work: Awaitable[T]) -> T:
+    async def measure(self, name: str, work: Awaitable[T]) -> T:
         """The result of `work`, its duration added to the named timing."""
         started = time.monotonic()
         try:
@@ -259,18 +260,18 @@ class _Work:
         picture = bundle.manifest.picture
         parts = canvas.parts(picture, by_face=by_face(self.wish, bundle))
         if self.wish.size == "original":
-            return canvas, parts, await self.compose(partial(seen, canvas.image, picture, parts))
-        before = await self.compose(partial(seen, canvas.image, picture, parts[:1]))
-        canvas = canvas.reduced(parts[0], before[0])
+            return canvas, parts, await self.compose(partial(views, canvas.image, picture, parts))
+        before = await self.compose(partial(views, canvas.image, picture, parts[:1]))
+        canvas = canvas.crop_to(parts[0], before[0])
         return canvas, ((0, 0, *canvas.image.size),), before
 
     async def _own(self, bundle: Bundle, graph: str, before: Pixels) -> Floats:
-        """The pictures' own label probabilities [n,c]; zeros where nothing reads them, or the graph takes no labels."""
+        """The pictures' own label probabilities [n,c]; zeros without a classifier, or if the graph takes no labels."""
         manifest = bundle.manifest
         if manifest.classifier is None or not manifest.graphs[graph].labels:
             return np.zeros((len(before), len(manifest.label_order)), np.float32)
         reading = self.translator.run(bundle, manifest.classifier, {"pixels": before}, deadline=self.deadline)
-        return probabilities(manifest, (await self.timed("infer", reading)).outputs["logits"])
+        return probabilities(manifest, (await self.measure("infer", reading)).outputs["logits"])
 
     async def _run(self, bundle: Bundle, graph: str, pixels: Pixels, vectors: Floats) -> Pixels:
         inputs: Arrays = {"pixels": pixels, "labels": vectors}
@@ -287,7 +288,7 @@ class _Work:
         return done.outputs
 
     async def _rows(self, before: Pixels, steps: list[Step]) -> dict[str, Pixels]:
-        """What each step makes of the one picture [1,s,s,3], by the name of its only domain; all in one call."""
+        """Each step's translation of one picture [1,s,s,3], by the name of its only domain; one call for all."""
         bundle, graph = steps[0].bundle, steps[0].graph
         own = (await self._own(bundle, graph, before))[0]
         vectors = np.stack([domains.labels(step, own)[0] for step in steps])

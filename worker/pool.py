@@ -1,4 +1,4 @@
-"""The threads that do a picture's CPU work. When too many wait, new pictures are refused, those under way never."""
+"""Threads for the CPU work on pictures. When too much waits, new pictures are refused, but never those under way."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ class Pool:
         return await self.run(function)
 
     async def run(self, function: Callable[[], T]) -> T:
-        """The function's result. Cancelling takes it out of the queue; once begun, it runs to its end in vain."""
+        """The function's result. Cancelling takes it out of the queue; once begun, it runs to its end."""
 
         def begin() -> T:
             with self._lock:

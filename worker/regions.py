@@ -21,7 +21,7 @@ Part = Box | Square
 
 @dataclass(frozen=True)
 class Canvas:
-    """The picture as it is so far, RGB, and its alpha."""
+    """The picture in its present state, RGB, and its alpha."""
 
     image: Image.Image
     alpha: Image.Image | None
@@ -30,8 +30,8 @@ class Canvas:
     chosen: bool = False
     """Whether it is a part of a picture that was chosen already, so that all of it counts as the one face."""
 
-    def found(self, faces: tuple[Face, ...]) -> "Canvas":
-        """With its faces."""
+    def with_faces(self, faces: tuple[Face, ...]) -> "Canvas":
+        """The canvas with its faces."""
         return replace(self, faces=faces)
 
     def parts(self, picture: Picture, *, by_face: bool) -> tuple[Part, ...]:
@@ -53,8 +53,8 @@ class Canvas:
         )
         return Canvas(image or self.image, alpha, chosen=True)
 
-    def reduced(self, part: Part, pixels: Pixels) -> "Canvas":
-        """What the network sees of the part in place of the picture."""
+    def crop_to(self, part: Part, pixels: Pixels) -> "Canvas":
+        """The network's view of the part, uint8 [s,s,3], in place of the picture."""
         image, alpha = Image.fromarray(pixels), self.alpha
         if alpha is not None:
             alpha = (
@@ -64,15 +64,15 @@ class Canvas:
             )
         return Canvas(image, alpha, chosen=True)
 
-    def changed(self, parts: Sequence[Part], before: Pixels, after: Pixels, strength: float) -> "Canvas":
-        """With the change of each part, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first part ends up on top."""
+    def apply(self, parts: Sequence[Part], before: Pixels, after: Pixels, strength: float) -> "Canvas":
+        """The canvas with each part's change, uint8 [n,s,s,3] to [n,s,s,3], carried over; the first ends on top."""
         image = self.image
         for part, seen, made in reversed(list(zip(parts, before, after, strict=True))):
             image = compose.carry(image, part, seen, made, strength)
         return replace(self, image=image)
 
 
-def seen(image: Image.Image, picture: Picture, parts: Sequence[Part]) -> Pixels:
+def views(image: Image.Image, picture: Picture, parts: Sequence[Part]) -> Pixels:
     """The network's view of each part, uint8 [n,size,size,3]."""
     return np.stack(
         [look(image, picture, part) if isinstance(part, Square) else shrink(image, picture, part) for part in parts]

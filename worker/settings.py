@@ -26,6 +26,7 @@ class Limits(BaseModel):
 class Settings(BaseSettings):
     """Each field is an environment variable of its name, upper case, with `RECAST_` before it, or a line of `.env`."""
 
+    # extra: a .env file may hold variables of other programs.
     model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="RECAST_",
         env_file=".env",
@@ -57,6 +58,7 @@ class JobSettings(Settings):
 
     storage: str = "storage"
     """Where jobs are kept: a folder, or a URL such as s3://bucket/folder."""
+    # NoDecode: pydantic-settings would read the variable as JSON.
     roots: Annotated[dict[str, str], NoDecode] = {}
     """Comma-separated NAME=FOLDER or NAME=URL that jobs may read from and write to, by `source` and `destination`."""
     job_pictures: Annotated[int, Field(ge=1)] = 100_000
@@ -64,9 +66,9 @@ class JobSettings(Settings):
     job_bytes: Annotated[int, Field(ge=1)] = 10 * 1024 * MIB
     """Bytes of one job's upload, and of what its ZIP holds, at most."""
     job_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 7.0
-    """Days that a job and its results are kept after it is over."""
+    """Days that a job is kept after its end, and that an open one waits for a bundle, domain or folder that is gone."""
     webhook_secret: SecretStr | None = None
-    """Key that webhooks are signed with, as `whsec_` and base64, or old and new with a space between; none: refused."""
+    """Key that signs webhooks, as `whsec_` and base64, or old and new with a space between; none: no webhooks."""
     webhook_private: bool = False
     """Whether webhooks may go to private addresses, and by plain http."""
 
@@ -93,15 +95,15 @@ class QueueSettings(Settings):
     stuck_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     """Seconds that one batch may run before the worker takes its device for stuck and exits."""
     drain_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20.0
-    """Seconds that a worker takes to finish what it has begun when it is told to stop."""
+    """Seconds that a worker has to finish its work when it is told to stop."""
     worker_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """TCP port on which a worker answers /healthz and /metrics; 0: none."""
 
 
 class OperationsSettings(Settings):
-    """What a process tells those who run it."""
+    """Logs and traces."""
 
     log_format: Literal["text", "json"] = "text"
     """How `recast serve` and `recast work` log: `text` for people, or `json`, one object a line."""
     traces: Annotated[str, StringConstraints(pattern=r"^https?://[^/]")] | None = None
-    """Where traces go, by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; none: none are made."""
+    """Where traces go, by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces; none: no traces."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 RETRY_S = 10.0
 """What Retry-After says when the storage does not answer, seconds."""
 
-# A bucket that can't be reached is given up within seconds. But a whole answer may take long: a client that reads a
-# large result slowly is no fault of the bucket. An endpoint that is set with http:// is meant to be used without TLS.
+# Give up an unreachable bucket within seconds. But a whole answer may take long: a client may read a large result
+# slowly. An endpoint with http:// is meant to have no TLS.
 _CLIENT: "ClientConfig" = {"connect_timeout": "3s", "read_timeout": "15s", "timeout": "1h", "allow_http": True}
 _RETRIES: "RetryConfig" = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 # No object can have this path: it leads through a file, or is too long.
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class StorageError(NotReady):
-    """The storage can't be reached, or is full; the log has the reason, the message for strangers has not."""
+    """The storage can't be reached, or is full; only the log has the reason, since strangers see the message."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Storage:
         self._store = store
 
     async def put(self, path: str, data: bytes, *, new: bool = False) -> bool:
-        """Stores a whole object, replacing one that exists; with `new` that one stays, and False is returned."""
+        """Stores a whole object and returns True; with `new`, an object that exists stays, and False is returned."""
         try:
             await obstore.put_async(self._store, path, data, mode="create" if new else "overwrite")
         except AlreadyExistsError:
             return False
         except (BaseError, OSError) as error:
-            raise _failed("write", error) from error
+            raise _error("write", error) from error
         return True
 
     async def get(self, path: str) -> bytes | None:
@@ -74,7 +74,7 @@ class Storage:
         try:
             return (await found.bytes_async()).to_bytes()
         except (BaseError, OSError) as error:
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
 
     async def stream(self, path: str) -> AsyncIterator[bytes] | None:
         """The object piece by piece, never whole in memory; None where there is none."""
@@ -99,7 +99,7 @@ class Storage:
         except InvalidPathError as error:
             raise InvalidParameter(f"{_first_line(error)}; rename it") from None
         except (BaseError, OSError) as error:
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
 
     async def folders(self, folder: str) -> Sequence[str]:
         """The names of the folders directly in a folder, sorted."""
@@ -108,7 +108,7 @@ class Storage:
         except FileNotFoundError:
             return []
         except (BaseError, OSError) as error:
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
         return sorted(path.rpartition("/")[2] for path in found["common_prefixes"])
 
     async def delete(self, path: str) -> None:
@@ -116,8 +116,9 @@ class Storage:
         await self._delete([path])
 
     async def clear(self, folder: str) -> None:
-        """Removes every object below a folder, and what killed puts left there."""
+        """Removes every object below a folder, and the remains of killed puts."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+            # A listing hides the temporary files of killed puts, so a folder on a disk is removed as a whole.
             await asyncio.to_thread(_remove, self._store.prefix, folder)
             return
         page = []
@@ -136,7 +137,7 @@ class Storage:
         except (BaseError, OSError) as error:
             if _IMPOSSIBLE.search(str(error)):
                 return None
-            raise _failed("read", error) from error
+            raise _error("read", error) from error
 
     async def _delete(self, paths: Sequence[str]) -> None:
         try:
@@ -144,7 +145,7 @@ class Storage:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise _failed("write", error) from error
+            raise _error("write", error) from error
 
 
 def open_storage(where: str) -> Storage:
@@ -165,26 +166,26 @@ async def _pieces(found: "obstore.GetResult") -> AsyncIterator[bytes]:
         async for piece in found.stream(min_chunk_size=_PIECE):
             yield bytes(piece)
     except (BaseError, OSError) as error:
-        raise _failed("read", error) from error
+        raise _error("read", error) from error
 
 
 def _remove(top: Path, folder: str) -> None:
     """Removes a folder, then the empty ones above it; not the topmost of its path, where other jobs come and go."""
     if folder in ("", ".") or ".." in Path(folder).parts:
-        raise ValueError(f"{folder!r} is no folder in the storage")
+        raise ValueError(f"{folder!r} is not a folder in the storage")
     gone = top / folder
     try:
         shutil.rmtree(gone)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _failed("write", error) from error
+        raise _error("write", error) from error
     with suppress(OSError):
         for above in list(gone.parents)[: len(Path(folder).parts) - 2]:
             above.rmdir()
 
 
-def _failed(doing: str, error: Exception) -> StorageError:
+def _error(doing: str, error: Exception) -> StorageError:
     _log.error("the storage failed to %s: %s", doing, _first_line(error))
     return StorageError(f"the storage of jobs can't {doing} at the moment", retry_after=RETRY_S)
 

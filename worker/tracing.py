@@ -1,4 +1,4 @@
-"""The interface of tracing; this tracer records nothing, worker.otel's sends spans by OpenTelemetry."""
+"""The interface of tracing. This tracer records nothing; the one in worker.otel sends spans by OpenTelemetry."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,12 +12,12 @@ Kind = Literal["internal", "server", "client"]
 class Span:
     """A span under way; this one is not recorded."""
 
-    def tell(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
-        """Adds attributes, a better name, or the failure, which are known only after the beginning."""
+    def update(self, attributes: Attributes, *, name: str | None = None, failed: bool = False) -> None:
+        """Adds what is known only later: attributes, a better name, a failure."""
 
 
 class Tracer:
-    """Records nothing. A task has a current span, and so have the tasks that it starts."""
+    """Records nothing. A task has a current span, which the tasks that it starts inherit."""
 
     def span(
         self, name: str, attributes: Attributes | None = None, *, kind: Kind = "internal", within: str | None = None
@@ -29,15 +29,15 @@ class Tracer:
         """
         return nullcontext(_UNSEEN)
 
-    def computed(self, queue_s: float, infer_s: float, *, within: str) -> None:
-        """Adds what the device has just done: spans `queue` and `batch`, one after the other, children of `within`."""
+    def record_batch(self, queue_s: float, infer_s: float, *, within: str) -> None:
+        """Adds a batch that has just ended: spans `queue` and `batch`, one after the other, children of `within`."""
 
-    def here(self) -> str | None:
+    def traceparent(self) -> str | None:
         """The traceparent of the current span, for another process; None: there is none."""
         return None
 
     def close(self) -> None:
-        """Sends what is left; nothing can be recorded afterwards."""
+        """Sends the last spans; nothing can be recorded afterwards."""
 
 
 _UNSEEN = Span()

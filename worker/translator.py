@@ -11,6 +11,10 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from models.bundle.archive import Bundle
+from worker.errors import Overloaded, TimedOut
+
+UNKNOWN_RATE_RETRY_S = 1.0
+"""What Retry-After says of a full queue before the first batch is done, seconds."""
 
 Array = NDArray[Any]
 """uint8 or float32; the first axis counts the rows."""
@@ -22,9 +26,10 @@ and map, with the axes of their ports after the first.
 """
 
 
+# eq=False, here and below: arrays can't be compared to one truth value.
 @dataclass(frozen=True, eq=False)
 class Order:
-    """One call of a Translator. Raises ValueError for inputs that have no rows, or not equally many."""
+    """One call of a Translator. Raises ValueError unless all inputs have the same number of rows, at least one."""
 
     bundle: str
     """`name@version`."""
@@ -58,7 +63,7 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """What came of an order: the graph's outputs, and the seconds that it waited and was computed."""
+    """The result of an order: the graph's outputs, and the seconds that it waited and was computed."""
 
     outputs: Arrays
     queue_s: float
@@ -78,4 +83,15 @@ class Translator(Protocol):
         """Returns when graphs can be run; raises NotReady with the reason until then."""
 
     async def close(self) -> None:
-        """Fails what waits and frees the device."""
+        """Fails waiting orders and frees the device."""
+
+
+def overloaded(under_way: int, rate: float | None) -> Overloaded:
+    """The error of a full queue, which should be empty after `under_way` pictures at `rate` pictures a second."""
+    retry_after = under_way / rate if rate else UNKNOWN_RATE_RETRY_S
+    return Overloaded(f"{under_way} pictures are under way, and no more may wait", retry_after=retry_after)
+
+
+def timed_out(ref: str) -> TimedOut:
+    """The error of an order for the bundle `ref` whose deadline passed."""
+    return TimedOut(f"{ref} did not answer within the time allowed; the work is dropped")

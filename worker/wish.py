@@ -14,7 +14,7 @@ STRONGEST = 2.0
 
 
 class Wish(BaseModel):
-    """What is asked of a picture; ValidationError for what no installation can do.
+    """What is asked of a picture. Raises ValidationError for what no installation can do.
 
     A name that is not a field is refused: it is likely a misspelt one, or a newer version's.
     """

@@ -1,7 +1,7 @@
-"""What the comparisons learn from: label maps of avatars beside the avatars themselves, and faces with expressions.
+"""The data of the comparisons: label maps of avatars beside the avatars, and faces with expressions.
 
-A label map says at each pixel what is there, as Cityscapes' maps do: it shows the colour of hair and every wrinkle, but
-neither the colours of skin, clothes and background nor any shade. Faces are cut out of drawn people, as RaFD's are.
+A label map gives the class of each pixel, like the maps of Cityscapes: it shows the colour of hair and every wrinkle,
+but neither the colours of skin, clothes and background nor any shade. Faces are crops of drawn people, as in RaFD.
 """
 
 import shutil
@@ -16,7 +16,7 @@ from PIL import Image
 from models.drawn import writing
 from models.drawn.canvas import WHITE, Colour, mix
 from models.drawn.person import Person, person, tones
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.drawn.writing import Notify
 
 Pixels = NDArray[np.uint8]
@@ -34,16 +34,16 @@ CLASSES: dict[str, Colour] = {
     "mouth": (230, 0, 40),
     "white": (255, 255, 255),
 }
-"""What may be at a pixel, and its colour in a map; black hair, lashes and frames of glasses are one."""
+"""The classes and their colours in a map; black hair, lashes and frames of glasses are one class."""
 _COLOURS = np.array(list(CLASSES.values()), np.int32)
 
 _FACE = 0.57
-"""The side of the square that is cut out around a face, as a share of the picture's."""
+"""The side of the square crop around a face, as a share of the picture's side."""
 _FACE_TOP = 0.25
 
 
 def write_pairs(out: Path, avatars: Path, seed: int, count: int, size: int, notify: Notify) -> None:
-    """Maps in trainA/ and testA/, and the same people in trainB/ and testB/, from avatars of that seed and count."""
+    """Writes maps to trainA/ and testA/, and the avatars of this seed and count to trainB/ and testB/."""
     with writing.atomic_folder(out) as folder:
         for name in ("trainA", "trainB", "testA", "testB"):
             (folder / name).mkdir()
@@ -51,7 +51,7 @@ def write_pairs(out: Path, avatars: Path, seed: int, count: int, size: int, noti
 
 
 def write_unpaired(out: Path, pairs: Path) -> None:
-    """The maps of one half of the people that are trained on and the avatars of the other; the tests are the same."""
+    """Writes maps of one half of the training people, avatars of the other half, and the test parts of `pairs`."""
     with writing.atomic_folder(out) as folder:
         for half, side in enumerate("AB"):
             shutil.copytree(pairs / f"test{side}", folder / f"test{side}")
@@ -61,7 +61,7 @@ def write_unpaired(out: Path, pairs: Path) -> None:
 
 
 def write_faces(out: Path, expressions: tuple[str, ...], seed: int, count: int, size: int, notify: Notify) -> None:
-    """Faces in train/NAME and test/NAME for each expression, a tenth of them in the test part."""
+    """Writes faces to train/NAME and test/NAME for each expression, a tenth of them to the test part."""
     with writing.atomic_folder(out) as folder:
         for part in ("train", "test"):
             for name in expressions:
@@ -70,7 +70,7 @@ def write_faces(out: Path, expressions: tuple[str, ...], seed: int, count: int, 
 
 
 def label_map(one: Person, size: int) -> Pixels:
-    """What is where on the person's avatar, size x size x 3 in the colours of CLASSES."""
+    """The label map of the person's avatar, size x size x 3 in the colours of CLASSES."""
     plain = replace(
         one, skin=CLASSES["skin"], blush=0.0, freckles=False, hair_tone=0.0, clothes_colour=CLASSES["clothes"],
         backdrop="glow", background=(CLASSES["background"],) * 2, eye_colour=CLASSES["black"],
@@ -89,15 +89,17 @@ def label_map(one: Person, size: int) -> Pixels:
     hair = [inks.hair, inks.hair_dark, inks.hair_light, beard]
     shades[one.attributes.hair] = shades.get(one.attributes.hair, []) + hair
     names = [name for name, colours in shades.items() for _ in colours]
-    nearest = _nearest(draw(plain, 2 * size)[::2, ::2], np.array([c for some in shades.values() for c in some]))
+    nearest = _nearest(
+        Portrait(plain).draw(2 * size)[::2, ::2], np.array([c for some in shades.values() for c in some])
+    )
     drawn = np.array([CLASSES[name] for name in names], np.uint8)[nearest]
     upper = drawn[: size // 2]
-    upper[(upper == CLASSES["clothes"]).all(axis=-1)] = CLASSES["hat"]  # they are of one cloth
+    upper[(upper == CLASSES["clothes"]).all(axis=-1)] = CLASSES["hat"]  # both have the colour of the clothes
     return drawn
 
 
 def classes(maps: Pixels) -> NDArray[np.intp]:
-    """Maps n x s x s x 3 to places in CLASSES n x s x s: the one whose colour is nearest."""
+    """Maps n x s x s x 3 to indices into CLASSES n x s x s: the class with the nearest colour."""
     return _nearest(maps, _COLOURS)
 
 
@@ -105,11 +107,11 @@ def face(one: Person, size: int) -> Pixels:
     """The person's face, size x size x 3."""
     whole = round(size / _FACE)
     left, top = (whole - size) // 2, round(_FACE_TOP * whole)
-    return draw(one, whole)[top : top + size, left : left + size]
+    return Portrait(one).draw(whole)[top : top + size, left : left + size]
 
 
-def expressive(expressions: tuple[str, ...], seed: int, index: int) -> Person:
-    """The person of that number, with the expression whose turn it is."""
+def expressive_person(expressions: tuple[str, ...], seed: int, index: int) -> Person:
+    """The person with this number; the expressions take turns."""
     one = person(f"faces/{seed}", index)
     return one.with_attributes(one.attributes.with_domain(expressions[index % len(expressions)]))
 
@@ -131,7 +133,7 @@ def _write_pair(folder: Path, avatars: Path, seed: int, size: int, count: int, i
 
 
 def _write_face(folder: Path, expressions: tuple[str, ...], seed: int, size: int, count: int, index: int) -> int:
-    one = expressive(expressions, seed, index)
+    one = expressive_person(expressions, seed, index)
     part = "test" if writing.part_of(index, count) == 2 else "train"
     path = folder / part / one.attributes.expression / writing.file_name(index)
     Image.fromarray(face(one, size)).save(path, compress_level=1)

@@ -1,9 +1,9 @@
-"""The work folder of a comparison: a run for each variant with the same settings; what is finished is not done again.
+"""The work folder of a comparison: a run for each variant with the same settings. Finished work is not repeated.
 
-WORK/settings.txt     what it was begun with
-WORK/data/, judges/   what the comparison makes for itself
-WORK/runs/NAME/       a run as `recast train` leaves it; killed, it goes on from its newest checkpoint
-WORK/table.md, sheet.png   what was found, and the first held-out pictures by every variant
+WORK/settings.txt          the settings of all variants
+WORK/data/, judges/        drawn data, and judges trained on them
+WORK/runs/NAME/            a run of `recast train`; after a kill it resumes from its newest checkpoint
+WORK/table.md, sheet.png   the results, and the first held-out pictures of every variant
 """
 
 import argparse
@@ -33,7 +33,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """What all variants have in common, and where all of it goes."""
+    """What all variants have in common, and the work folder."""
 
     work: Path
     size: int
@@ -47,23 +47,25 @@ class Settings:
 
     @property
     def text(self) -> str:
-        """All but the folder, as words of the command line."""
+        """All but the folder, as options of the command line."""
         return " ".join(f"--{_word(field.name)} {getattr(self, field.name)}" for field in fields(self)[1:])
 
     def claim(self) -> None:
-        """Makes the work folder theirs; OptionsError when it is already that of other settings."""
+        """Reserves the work folder for these settings; OptionsError when it belongs to others."""
         self.work.mkdir(parents=True, exist_ok=True)
         path = self.work / "settings.txt"
         if path.exists() and path.read_text(encoding="utf-8") != self.text:
-            raise OptionsError(f"{self.work} was begun with {path.read_text(encoding='utf-8')}; name another by --work")
+            raise OptionsError(
+                f"{self.work} belongs to the settings {path.read_text(encoding='utf-8')}; choose another with --work"
+            )
         path.write_text(self.text, encoding="utf-8")
 
     def run(self, name: str) -> Path:
-        """Where the variant of that name is trained."""
+        """The run folder of a variant."""
         return self.work / "runs" / name.replace(" ", "-")
 
     def words(self, recipe: str) -> list[str]:
-        """The options of a run; no picture is cropped, so that maps keep their colours."""
+        """The options of a run; pictures are not cropped, so that maps keep their colours."""
         critic = "critic_width" if recipe == "stargan" else "discriminator_width"
         words = [f"size={self.size}", f"width={self.width}", f"{critic}={self.width}", f"batch={self.batch}"]
         words += [f"seed={self.seed}", f"precision={self.precision}", "save_every=500", "checkpoints=1", "workers=1"]
@@ -71,25 +73,27 @@ class Settings:
 
 
 def command(description: str, usual: Settings, compare: Callable[[Settings, Report], list[str]]) -> None:
-    """Runs a comparison with the settings of the command line, `usual` where it says nothing, and prints its lines."""
-    settings = _asked(description, usual)
+    """Runs a comparison with the settings of the command line, `usual` by default, and prints its lines."""
+    settings = _parse(description, usual)
     with terminal.progress() as report:
         lines = compare(settings, report)
     for line in lines:
         terminal.say(line)
 
 
-def trained(settings: Settings, name: str, recipe: str, data: Path, options: str, report: Report) -> Subject:
-    """The variant's model, trained unless it has been; `options` are words beside those of the settings.
+def train(settings: Settings, name: str, recipe: str, data: Path, options: str, report: Report) -> Subject:
+    """The variant's model, trained only if it is not yet; `options` are added to those of the settings.
 
-    OptionsError when that training was another one: the benchmark has changed since.
+    OptionsError when the run folder has a training with other options, from another version of the benchmark.
     """
     folder = settings.run(name)
     words = [f"steps={settings.steps}", *settings.words(recipe), *options.split()]
     wanted = resolve(RECIPES[recipe].options_type, {}, None, words)
     begun = (folder / "config.json").exists()
     if begun and open_run(folder).options != wanted:
-        raise OptionsError(f"{folder} was trained with other options; remove it, or name another folder by --work")
+        raise OptionsError(
+            f"{folder} has a training with other options; remove it, or choose another folder with --work"
+        )
     if f"{wanted.steps:08d}" not in [path.stem for path in saved(folder / "checkpoints")]:
         trainer = start(recipe, data, folder, None, words, begun)
         trainer.train(lambda now: report(name, now.step, now.steps))
@@ -97,7 +101,7 @@ def trained(settings: Settings, name: str, recipe: str, data: Path, options: str
 
 
 def judge_of(settings: Settings, data: Path, report: Report) -> tuple[LabelJudge, labelled.Labelled]:
-    """A judge of labelled pictures, and the held-out ones among them."""
+    """A judge of labelled pictures, and their held-out part."""
     picture = Picture(size=settings.size, crop="none")
     training, test = (labelled.read(data, "", picture, part, part == "train") for part in ("train", "test"))
     kept = Training(settings.judge_steps, settings.work / "judges", settings.seed)
@@ -110,17 +114,17 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
 
 
-def disorder(found: Mapping[str, float], paper: Mapping[str, float]) -> str:
-    """A sentence that says which variants come in another order than in the paper, by shares of two decimals."""
+def compare_orders(found: Mapping[str, float], paper: Mapping[str, float]) -> str:
+    """A sentence that names the variants in another order than in the paper, by shares of two decimals."""
     rising = combinations(sorted(paper, key=paper.__getitem__), 2)
     other = [f"{a} above {b}" for a, b in rising if paper[a] < paper[b] and round(found[a] - found[b], 2) > 0]
-    return f"Other than in the paper: {', '.join(other)}." if other else "No two are in another order than the paper's."
+    return f"Other than in the paper: {', '.join(other)}." if other else "The order is the paper's."
 
 
 def conclude(name: str, settings: Settings, lines: Sequence[str], strips: Sequence[Pixels]) -> list[str]:
-    """The lines below the command that makes them; they are written, and the first pictures of each strip as a sheet.
+    """Writes table.md, and the first pictures of each strip n x s x s x 3 to sheet.png; the lines of the table.
 
-    Strips are n x s x s x 3.
+    The first line is the command that makes it.
     """
     whole = [f"`recast bench quality/{name} {settings.text}`", "", *lines]
     (settings.work / "table.md").write_text("\n".join(whole) + "\n", encoding="utf-8")
@@ -129,11 +133,13 @@ def conclude(name: str, settings: Settings, lines: Sequence[str], strips: Sequen
     return whole
 
 
-def _asked(description: str, usual: Settings) -> Settings:
+def _parse(description: str, usual: Settings) -> Settings:
     parser = argparse.ArgumentParser(
         prog="recast bench", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work", type=Path, default=usual.work, help=f"is kept and gone on with ({usual.work})")
+    parser.add_argument(
+        "--work", type=Path, default=usual.work, help=f"the work folder, which a later run continues ({usual.work})"
+    )
     for name, meaning in {
         "size": "side of the pictures, pixels",
         "width": "channels of the first layers of all networks",
@@ -141,7 +147,7 @@ def _asked(description: str, usual: Settings) -> Settings:
         "batch": "pictures a step",
         "count": "people drawn; a tenth is held out",
         "judge_steps": "steps of the judge, 32 pictures each",
-        "seed": "of data, weights and order",
+        "seed": "seed of data, weights and order",
     }.items():
         value = getattr(usual, name)
         parser.add_argument(f"--{_word(name)}", type=int, default=value, help=f"{meaning} ({value})")

@@ -1,7 +1,7 @@
-"""CycleGAN's ablation (Zhu et al., ICCV 2017, tables 4 and 5): the cycles and the game, on maps of avatars.
+"""CycleGAN's ablation (Zhu et al., ICCV 2017, tables 4 and 5): cycle and adversarial terms, on maps of avatars.
 
-All variants learn to make avatars (B) of label maps (A) and maps of avatars, from maps of one half of the people and
-avatars of the other. Of held-out people both are known, so that either way is measured. The forward cycle goes from a
+All variants learn to translate label maps (A) into avatars (B) and back, from maps of one half of the people and
+avatars of the other half. Held-out people have both, so both directions can be measured. The forward cycle goes from a
 map to an avatar and back. There is no identity term, as in the paper's experiments on Cityscapes.
 
     recast bench quality/cyclegan [--work DIR] [--steps N] ...
@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.quality._drawn import write_unpaired
-from benchmarks.quality._exam import Marks, Paper, prepare, table
-from benchmarks.quality._work import Settings, command, conclude, trained
+from benchmarks.quality._exam import Paper, Scores, prepare, table
+from benchmarks.quality._work import Settings, command, conclude, train
 from cli.terminal import Report
 
 USUAL = Settings(
@@ -28,7 +28,7 @@ VARIANTS = {
     "GAN + backward": "cycle_a=0",
     "CycleGAN": "",
 }
-"""Each variant's options; what none says otherwise is CycleGAN itself."""
+"""The options of each variant; all others are those of CycleGAN."""
 
 TO_AVATARS: Paper = {
     "cycle alone": (0.22, 0.07, 0.02),
@@ -48,7 +48,7 @@ TO_MAPS: Paper = {
 
 
 def main() -> None:
-    """Trains and measures what is not finished, and prints what was found."""
+    """Trains and measures all variants, except finished ones, and prints the tables."""
     command(__doc__, USUAL, partial(compare, VARIANTS))
 
 
@@ -58,14 +58,14 @@ def compare(variants: Mapping[str, str], settings: Settings, report: Report) -> 
     data = settings.work / "data" / "unpaired"
     if not data.exists():
         write_unpaired(data, exam.pairs)
-    avatars, maps = {"real avatars": exam.of_avatars(exam.avatars)}, dict[str, Marks]()
+    avatars, maps = {"real avatars": exam.score_avatars(exam.avatars)}, dict[str, Scores]()
     there, back = [exam.maps], [exam.avatars]
     for name, options in variants.items():
-        subject = trained(settings, name, "cyclegan", data, f"identity=0 blocks=6 {options}", report)
+        subject = train(settings, name, "cyclegan", data, f"identity=0 blocks=6 {options}", report)
         to_map, to_avatar = subject.manifest.domains
         there.append(subject.translate(to_avatar, exam.maps))
         back.append(subject.translate(to_map, exam.avatars))
-        avatars[name], maps[name] = exam.of_avatars(there[-1]), exam.of_maps(back[-1])
+        avatars[name], maps[name] = exam.score_avatars(there[-1]), exam.score_maps(back[-1])
     lines = [
         *table("Maps to avatars (table 4)", avatars, TO_AVATARS),
         *table("Avatars to maps (table 5)", maps, TO_MAPS),

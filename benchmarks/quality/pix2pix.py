@@ -1,8 +1,8 @@
 """pix2pix's ablations (Isola et al., CVPR 2017, tables 1 to 3): losses, generators and patches, on maps of avatars.
 
-All variants learn to make avatars of label maps, from the same pairs in the same order. Norms are instance norms, which
-is what the paper's batch norm is on its batches of one picture. At 64 pixels a patch of 16 covers as much of a picture
-as 70 do at the paper's 256, and one of 70 all of it.
+All variants learn to translate label maps into avatars, from the same pairs in the same order. Norms are instance
+norms, which equal the paper's batch norms on batches of one picture. At 64 pixels a patch of 16 covers the same share
+of a picture as one of 70 at the paper's 256, and a patch of 70 covers all of it.
 
     recast bench quality/pix2pix [--work DIR] [--steps N] ...
 """
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.quality._exam import Paper, prepare, table
-from benchmarks.quality._work import Settings, command, conclude, trained
+from benchmarks.quality._work import Settings, command, conclude, train
 from cli.terminal import Report
 
 USUAL = Settings(Path("runs/quality/pix2pix"), size=64, width=16, steps=4000, batch=4, count=6000, judge_steps=1250)
@@ -28,7 +28,7 @@ VARIANTS = {
     "patch 1": "layers=0",
     "patch 16": "layers=1",
 }
-"""Each variant's options; what none says otherwise is L1+cGAN with a U-Net and patches of 70 pixels."""
+"""The options of each variant; all others are those of L1+cGAN with a U-Net and patches of 70 pixels."""
 
 PAPER: dict[str, Paper] = {
     "Losses (table 1)": {
@@ -54,18 +54,18 @@ PAPER: dict[str, Paper] = {
 
 
 def main() -> None:
-    """Trains and measures what is not finished, and prints what was found."""
+    """Trains and measures all variants, except finished ones, and prints the tables."""
     command(__doc__, USUAL, partial(compare, VARIANTS))
 
 
 def compare(variants: Mapping[str, str], settings: Settings, report: Report) -> list[str]:
     """The tables' lines, of some variants with their options."""
     exam = prepare(settings, report)
-    found, strips = {"real avatars": exam.of_avatars(exam.avatars)}, [exam.maps]
+    found, strips = {"real avatars": exam.score_avatars(exam.avatars)}, [exam.maps]
     for name, options in variants.items():
-        subject = trained(settings, name, "pix2pix", exam.pairs, f"norm=instance {options}", report)
+        subject = train(settings, name, "pix2pix", exam.pairs, f"norm=instance {options}", report)
         made = subject.translate(subject.manifest.domains[0], exam.maps)
-        found[name] = exam.of_avatars(made)
+        found[name] = exam.score_avatars(made)
         strips.append(made)
     lines = [line for title, paper in PAPER.items() for line in table(title, found, paper)]
     return conclude("pix2pix", settings, lines, [*strips, exam.avatars])

@@ -1,9 +1,9 @@
 """StarGAN against a CycleGAN for every two domains (Choi et al., CVPR 2018, table 3): expressions of drawn faces.
 
-Both see the same faces, and as many translations to every domain while they learn: the one generator of StarGAN makes
-as many as the n (n - 1) generators of all CycleGANs together. So each CycleGAN has a small share of the work, and
-StarGAN's critic comes on top. An error is a translation that the judge, who was trained on real faces, takes for
-another expression than was asked.
+Both train on the same faces with the same number of translations to each domain: StarGAN's one generator makes as many
+as the n (n - 1) generators of all CycleGANs together. So each CycleGAN has a small share of the work, and StarGAN's
+critic comes on top. An error is a translation that the judge, trained on real faces, takes for another expression than
+the target.
 
     recast bench quality/stargan [--work DIR] [--steps N] ...
 
@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality._drawn import expressive, face, write_faces
-from benchmarks.quality._work import Settings, command, conclude, disorder, judge_of, markdown, trained
+from benchmarks.quality._drawn import expressive_person, face, write_faces
+from benchmarks.quality._work import Settings, command, compare_orders, conclude, judge_of, markdown, train
 from cli.terminal import Report
 from models.evaluation.judge import LabelJudge
 from models.evaluation.metrics import Pixels, l1
@@ -32,28 +32,28 @@ USUAL = Settings(
 )  # fmt: skip
 
 EXPRESSIONS = ("angry", "happy", "neutral", "surprised")
-"""By name, which is the order of the judge's columns."""
+"""Sorted by name, the order of the judge's columns."""
 
 LARGER, EVERY = 4, 2
-"""StarGAN's batch as a multiple of CycleGAN's, since targets are its permuted labels; its critic's steps for one."""
+"""StarGAN's batch as a multiple of CycleGAN's, since its targets are permuted labels; critic steps a generator step."""
 
 PAPER = {"real faces": (0.45, "-"), "StarGAN": (2.12, "53.2M"), "CycleGANs": (5.99, "14 x 52.6M")}
 """The error in %, and how many parameters."""
 
 Translate = Callable[[Pixels, int, int], Pixels]
-"""Pictures n x s x s x 3 from one of EXPRESSIONS to another, by their places."""
+"""Translates pictures n x s x s x 3 from one of EXPRESSIONS to another, given by their indices."""
 
 
 @dataclass(frozen=True)
 class Exam:
-    """Held-out faces n x s x s x 3 and who judges them; `drawn` has all of them with each expression."""
+    """Held-out people: the index of each one's own expression, all of them drawn with each, and the judge."""
 
     own: NDArray[np.intp]
     drawn: tuple[Pixels, ...]
     judge: LabelJudge
 
-    def marks(self, translate: Translate) -> tuple[float, float]:
-        """Over all pairs the wrong expressions in %, and the L1 distance to the truth in levels of 0 to 255."""
+    def score(self, translate: Translate) -> tuple[float, float]:
+        """The error in % and the L1 distance to the truth in levels of 0 to 255, over all pairs of expressions."""
         wrong, apart = [], []
         for source, target in permutations(range(len(EXPRESSIONS)), 2):
             rows = self.own == source
@@ -63,19 +63,19 @@ class Exam:
         return 100 * float(np.concatenate(wrong).mean()), float(np.concatenate(apart).mean())
 
     def truth(self, faces: Pixels, source: int, target: int) -> Pixels:
-        """The same people drawn anew."""
+        """The same people drawn with the target expression."""
         again: Pixels = self.drawn[target][self.own == source]
         return again
 
-    def shown(self, translate: Translate) -> list[Pixels]:
-        """The neutral faces with every other expression."""
+    def translate_neutral(self, translate: Translate) -> list[Pixels]:
+        """The neutral faces, translated to every other expression."""
         neutral = EXPRESSIONS.index("neutral")
         faces = self.drawn[neutral][self.own == neutral]
         return [translate(faces, neutral, target) for target in range(len(EXPRESSIONS)) if target != neutral]
 
 
 def main() -> None:
-    """Trains and measures what is not finished, and prints what was found."""
+    """Trains and measures all variants, except finished ones, and prints the tables."""
     command(__doc__, USUAL, compare)
 
 
@@ -90,25 +90,29 @@ def compare(settings: Settings, report: Report) -> list[str]:
     }
     rows, errors = [], dict[str, float]()
     for name, (runs, translate) in models.items():
-        errors[name], apart = exam.marks(translate)
-        size = sum(_parameters(settings.run(run)) for run in runs)
+        errors[name], apart = exam.score(translate)
+        trained = [open_run(settings.run(run)).trained()[0] for run in runs]
+        networks = [network for recipe in trained for network in recipe.networks.values()]
+        size = sum(weights.numel() for network in networks for weights in network.parameters())
         cells = [f"{errors[name]:.2f}", f"{apart:.1f}", str(len(runs)), f"{size / 1e6:.2f}M"]
         rows.append([name, *cells, *map(str, PAPER.get(name, ("-", "-")))])
     head = ("Expressions (table 3)", "error, %", "L1", "trainings", "parameters", "the paper's error", "parameters")
-    order = disorder({name: -errors[name] for name in PAPER}, {name: -error for name, (error, _) in PAPER.items()})
-    sheets = [exam.shown(translate) for _, translate in models.values()]
+    order = compare_orders(
+        {name: -errors[name] for name in PAPER}, {name: -error for name, (error, _) in PAPER.items()}
+    )
+    sheets = [exam.translate_neutral(translate) for _, translate in models.values()]
     strips = [strip for some in zip(*sheets, strict=True) for strip in some]
     return conclude("stargan", settings, [*markdown(head, rows), "", order], strips)
 
 
 def _prepare(settings: Settings, report: Report) -> Exam:
-    """Draws the faces where they are not there yet, and has the judge trained."""
+    """Draws the faces and trains the judge, except what the work folder already has."""
     settings.claim()
     data, size, seed = _data(settings), settings.size, settings.seed
     if not data.exists():
         write_faces(data, EXPRESSIONS, seed, settings.count, size, partial(report, "faces"))
     judge, test = judge_of(settings, data, report)
-    people = [expressive(EXPRESSIONS, seed, int(path.stem) - 1) for path in test.paths]
+    people = [expressive_person(EXPRESSIONS, seed, int(path.stem) - 1) for path in test.pictures.paths]
     drawn = [
         np.stack([face(one.with_attributes(one.attributes.with_domain(name)), size) for one in people])
         for name in EXPRESSIONS
@@ -117,10 +121,10 @@ def _prepare(settings: Settings, report: Report) -> Exam:
 
 
 def _stargan(settings: Settings, report: Report) -> tuple[list[str], Translate]:
-    """The run's name, and how it translates."""
+    """Trains StarGAN; the name of its run, and its translation."""
     pairs = len(EXPRESSIONS) * (len(EXPRESSIONS) - 1)
     halvings = (settings.size & -settings.size).bit_length() - 1
-    subject = trained(
+    subject = train(
         settings,
         "stargan",
         "stargan",
@@ -138,9 +142,9 @@ def _stargan(settings: Settings, report: Report) -> tuple[list[str], Translate]:
 
 
 def _cyclegans(settings: Settings, report: Report) -> tuple[list[str], Translate]:
-    """The runs' names, and how they translate."""
+    """Trains a CycleGAN for each two expressions; the names of their runs, and their translations."""
     subjects = {
-        (a, b): trained(
+        (a, b): train(
             settings,
             f"{EXPRESSIONS[a]}-{EXPRESSIONS[b]}",
             "cyclegan",
@@ -160,12 +164,6 @@ def _cyclegans(settings: Settings, report: Report) -> tuple[list[str], Translate
 
 def _data(settings: Settings) -> Path:
     return settings.work / "data" / "faces"
-
-
-def _parameters(run: Path) -> int:
-    """Those of all networks that were trained."""
-    recipe, _ = open_run(run).trained()
-    return sum(weights.numel() for network in recipe.networks.values() for weights in network.parameters())
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from pydantic_core import PydanticSerializationError
 from models.bundle.manifest import MANIFEST_FILE, Manifest
 
 MAX_MANIFEST_BYTES = 1 << 20
-"""A larger bundle.json is refused unread."""
+"""`read` refuses a larger bundle.json without parsing it."""
 
 ASIDE_PREFIX = ".old-bundle-"
-"""Begins the name of the folder where a bundle lies for the instant in which it is being replaced."""
+"""Prefix of the folder where the old bundle lies for the instant of its replacement."""
 
 _CHUNK = 1 << 20
 _TRIES = 5
@@ -32,17 +32,18 @@ _log = logging.getLogger(__name__)
 
 
 class BundleError(ValueError):
-    """A bundle that cannot be read or written; the message is one line and holds no path outside the bundle."""
+    """A bundle that can't be read or written; the message is one line without any path outside the bundle."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder that holds what its manifest says."""
+    """A folder with the files that its manifest lists."""
 
     folder: Path
     manifest: Manifest
 
     def __hash__(self) -> int:
+        # The generated one would hash the manifest, which holds dictionaries.
         return hash((self.folder, self.ref))
 
     @property
@@ -52,7 +53,7 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """The manifest's name; the folder's may differ."""
+        """The manifest's name; the folder may have another."""
         return self.manifest.name
 
     @property
@@ -61,32 +62,32 @@ class Bundle:
         return self.manifest.version
 
     def path(self, file: str) -> Path:
-        """Where a file of the manifest lies. Raises BundleError for any other name, so untrusted names are safe."""
+        """The path of a file in the manifest. Raises BundleError for any other name, so untrusted names are safe."""
         if file not in self.manifest.files:
             raise BundleError(f"{self.ref} has no file {file!r}")
         return self.folder / file
 
     def graph(self, name: str) -> Path:
-        """Where a graph's ONNX file lies. Raises BundleError if there is none of that name."""
+        """The path of a graph's ONNX file. Raises BundleError if there is no such graph."""
         if name not in self.manifest.graphs:
             raise BundleError(f"{self.ref} has no graph {name!r}; it has {', '.join(self.manifest.graphs)}")
         return self.path(self.manifest.graphs[name].file)
 
     def load(self, file: str) -> bytes:
-        """The bytes of a file, hashed again: raises BundleError if the folder was replaced since it was read."""
+        """The bytes of a file, hashed again: raises BundleError if the folder has been replaced since `read`."""
         self.path(file)
         content = io.BytesIO()
         with _plain_errors(self.ref), _open(self.folder, file) as source:
             digest = _copy(source, content)
         if digest != self.manifest.files[file]:
-            raise BundleError(f"{self.ref}: {file} is not what the manifest says; the bundle was replaced or damaged")
+            raise BundleError(f"{self.ref}: {file} does not fit its SHA-256; the bundle was replaced or damaged")
         return content.getvalue()
 
 
 def read(folder: Path, *, verify: bool = True) -> Bundle:
-    """The bundle in `folder`; `verify` False skips the hashes, not the schema nor the presence of the files.
+    """The bundle in `folder`; `verify` False skips the hashes, but checks the schema and that the files exist.
 
-    Raises BundleError. A folder that a writer replaces meanwhile is read again: the hashes let no mixture through.
+    Raises BundleError. If a writer replaces the folder meanwhile, it is read again; the hashes exclude a mixture.
     """
     for _ in range(_TRIES):
         before = identity(folder)
@@ -95,18 +96,19 @@ def read(folder: Path, *, verify: bool = True) -> Bundle:
         except BundleError:
             if identity(folder) == before:
                 raise
-    raise BundleError(f"{folder.name}: replaced {_TRIES} times while it was read; try again")
+    raise BundleError(f"{folder.name}: replaced {_TRIES} times during the read; try again")
 
 
 def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
-    """Write a bundle of these files (relative path to content or source), replacing a bundle that is there.
+    """Write a bundle of these files (relative path to content or source), replacing an old one.
 
-    Hashes are computed here; the manifest's own `files` are ignored. Killed at any instant, the folder is the old
-    bundle or the new one, or, between two renames, the old one lies aside until `recover` or the next write puts it
-    back. Writers of one parent folder take turns. Raises BundleError, and leaves what was there, if anything is wrong.
+    The hashes come from the content; the manifest's own `files` are ignored. A kill leaves the old bundle or the new
+    one; between two renames the old one lies aside until `recover` or the next write puts it back. Writers in one
+    parent folder take turns. Raises BundleError if anything is wrong, and then changes nothing.
     """
     if not folder.name or folder.name.startswith("."):
         raise BundleError(f"{str(folder)!r}: a bundle's folder needs a name without a leading dot")
+    # A rename onto a link would replace the link, and leave the bundle that it leads to.
     folder = folder.resolve() if folder.is_symlink() else folder
     with _plain_errors(folder.name):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +118,7 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -
                 if replaced or entry.name.startswith(_NEW):
                     _discard(entry)
             if folder.exists() and not folder.is_dir():
-                raise BundleError(f"{folder.name}: is there already and is no folder; remove it or choose another name")
+                raise BundleError(f"{folder.name}: is a file and not a folder; remove it or choose another name")
             if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST_FILE).is_file():
                 raise BundleError(f"{folder.name}: holds files but no {MANIFEST_FILE}; empty it or choose another name")
             new = folder.with_name(_NEW + folder.name)
@@ -129,14 +131,14 @@ def write(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -
 
 
 def aside(folder: Path) -> Path:
-    """Where the bundle of that folder lies for the instant in which it is being replaced."""
+    """Where the folder's old bundle lies for the instant of its replacement."""
     return folder.with_name(ASIDE_PREFIX + folder.name)
 
 
 def recover(folder: Path) -> bool:
-    """Put back a bundle whose replacement was killed between its two renames; True if that was so.
+    """Put back a bundle whose writer was killed between its two renames; True if there was one.
 
-    False if a writer is still at work, or if there is nothing to put back. Raises BundleError where it may not write.
+    False if a writer is still at work, or there is nothing to put back. Raises BundleError if it may not write.
     """
     if folder.exists() or not aside(folder).exists():
         return False
@@ -146,12 +148,12 @@ def recover(folder: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        reason = f"its replacement was interrupted and cannot be undone here ({error.strerror}); write it again"
+        reason = f"its replacement was interrupted and can't be undone here ({error.strerror}); write it again"
         raise BundleError(f"{folder.name}: {reason}") from error
 
 
 def identity(folder: Path) -> tuple[int, int, int] | None:
-    """A value that changes when the folder is replaced; None if there is none."""
+    """A value that changes when the folder is replaced; None without a folder."""
     try:
         found = folder.stat()
     except OSError:
@@ -193,7 +195,7 @@ def _check_listed(name: str, manifest: Manifest) -> None:
     needed = [graph.file for graph in manifest.graphs.values()] + [sample.file for sample in manifest.samples]
     for file in needed:
         if file not in manifest.files:
-            raise BundleError(f"{name}: {file} is used by the manifest but not among its files")
+            raise BundleError(f"{name}: {file} is used by the manifest, but missing from its files")
 
 
 @contextmanager
@@ -201,14 +203,17 @@ def _plain_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # The name alone: the message reaches clients, and the path is the operator's.
         file = Path(error.filename).name if isinstance(error.filename, str | Path) else ""
-        raise BundleError(f"{name}: {file + ': ' if file else ''}{error.strerror or 'cannot be read'}") from error
+        reason = error.strerror or "can't be read"
+        raise BundleError(f"{name}: {file + ': ' if file else ''}{reason}") from error
 
 
 def _open(folder: Path, file: str) -> io.BufferedReader:
     path = folder / file
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise BundleError(f"{folder.name}: {file} is a link that leaves the bundle")
+    # Before it is opened, as opening a pipe would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
         raise BundleError(f"{folder.name}: {file} is not a plain file")
     return path.open("rb")
@@ -224,7 +229,7 @@ def _copy(source: BinaryIO, target: BinaryIO) -> str:
 
 @contextmanager
 def _turn(parent: Path, *, wait: bool) -> Iterator[None]:
-    # The lock is on the folder itself: it leaves no file behind, and the system releases it when its holder is killed.
+    # A lock on the folder itself leaves no file behind, and the system releases it when its holder is killed.
     descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -242,7 +247,7 @@ def _put_back(old: Path) -> bool:
 
 
 def _fill(new: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Manifest:
-    # The names are validated, by building the manifest with them, before the first byte is written.
+    # A manifest with these names validates them before the first byte is written.
     complete = _with_files(manifest, dict.fromkeys(files, "0" * 64))
     new.mkdir()
     digests = {file: _put(new / file, content) for file, content in files.items()}
@@ -293,7 +298,7 @@ def _swap(new: Path, folder: Path) -> None:
         _put_back(old)
         raise
     if old.exists():
-        # Renamed before it is deleted: what lies aside under its own name is always whole.
+        # Renamed before it is deleted, so that a folder under the name aside is always a whole bundle.
         old.rename(new)
     _sync(folder.parent)
 

@@ -1,4 +1,4 @@
-"""What a classifier's logits say of a picture: probabilities, and the labels that the picture has."""
+"""What a classifier's logits say about a picture: probabilities, and the labels that the picture has."""
 
 from collections.abc import Iterable
 
@@ -23,13 +23,14 @@ def probabilities(manifest: Manifest, logits: NDArray[np.float32]) -> NDArray[np
 def own_labels(manifest: Manifest, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """The labels float32 [c] that a picture has: the likeliest of each group, and each attribute above one half.
 
-    Where nothing is known of a picture, all probabilities being 0, so are all labels.
+    All probabilities are 0 where there is no classifier; then all labels are 0.
     """
     _check_width(manifest, len(probabilities))
     own = (probabilities > 0.5).astype(np.float32)
     for columns in _group_columns(manifest):
         likeliest = columns[int(np.argmax(probabilities[columns]))]
         own[columns] = 0
+        # Of equal zeros none is likeliest: without a classifier the group stays empty.
         own[likeliest] = probabilities[likeliest] > 0
     return own
 

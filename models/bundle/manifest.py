@@ -1,4 +1,4 @@
-"""What a bundle says of itself: its domains, its graphs and their ports, and how a picture becomes a tensor.
+"""What a bundle says about itself: domains, graphs and their ports, and how a picture becomes a tensor.
 
 `files` may be empty here: the archive fills it in when it writes a bundle, and requires it when it reads one.
 """
@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from models.bundle.ports import DETECTING, PIXELS, TRANSLATED, Input, Latent, Output, Part, Score, Text
+from models.bundle.ports import DETECTING, PIXELS, TRANSLATED, Input, Latent, Output, Part, Place, Score, Text
 
 MANIFEST_FILE = "bundle.json"
 
@@ -26,7 +26,10 @@ _SEPARATORS = re.compile(r"[\s_-]+")
 
 
 def canonical(name: str) -> str:
-    """A name as it is compared: lower case, one `-` for any run of `-`, `_` and spaces (`Blond_Hair`: `blond-hair`)."""
+    """A name in the form in which names are compared: `Blond_Hair` becomes `blond-hair`.
+
+    Lower case, with one `-` for any run of `-`, `_` and spaces.
+    """
     return _SEPARATORS.sub("-", name.strip().lower()).strip("-")
 
 
@@ -43,6 +46,7 @@ def _alias(name: str) -> str:
 
 def _safe_path(path: str) -> str:
     parts = path.split("/")
+    # Backslash and colon would be a separator and a drive on Windows.
     if any(not part or part.startswith(".") for part in parts) or re.search(r"[\\:\x00-\x1f\x7f]", path):
         raise ValueError(f"file {path!r} must be a relative path with '/', without hidden parts, '..', '\\' and ':'")
     if len(path.encode()) > _LONGEST_PATH:
@@ -62,14 +66,12 @@ Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]+([.+_-][A-Za-z
 GraphName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([_-][a-z0-9]+)*$", max_length=64)]
 SafePath = Annotated[str, AfterValidator(_safe_path)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Place = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]]
-"""x and y in a square of side 1, from its left and its top."""
 Precision = Literal["fp32", "fp16"]
 """Arithmetic inside a bundle's graphs."""
 
 
 class Domain(Part):
-    """What pictures of one kind share; the target of a translation."""
+    """A kind of picture, such as `blond`: the target of a translation, or a class."""
 
     name: CanonicalName
     """The canonical name: lower case, a-z, 0-9 and single '-'."""
@@ -82,7 +84,7 @@ class Domain(Part):
     column: Annotated[int, Field(ge=0)] | None = None
     """Its place in the label vector; null where the graph has this one fixed target."""
     mask: CanonicalName | None = None
-    """The mask column that is 1 when this domain is asked for; needed where the manifest has mask columns."""
+    """The mask column that is 1 for requests of this domain; required where the manifest has mask columns."""
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -114,7 +116,7 @@ class Graph(Part):
         return self.takes("labels") is not None
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
+    def _check_ports(self) -> Self:
         if not self.inputs or not self.outputs:
             raise ValueError("a graph needs at least one input and one output")
         if (self.gives("translated") or self.gives("map")) and not self.takes("pixels"):
@@ -147,7 +149,7 @@ class Picture(Part):
     def row(self, port: Input | Output, sides: Sequence[int] = ()) -> tuple[int | None, ...]:
         """A port's axes after the batch.
 
-        A height and width that are free are those of `sides`, the pixels at hand, or None where none are given.
+        Free height and width come from `sides`, those of the pixels at hand; they are None without it.
         """
         if port.shape is not None:
             return port.shape
@@ -159,7 +161,7 @@ class Picture(Part):
         return (channels, self.size, self.size)
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check_numbers(self) -> Self:
         if self.size % self.multiple:
             raise ValueError(f"size {self.size} is not a multiple of {self.multiple}")
         if self.range[0] >= self.range[1]:
@@ -178,7 +180,7 @@ class Sample(Part):
     """What it shows."""
 
     @model_validator(mode="after")
-    def _under_samples(self) -> Self:
+    def _check_folder(self) -> Self:
         if not self.file.startswith("samples/"):
             raise ValueError(f"sample {self.file!r} must lie under samples/")
         return self
@@ -253,23 +255,113 @@ class Manifest(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _converted(cls, data: object, info: ValidationInfo) -> object:
-        # Only a file may leave the version out; code that builds a manifest builds one of today's.
+    def _convert(cls, data: object, info: ValidationInfo) -> object:
+        # Only a file may lack the version; code that builds a manifest builds today's.
         if isinstance(data, dict) and data.get("schema_version", 1 if info.mode == "json" else 2) == 1:
             return _from_version_1(data)
         return data
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_names(self) -> Self:
         if self.task in ("translate", "classify") and not self.domains:
             raise ValueError(f"a bundle whose task is {self.task} needs at least one domain")
         _unique("domain name or alias", (spelling for domain in self.domains for spelling in domain.spellings))
         _unique("mask column", self.mask_columns)
-        _check_tasks(self)
-        _check_classifier(self)
-        _check_graphs(self)
-        _check_columns(self)
-        _check_files(self.files)
+        return self
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        """Some graph must do what the task says."""
+        graphs = self.graphs.values()
+        if self.task == "generate" and not any(graph.gives("pictures") for graph in graphs):
+            raise ValueError("a bundle that generates needs a graph that gives pictures")
+        if self.task == "score" and not any(graph.takes("pixels") and graph.gives("score") for graph in graphs):
+            raise ValueError("a bundle that scores needs a graph that takes pixels and gives a score")
+        if self.task == "score" and self.score is None:
+            raise ValueError("a bundle that scores needs `score`: the threshold and its quantile")
+        ports = {name: (graph.inputs, graph.outputs) for name, graph in self.graphs.items()}
+        if self.task == "detect" and ports != DETECTING:
+            raise ValueError("a bundle that detects has the graphs detector and mesh, of BlazeFace 256 and FaceMesh")
+        return self
+
+    @model_validator(mode="after")
+    def _check_classifier(self) -> Self:
+        if self.classifier is None:
+            if self.task == "classify":
+                raise ValueError("a bundle that classifies needs a classifier")
+            return self
+        graph = self.graphs.get(self.classifier)
+        if graph is None:
+            raise ValueError(f"classifier names graph {self.classifier!r}, which does not exist")
+        if [port.kind for port in graph.inputs] != ["pixels"] or not self.label_order:
+            raise ValueError(f"classifier {self.classifier!r} must read pixels alone, and needs a label_order")
+        logits = graph.gives("logits")
+        if logits is None or logits.shape != (len(self.label_order),):
+            raise ValueError(
+                f"classifier {self.classifier!r} must give logits of shape [{len(self.label_order)}], "
+                "one for each name of label_order"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_graphs(self) -> Self:
+        for domain in self.domains:
+            graph = self.graphs.get(domain.graph)
+            if graph is None:
+                raise ValueError(f"domain {domain.name!r} names graph {domain.graph!r}, which does not exist")
+            if self.task == "classify" and domain.graph == self.classifier:
+                continue  # its column is a logit, not an input
+            if self.task == "translate" and not (graph.takes("pixels") and graph.gives("translated")):
+                raise ValueError(
+                    f"domain {domain.name!r} names graph {domain.graph!r}, which must take pixels and give translated"
+                )
+            if graph.labels != (domain.column is not None):
+                raise ValueError(
+                    f"domain {domain.name!r} needs a column exactly if graph {domain.graph!r} takes labels "
+                    f"(column: {domain.column}, labels: {graph.labels})"
+                )
+        shapes = {
+            "labels": (len(self.label_order) + len(self.mask_columns),),
+            "latent": self.latent and self.latent.shape,
+            "text": self.text and (self.text.longest,),
+        }
+        for name, graph in self.graphs.items():
+            for port in graph.inputs:
+                if port.kind in shapes and port.shape != shapes[port.kind]:
+                    where = {"labels": "label_order and mask_columns"}.get(port.kind, port.kind)
+                    raise ValueError(
+                        f"graph {name!r} takes {port.kind} of shape {port.shape}, "
+                        f"but {where} makes it {shapes[port.kind]}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        columns = {domain.name: domain.column for domain in self.domains if domain.column is not None}
+        if columns != {name: column for column, name in enumerate(self.label_order)}:
+            raise ValueError(
+                f"label_order {list(self.label_order)} must name the domain of each column from 0; found {columns}"
+            )
+        if len(columns) != len(self.label_order):
+            raise ValueError(f"label_order {list(self.label_order)} names a domain twice")
+        for domain in self.domains:
+            masked = domain.column is not None and bool(self.mask_columns)
+            if masked != (domain.mask is not None) or (masked and domain.mask not in self.mask_columns):
+                raise ValueError(f"domain {domain.name!r} has mask {domain.mask!r} of {list(self.mask_columns)}")
+        for name, members in self.groups.items():
+            if len(members) < 2:
+                raise ValueError(f"group {name!r} has {len(members)} member; it needs at least 2")
+            if len({(member.column is None, member.mask) for member in members}) > 1:
+                raise ValueError(f"the members of group {name!r} must all have columns or none, and share their mask")
+        return self
+
+    @model_validator(mode="after")
+    def _check_files(self) -> Self:
+        lower = [path.lower() for path in self.files]
+        _unique("file, compared without case,", lower)
+        folders = {str(parent) for path in lower for parent in PurePosixPath(path).parents}
+        if clash := folders & set(lower):
+            raise ValueError(f"{min(clash)!r} is listed as a file and used as a folder")
         return self
 
 
@@ -284,9 +376,9 @@ def _unique(what: str, values: Iterable[str]) -> None:
 def _from_version_1(data: Mapping[str, object]) -> dict[str, object]:
     """The same manifest in version 2.
 
-    There a graph took pixels, and labels if it said so; it gave `translated`, or as the classifier `logits`. A
-    classifier was fixed to the picture's size even where other graphs were free. What is malformed is left as it is,
-    for the checks that follow to name.
+    In version 1 a graph took pixels, and labels if it said so; it gave `translated`, or `logits` if it was the
+    classifier. A classifier had the picture's size even where other graphs were free. Malformed parts stay as they are:
+    the checks that follow name them.
     """
     graphs, picture = data.get("graphs"), data.get("picture")
     columns, masks = data.get("label_order", ()), data.get("mask_columns", ())
@@ -305,95 +397,3 @@ def _from_version_1(data: Mapping[str, object]) -> dict[str, object]:
         gives = {"kind": "logits", "shape": (len(columns),)} if reads else {"kind": "translated"}
         converted[name] = {"file": graph.get("file"), "inputs": inputs, "outputs": [gives]}
     return {**data, "schema_version": 2, "graphs": converted}
-
-
-def _check_tasks(manifest: Manifest) -> None:
-    """ValueError where no graph does what the task says."""
-    graphs = manifest.graphs.values()
-    if manifest.task == "generate" and not any(graph.gives("pictures") for graph in graphs):
-        raise ValueError("a bundle that generates needs a graph that gives pictures")
-    if manifest.task == "score" and not any(graph.takes("pixels") and graph.gives("score") for graph in graphs):
-        raise ValueError("a bundle that scores needs a graph that takes pixels and gives a score")
-    if (
-        manifest.task == "detect"
-        and {name: (graph.inputs, graph.outputs) for name, graph in manifest.graphs.items()} != DETECTING
-    ):
-        raise ValueError("a bundle that detects has the graphs detector and mesh, of BlazeFace 256 and FaceMesh")
-    if manifest.task == "score" and manifest.score is None:
-        raise ValueError("a bundle that scores needs `score`: the threshold and its quantile")
-
-
-def _check_classifier(manifest: Manifest) -> None:
-    """ValueError where the classifier does not classify."""
-    if manifest.classifier is None:
-        if manifest.task == "classify":
-            raise ValueError("a bundle that classifies needs a classifier")
-        return
-    graph = manifest.graphs.get(manifest.classifier)
-    if graph is None:
-        raise ValueError(f"classifier names graph {manifest.classifier!r}, but there is none of that name")
-    if [port.kind for port in graph.inputs] != ["pixels"] or not manifest.label_order:
-        raise ValueError(f"classifier {manifest.classifier!r} must read pixels alone, and needs a label_order")
-    logits = graph.gives("logits")
-    if logits is None or logits.shape != (len(manifest.label_order),):
-        raise ValueError(
-            f"classifier {manifest.classifier!r} must give logits of shape [{len(manifest.label_order)}], "
-            "one for each name of label_order"
-        )
-
-
-def _check_graphs(manifest: Manifest) -> None:
-    for domain in manifest.domains:
-        graph = manifest.graphs.get(domain.graph)
-        if graph is None:
-            raise ValueError(f"domain {domain.name!r} names graph {domain.graph!r}, but there is none of that name")
-        if manifest.task == "classify" and domain.graph == manifest.classifier:
-            continue  # its column is one of the logits
-        if manifest.task == "translate" and not (graph.takes("pixels") and graph.gives("translated")):
-            raise ValueError(
-                f"domain {domain.name!r} names graph {domain.graph!r}, which must take pixels and give translated"
-            )
-        if graph.labels != (domain.column is not None):
-            raise ValueError(
-                f"domain {domain.name!r} needs a column exactly if graph {domain.graph!r} takes labels "
-                f"(column: {domain.column}, labels: {graph.labels})"
-            )
-    shapes = {
-        "labels": (len(manifest.label_order) + len(manifest.mask_columns),),
-        "latent": manifest.latent and manifest.latent.shape,
-        "text": manifest.text and (manifest.text.longest,),
-    }
-    for name, graph in manifest.graphs.items():
-        for port in graph.inputs:
-            if port.kind in shapes and port.shape != shapes[port.kind]:
-                where = {"labels": "label_order and mask_columns"}.get(port.kind, port.kind)
-                raise ValueError(
-                    f"graph {name!r} takes {port.kind} of shape {port.shape}, but {where} makes it {shapes[port.kind]}"
-                )
-
-
-def _check_columns(manifest: Manifest) -> None:
-    columns = {domain.name: domain.column for domain in manifest.domains if domain.column is not None}
-    if columns != {name: column for column, name in enumerate(manifest.label_order)}:
-        raise ValueError(
-            f"label_order {list(manifest.label_order)} must name the domain of each column from 0; found {columns}"
-        )
-    if len(columns) != len(manifest.label_order):
-        raise ValueError(f"label_order {list(manifest.label_order)} names a domain twice")
-    for domain in manifest.domains:
-        masked = domain.column is not None and bool(manifest.mask_columns)
-        if masked != (domain.mask is not None) or (masked and domain.mask not in manifest.mask_columns):
-            raise ValueError(f"domain {domain.name!r} has mask {domain.mask!r} of {list(manifest.mask_columns)}")
-    for name, members in manifest.groups.items():
-        if len(members) < 2:
-            raise ValueError(f"group {name!r} has {len(members)} member; it needs at least 2")
-        if len({(member.column is None, member.mask) for member in members}) > 1:
-            raise ValueError(f"the members of group {name!r} must all have columns or none, and share their mask")
-
-
-def _check_files(files: Iterable[str]) -> None:
-    lower = [path.lower() for path in files]
-    _unique("file, compared without case,", lower)
-    folders = {str(parent) for path in lower for parent in PurePosixPath(path).parents}
-    if clash := folders & set(lower):
-        raise ValueError(f"{min(clash)!r} is listed as a file and used as a folder")

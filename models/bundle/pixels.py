@@ -1,4 +1,4 @@
-"""The one definition of picture to tensor and back, for training, export and serving; crops first, then resizes."""
+"""The one way from picture to tensor and back, for training, export and serving; crops first, then resizes."""
 
 from dataclasses import dataclass
 from math import atan2, ceil, cos, floor, hypot, sin
@@ -66,16 +66,14 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-
-# Pillow averages whole blocks first where it shrinks more than 6-fold: 12 megapixels to 128 in 11 ms instead of 56.
+# Pillow first averages whole blocks when it shrinks more than 6-fold: 12 megapixels to 128 in 11 ms instead of 56.
 _REDUCING_GAP = 3.0
 
 
 def crop_box(size: tuple[int, int], crop: str) -> Box:
     """The part of a picture of `size` (width, height) that the network sees.
 
-    `none`: all of it. `centre`: the largest centred square; so too `face`, as long as no face is known.
+    `none`: all of it. `centre`: the largest centred square. `face`: the same, for callers that found no face.
     """
     width, height = size
     if crop == "none":
@@ -151,6 +149,7 @@ def to_pixels(tensor: NDArray[np.float32], picture: Picture) -> NDArray[np.uint8
     """Finite float32 [n,3,h,w] in `picture.range` to contiguous RGB uint8 [n,h,w,3]: clipped, rounded half up."""
     low, high = picture.range
     levels = (tensor - np.float32(low)) * np.float32(255 / (high - low))
+    # A cast after adding one half rounds halves up; np.rint would round them to even.
     levels += np.float32(0.5)
     pixels = np.clip(levels, 0, 255, out=levels).astype(np.uint8).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(pixels[..., ::-1] if picture.channels == "bgr" else pixels)

@@ -1,4 +1,4 @@
-"""What a graph takes and gives: its ports, and what the rest of the manifest says of latents, text and scores."""
+"""The ports of a graph, its inputs and outputs, and the parts of a manifest on latents, text and scores."""
 
 from typing import Annotated, Literal, Self
 
@@ -6,13 +6,16 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 
 class Part(BaseModel):
-    """A part of a manifest: frozen, and refused where it has a field that is not known."""
+    """A part of a manifest: frozen, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+Place = tuple[Annotated[float, Field(ge=0, le=1)], Annotated[float, Field(ge=0, le=1)]]
+"""x and y in a square of side 1, from its left and its top."""
+
 _KNOWN = {"pixels": 3, "translated": 3, "pictures": 3, "map": 1, "score": 1}
-"""The kinds whose shape may be left open, and the length of their first axis: the channels, or the one score."""
+"""The kinds whose shape may be open, and the length of their first axis: the channels, or the one score."""
 _VECTORS = ("labels", "text", "logits", "score", "features")
 
 
@@ -37,7 +40,7 @@ class Input(Part):
     """The axes after the batch; null for pixels of the picture's size: [3,size,size], or any sides where it is free."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check(self) -> Self:
         _check_shape(self.kind, self.shape)
         return self
 
@@ -55,7 +58,7 @@ class Output(Part):
     the pixels for translated, with 3 channels, and map, with 1."""
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _check(self) -> Self:
         _check_shape(self.kind, self.shape)
         return self
 

@@ -1,6 +1,6 @@
 """Folders of bundles: finds, ranks and watches them.
 
-A snapshot never changes: take one for each request and keep to it.
+A snapshot never changes: take one for each request and use it to the end.
 """
 
 import logging
@@ -24,7 +24,7 @@ Stamp = tuple[tuple[int, ...], ...]
 
 
 class StoreError(ValueError):
-    """A store that cannot be opened."""
+    """A store that can't be opened."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the store holds at one moment: bundles by rank, newest version first within a name, and what is refused."""
+    """The store at one moment: bundles by rank, newest version first within a name, and the refused folders."""
 
     bundles: tuple[Bundle, ...] = ()
     refused: tuple[Refused, ...] = ()
@@ -67,10 +67,10 @@ class Snapshot:
 
 
 class Bundles(Protocol):
-    """Who is asked for the bundles at hand: a Store, or something that knows more of them than their folders tell."""
+    """A source of bundles: a Store, or an object that knows more about them, such as which ones the workers have."""
 
     def snapshot(self) -> Snapshot:
-        """What can be asked for now; may be called from any thread."""
+        """The bundles that requests can use now; may be called from any thread."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Store:
         return self._snapshot
 
     def refresh(self) -> Snapshot:
-        """Scan again; a bundle none of whose files' size, time or inode changed is not hashed again."""
+        """Scan again; hashes only bundles with a file that has another size, time or inode than before."""
         with self._scanning:
             found: dict[Path, _Found] = {}
             refused: list[Refused] = []
@@ -119,7 +119,7 @@ class Store:
     def watch(self, on_change: Callable[[Snapshot], None] | None = None) -> None:
         """Scan every second in a daemon thread, and call `on_change` there with each new snapshot.
 
-        A scan takes about 0.1 ms a bundle, since unchanged files are not read. File events could not replace it, as
+        A scan takes about 0.1 ms a bundle, since it does not read unchanged files. File events can't replace it, as
         network mounts send none.
         """
         if self._watcher is not None:
@@ -130,7 +130,7 @@ class Store:
         self._watcher.start()
 
     def close(self) -> None:
-        """Stop watching; the last snapshot stays. May be called twice, but not from `on_change`."""
+        """Stop watching and keep the last snapshot. May be called twice, but not from `on_change`."""
         self._stop.set()
         if self._watcher is not None:
             self._watcher.join()
@@ -140,13 +140,13 @@ class Store:
         try:
             entries = list(folder.iterdir())
         except OSError as error:
-            refused.append(Refused(folder.name, f"the store folder cannot be read: {error.strerror}"))
+            refused.append(Refused(folder.name, f"the store folder can't be read: {error.strerror}"))
             return
-        # A bundle that lies aside is looked for under its own name: its writer may have been killed.
+        # A bundle that lies aside counts under its own name: its writer may have been killed.
         aside = archive.ASIDE_PREFIX
         places = {entry.with_name(entry.name.removeprefix(aside)) for entry in entries if entry.name.startswith(aside)}
         places |= {entry for entry in entries if not entry.name.startswith(".")}
-        # So is what was served: a listing made while a writer renames may lack it.
+        # So does a served bundle: a listing during a writer's renames may lack it.
         places |= {path for path in self._found if path.parent == folder}
         for path in sorted(places):
             try:
@@ -154,8 +154,8 @@ class Store:
             except BundleError as error:
                 refused.append(Refused(path.name, str(error)))
             except Exception as error:
-                # Whatever is wrong with one bundle, the others are served.
-                _log.exception("bundle %s could not be read", path.name)
+                # A broken bundle must not stop the others.
+                _log.exception("bundle %s can't be read", path.name)
                 refused.append(Refused(path.name, f"{path.name}: unexpected {type(error).__name__}"))
             else:
                 if bundle is not None:
@@ -191,7 +191,7 @@ class Store:
                 if known != former and on_change is not None:
                     on_change(known)
             except Exception:
-                _log.exception("a change of the store was not followed; the next one is")
+                _log.exception("the watch missed a change of the store; it goes on")
 
 
 def _stamp(bundle: Bundle) -> Stamp:
@@ -204,12 +204,12 @@ def _ranked(folders: Sequence[Path], found: dict[Path, _Found], refused: Sequenc
     shadowed: list[Refused] = []
     for folder in folders:
         bundles = [entry.bundle for path, entry in sorted(found.items()) if path.parent == folder]
-        # A name ranks where its first folder does; its versions follow one another there, the newest first.
+        # A name has the rank of its first folder; all its versions stand there, the newest first.
         first = {name: rank for rank, name in enumerate(dict.fromkeys(bundle.name for bundle in bundles))}
         bundles.sort(key=lambda bundle: _version_key(bundle.version), reverse=True)
         for bundle in sorted(bundles, key=lambda bundle: first[bundle.name]):
             if bundle.ref in served:
-                reason = f"{bundle.ref} is there already, in a folder of higher rank"
+                reason = f"a folder of higher rank has {bundle.ref} already"
                 shadowed.append(Refused(bundle.folder.name, reason))
             else:
                 served[bundle.ref] = bundle

@@ -1,7 +1,7 @@
 """Labelled pictures: one set in any layout of `layouts`, or several sets learned together (a joint set).
 
 A joint set is FOLDER/SET/..., each set in a layout of its own. Its label columns are those of all sets side by side.
-What a picture's own set does not annotate is `UNKNOWN`, and a mask says which set that is (StarGAN, section 3.2).
+Labels that a picture's own set does not annotate are `UNKNOWN`, and a mask names that set (StarGAN, section 3.2).
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,23 @@ from models.bundle.manifest import Domain, Picture, canonical
 from models.data import layouts
 from models.data.data import Description, Example
 from models.data.parts import Part
-from models.data.pictures import Pictures, Pixels, augment, refuse
-from models.data.tables import UNKNOWN, Labels, Table, choose, constant, domain, own_domains, parse_domains, repeated
+from models.data.pictures import Pictures, augment, refuse
+from models.data.tables import (
+    UNKNOWN,
+    Labels,
+    Table,
+    choose,
+    domain,
+    find_constant,
+    own_domains,
+    parse_domains,
+    repeat_rows,
+)
 from models.errors import DataError
 
 
 class Labelled:
-    """Pictures with labels n x c; in a joint set also masks n x m, which say what set each picture is from."""
+    """Pictures with labels n x c; in a joint set also masks n x m, one-hot, of the set that each picture is from."""
 
     def __init__(
         self,
@@ -37,20 +47,11 @@ class Labelled:
         self.description = description
         self.flip = flip
         self.order = range(len(pictures)) if order is None else order
-        """The picture of each example; pictures with rare labels and of small sets may be repeated."""
+        """The picture of each example; pictures of rare labels and of small sets may come several times."""
 
     def __len__(self) -> int:
         """Examples in the set."""
         return len(self.order)
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The pictures' files."""
-        return self.pictures.paths
-
-    def picture(self, index: int) -> Pixels:
-        """The picture at `index`, size x size x 3, not flipped; DataError for a broken file."""
-        return self.pictures[index]
 
     def example(self, index: int, random: np.random.Generator) -> Example:
         """{"pixels": size x size x 3, "labels": c}, and "masks": m in joint sets; flipped half of the time."""
@@ -63,9 +64,9 @@ class Labelled:
 def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, balance: float = 0.0) -> Labelled:
     """Reads one part of a set; `domains` as in `parse_domains`, empty for the set's own choice.
 
-    In training, `balance` is the least share of examples with and without each label, as in `repeated`. In a joint set
-    each domain has the name of its set as mask. DataError with everything that is wrong; the files are opened only if
-    something else is wrong already, else `pictures.find_broken` does that.
+    In training, `balance` is the least share of examples with and without each label, as in `repeat_rows`. In a joint
+    set each domain has the name of its set as mask. DataError with all problems. Files are opened only if there are
+    other problems; else call `pictures.find_broken`.
     """
     if not folder.is_dir():
         raise DataError(f"there is no data folder {folder}")
@@ -74,9 +75,10 @@ def read(folder: Path, domains: str, picture: Picture, part: Part, flip: bool, b
     table = layouts.read_table(folder, part)
     table, chosen = choose(table, parse_domains(domains) if domains else own_domains(table))
     pictures = Pictures(table.paths, picture)
-    refuse([*table.problems, *(constant(table.values, chosen) if part == "train" else [])], pictures)
+    refuse([*table.problems, *(find_constant(table.values, chosen) if part == "train" else [])], pictures)
     description = _describe(folder, chosen, picture, table.values)
-    order = repeated(table.values, balance if part == "train" else 0)
+    # Only training is balanced: figures on held-out pictures must follow their true frequencies.
+    order = repeat_rows(table.values, balance if part == "train" else 0)
     return Labelled(pictures, table.values, description, flip and part == "train", order=order)
 
 
@@ -96,16 +98,17 @@ def _read_joint(folder: Path, domains: str, picture: Picture, part: Part, flip: 
     united = _unite(sets)
     problems = [problem for one in sets for problem in one.table.problems]
     if train:
-        problems += [problem for one in sets for problem in constant(one.table.values, one.domains)]
+        problems += [problem for one in sets for problem in find_constant(one.table.values, one.domains)]
     pictures = Pictures([path for one in sets for path in one.table.paths], picture)
     refuse(problems, pictures)
+    # A block for each set's pictures and columns: the diagonal has the known labels, the rest is unknown.
     blocks = [[np.full((size, len(one.domains)), UNKNOWN, np.float32) for one in sets] for size in sizes]
     for place, one in enumerate(sets):
         blocks[place][place] = one.table.values
     labels: Labels = np.block(blocks).astype(np.float32)
     masks = np.repeat(np.eye(len(sets), dtype=np.float32), sizes, axis=0)
     description = _describe(folder, united, picture, labels)
-    # Pictures of the other sets are unknown by construction; only those of a domain's own set are worth telling.
+    # Pictures of the other sets are unknown by construction; only those of a domain's own set are worth reporting.
     alone = [_describe(folder, one.domains, picture, one.table.values) for one in sets]
     joint = description.model_copy(
         update={
@@ -114,9 +117,9 @@ def _read_joint(folder: Path, domains: str, picture: Picture, part: Part, flip: 
             "unknown": {name: count for one in alone for name, count in one.unknown.items()},
         }
     )
-    # The sets take turns. In training, small sets start again until the largest is through.
+    # The sets take turns. In training, small sets start again until the largest one ends.
     rows = [
-        np.flatnonzero(of_set)[repeated(one.table.values, balance if train else 0)]
+        np.flatnonzero(of_set)[repeat_rows(one.table.values, balance if train else 0)]
         for of_set, one in zip(masks.T, sets, strict=True)
     ]
     largest = max(map(len, rows))
@@ -136,7 +139,7 @@ def _choose_in_each(tables: dict[str, Table], domains: str) -> list[_Set]:
     for mask, table in tables.items():
         own = own_domains(table) if wanted is None else tuple(one for one in wanted if one.name in known[mask])
         if not own:
-            raise DataError(f"no domain of {mask} is asked for; name one, or take the set away: {listed}")
+            raise DataError(f"no domain of {mask} was chosen; choose one, or remove the set: {listed}")
         sets.append(_Set(mask, *choose(table, own)))
     return sets
 

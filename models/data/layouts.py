@@ -13,7 +13,6 @@ A folder for each domain, as torchvision and StarGAN's official code take them; 
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from models.data import parts
 from models.data.parts import NAMES, Part, side_names
-from models.data.pictures import listed, problem_of
+from models.data.pictures import list_pictures, problem_of
 from models.data.tables import UNKNOWN, Labels, Table
 from models.errors import DataError
 
@@ -34,7 +33,7 @@ _GROUP = "domain"  # of a folder for each domain
 
 @dataclass(frozen=True)
 class Attributes:
-    """An attribute file: n files, c columns, values n x c in {0, 1, UNKNOWN}, and what is wrong with its lines."""
+    """An attribute file: n files, c columns, values n x c in {0, 1, UNKNOWN}, and the problems of its lines."""
 
     files: tuple[str, ...]
     columns: tuple[str, ...]
@@ -58,12 +57,12 @@ def is_celeba(folder: Path) -> bool:
 def read_table(folder: Path, part: Part) -> Table:
     """One part of one labelled set; DataError if the folder has neither layout, or no pictures."""
     if is_celeba(folder):
-        return _celeba(folder, part)
+        return _read_celeba(folder, part)
     if len(_domain_folders(folder)) > 1:
-        return _folders(folder, part)
+        return _read_folders(folder, part)
     inside = sets(folder)
     hint = f"; there is a set in {inside[0]}" if inside else ""
-    raise DataError(f"{folder} has no attribute file {_ATTRIBUTES}, and no folder for each domain{hint}")
+    raise DataError(f"{folder} has no attribute file {_ATTRIBUTES}, and not a folder for each domain{hint}")
 
 
 def read_attributes(path: Path) -> Attributes:
@@ -86,57 +85,54 @@ def read_attributes(path: Path) -> Attributes:
     return Attributes(tuple(values), columns, np.array(list(values.values()), np.float32), tuple(problems))
 
 
-def _celeba(folder: Path, part: Part) -> Table:
+def _read_celeba(folder: Path, part: Part) -> Table:
     attributes = read_attributes(min(folder.glob(_ATTRIBUTES)))
     files = attributes.files
-    # The pictures lie where the first file is that can be found at all.
+    # The first listed file that exists shows which folder holds the pictures.
     places = (folder / place for file in files for place in _PLACES if (folder / place / file).exists())
     place = next(places, None)
     if place is None:
         raise DataError(f"{files[0]} is not in {folder}, nor in its folders images and img_align_celeba")
-    rows, wrong = _partition(folder, files, part)
-    present = set(os.listdir(place))  # one call: asking for each of 200,000 files takes long
-    there = [row for row in rows if files[row] in present or (place / files[row]).exists()]
-    missing = sorted({files[row] for row in rows} - {files[row] for row in there})
-    problems = [*attributes.problems, *wrong, *problem_of(f"listed but not in {place}", missing)]
-    if not there:
+    problems = list(attributes.problems)
+    partition = folder / _PARTITION
+    if not partition.exists():
+        rows = parts.split(range(len(files)), part)
+    else:
+        lines = [line.split() for line in partition.read_text(encoding="utf-8").splitlines()]
+        problems += [
+            f"{partition}, line {number}: expected a file name and 0, 1 or 2"
+            for number, fields in enumerate(lines, 1)
+            if fields and (len(fields) != 2 or fields[1] not in {"0", "1", "2"})
+        ]
+        wanted = {"train": "0", "test": "2"}[part]
+        chosen = {fields[0] for fields in lines if fields[1:] == [wanted]}
+        problems += problem_of(f"of {partition.name} without attributes", sorted(chosen - set(files)))
+        rows = [row for row, file in enumerate(files) if file in chosen]
+    present = set(os.listdir(place))  # one call is much faster than a question for each of 200,000 files
+    found = [row for row in rows if files[row] in present or (place / files[row]).exists()]
+    missing = sorted({files[row] for row in rows} - {files[row] for row in found})
+    problems += problem_of(f"listed but not in {place}", missing)
+    if not found:
         raise DataError(*problems, f"{folder} holds no pictures for the {part} part")
     own = folder / "domains.txt"
     return Table(
-        paths=tuple(place / files[row] for row in there),
+        paths=tuple(place / files[row] for row in found),
         columns=attributes.columns,
-        values=attributes.values[there],
+        values=attributes.values[found],
         domains=own.read_text(encoding="utf-8").strip() if own.exists() else "",
         problems=tuple(problems),
     )
 
 
-def _partition(folder: Path, files: Sequence[str], part: Part) -> tuple[list[int], list[str]]:
-    """The rows of a part, by the published partition or else a seeded split, and what is wrong with the partition."""
-    path = folder / _PARTITION
-    if not path.exists():
-        return parts.split(range(len(files)), part), []
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    wrong = [
-        f"{path}, line {number}: expected a file name and 0, 1 or 2"
-        for number, fields in enumerate(lines, 1)
-        if fields and (len(fields) != 2 or fields[1] not in {"0", "1", "2"})
-    ]
-    wanted = {"train": "0", "test": "2"}[part]
-    chosen = {fields[0] for fields in lines if fields[1:] == [wanted]}
-    unlisted = problem_of(f"of {path.name} without attributes", sorted(chosen - set(files)))
-    return [row for row, file in enumerate(files) if file in chosen], [*wrong, *unlisted]
-
-
 def _domain_folders(folder: Path) -> list[str]:
     """The names of folders with pictures, in the folder itself or in its parts."""
-    return [name for name in side_names(folder) if any(listed(folder / part / name) for part in ("", *NAMES))]
+    return [name for name in side_names(folder) if any(list_pictures(folder / part / name) for part in ("", *NAMES))]
 
 
-def _folders(folder: Path, part: Part) -> Table:
+def _read_folders(folder: Path, part: Part) -> Table:
     names = side_names(folder)
-    place, published = parts.find(part, lambda place: any(listed(folder / place / name) for name in names))
-    files = {name: listed(folder / place / name) for name in names}
+    place, published = parts.find(part, lambda place: any(list_pictures(folder / place / name) for name in names))
+    files = {name: list_pictures(folder / place / name) for name in names}
     if not published:  # a tenth of each domain is held out, not a tenth of all pictures
         files = {name: parts.split(files[name], part) for name in names}
     paths = [path for name in names for path in files[name]]

@@ -1,7 +1,7 @@
-"""Batches as a pure function of seed and step, so that a resumed training sees the same as an uninterrupted one.
+"""Batches as a pure function of seed and step, so that a resumed training gets the same as an uninterrupted one.
 
-Threads prepare the next batches while the network works: Pillow and NumPy release the interpreter lock where it
-matters. Their number changes no batch, only when it is ready.
+Threads prepare the next batches while the network works; Pillow and NumPy release the interpreter lock in their long
+operations. The number of threads changes no batch.
 """
 
 from collections import deque
@@ -39,16 +39,16 @@ def batches(
     """
     wanted = range(batch) if rows is None else rows
 
-    def made(step: int) -> Batch:
+    def make(step: int) -> Batch:
         chosen = indices(len(data), batch, seed, step)
         examples = [data.example(chosen[row], np.random.default_rng([seed, step, row])) for row in wanted]
         tensors = collate(examples, data.description.picture)
         return {name: tensor.pin_memory() for name, tensor in tensors.items()} if pinned else tensors
 
     if not workers:
-        yield from map(made, count(start))
+        yield from map(make, count(start))
     with ThreadPoolExecutor(workers, thread_name_prefix="loader") as pool:
-        submitted = (pool.submit(made, step) for step in count(start))
+        submitted = (pool.submit(make, step) for step in count(start))
         try:
             waiting = deque(islice(submitted, workers))
             while True:  # in order, with `workers` batches in flight beside the one that is yielded
@@ -59,6 +59,7 @@ def batches(
             pool.shutdown(cancel_futures=True)
 
 
+# Every row of a batch asks for it, and a permutation of 200,000 takes milliseconds. A batch may span epochs.
 @lru_cache(maxsize=4)
 def _order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(examples)

@@ -14,13 +14,13 @@ from models.bundle.manifest import Picture
 from models.data import parts
 from models.data.data import Description, Example
 from models.data.parts import Part, find_sides
-from models.data.pictures import Pictures, Pixels, augment, listed, load_rule, problem_of, refuse
+from models.data.pictures import Pictures, Pixels, augment, list_pictures, load_rule, problem_of, refuse
 from models.data.tables import domain
 from models.errors import DataError
 
 
 class Pairs:
-    """Pairs; the files of `pictures` have both halves of a pair each, or are all of A and then all of B."""
+    """Pairs. Each file of `pictures` has both halves of a pair, or the files are all of A followed by all of B."""
 
     def __init__(self, pictures: Pictures, description: Description, flip: bool) -> None:
         self.pictures = pictures
@@ -47,14 +47,15 @@ class Pairs:
 def read(folder: Path, picture: Picture, part: Part, flip: bool, load_size: int) -> Pairs:
     """Reads one part of a set; training pictures are loaded at `load_size` and cropped at random to the picture's size.
 
-    The domains are a and b, or have the names of the two folders. DataError names files without a partner, with
-    everything else that is wrong.
+    The domains are a and b, or have the names of the two folders. DataError names files without a partner and
+    all other problems.
     """
     if not folder.is_dir():
         raise DataError(f"there is no data folder {folder}")
     names: tuple[str, str] = ("a", "b")
     problems: list[str] = []
-    paths, columns = parts.choose(part, lambda name: listed(folder / name)), 2
+    # Files in the folder or its parts are side by side; sides have folders of their own.
+    paths, columns = parts.choose(part, lambda name: list_pictures(folder / name)), 2
     if not paths:
         found = find_sides(folder, ())
         names = found.names

@@ -1,4 +1,4 @@
-"""Where the pictures of a set lie: its training and held-out parts, and its two sides, A and B.
+"""The folders of a set: its training and held-out parts, and its two sides, A and B.
 
     FOLDER/trainA, trainB, testA, testB   as CycleGAN's sets are published
     FOLDER/A/train, B/train, A/test ...   as pix2pix's script takes them; or all in A/ and B/
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from models.bundle.manifest import canonical
-from models.data.pictures import listed
+from models.data.pictures import list_pictures
 from models.errors import DataError
 
 Part = Literal["train", "test"]
@@ -45,7 +45,7 @@ def find(part: Part, filled: Callable[[str], bool]) -> tuple[str, bool]:
 def split(items: Sequence[_Item], part: Part) -> list[_Item]:
     """The shuffle of StarGAN's official code: a tenth is held out, at most 1999, and at least one of two or more."""
     order = list(items)
-    random.Random(1234).shuffle(order)
+    random.Random(1234).shuffle(order)  # the official code's seed: a set listed in its order is split the same
     held_out = min(_MOST_HELD_OUT, max(len(order) // 10, int(len(order) > 1)))
     return order[:held_out] if part == "test" else order[held_out:]
 
@@ -61,7 +61,7 @@ class Sides:
         """The pictures of side 0 or 1 in a part of `NAMES`, or with "" those outside of parts."""
         name = self.names[side]
         places = (f"{part}{name}", f"{name}/{part}", f"{part}/{name}")
-        return next((found for place in places if (found := listed(self.folder / place))), [])
+        return next((found for place in places if (found := list_pictures(self.folder / place))), [])
 
 
 def find_sides(folder: Path, domains: Sequence[str]) -> Sides:
@@ -73,7 +73,7 @@ def find_sides(folder: Path, domains: Sequence[str]) -> Sides:
     known = {canonical(name): name for name in names}
     if len(domains) == 2 and set(domains) <= set(known):
         return Sides(folder, (known[domains[0]], known[domains[1]]))
-    if {"A", "B"} <= set(names):
+    if {"A", "B"} <= set(names):  # the output of pix2pix's script, AB, may lie beside them
         names = ["A", "B"]
     if len(names) != 2:
         raise DataError(

@@ -30,11 +30,11 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff", 
 """Files with these endings are read as pictures; others in a folder are ignored."""
 
 Notify = Callable[[int, int], object]
-"""Called with the number of files that are checked, and the number of all."""
+"""Called with the number of checked files, and the number of all."""
 
 _PAIR_ASPECTS = (1.6, 2.7)  # two halves of 4 : 5 to 4 : 3; a single photograph is narrower
 _NAMED = 5
-_BLOCK = 256  # files in flight, which an interrupt has to wait for
+_BLOCK = 256  # files in flight; an interrupt waits for them
 
 
 class Pictures:
@@ -49,7 +49,7 @@ class Pictures:
         self.columns = columns
         shape = (picture.size, columns * picture.size, 3)
         self._kept = min(len(self.paths), CACHE_BYTES // int(np.prod(shape)))
-        self._cache = np.zeros((self._kept, *shape), np.uint8)  # the system gives memory only to pages that are written
+        self._cache = np.zeros((self._kept, *shape), np.uint8)  # memory is taken only for pages that are written
         self._filled = np.zeros(self._kept, bool)
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class Pictures:
 
     @property
     def fit(self) -> bool:
-        """Whether the cache has room for all of them, so that decoding them ahead is worth it."""
+        """Whether the cache has room for all of them, so that it pays to decode them ahead."""
         return self._kept == len(self.paths)
 
     def __getitem__(self, index: int) -> Pixels:
@@ -69,11 +69,11 @@ class Pictures:
         pixels = _decode(self.paths[index], self.picture, self.columns)
         if index < self._kept:
             self._cache[index] = pixels
-            self._filled[index] = True  # only after the pixels: other threads read what is filled
+            self._filled[index] = True  # only after the pixels, since other threads read filled ones
         return pixels
 
     def probe(self, index: int) -> None:
-        """Reads only the header of a file; DataError if that is broken, or if it can't be a pair."""
+        """Reads only the header of a file; DataError if it is broken, or has the wrong shape for a pair."""
         path = self.paths[index]
         try:
             with Image.open(path) as image:
@@ -82,7 +82,7 @@ class Pictures:
             raise _unreadable(path, error) from error
 
 
-def listed(folder: Path) -> list[Path]:
+def list_pictures(folder: Path) -> list[Path]:
     """The pictures in a folder itself, by name; none if there is no such folder."""
     if not folder.is_dir():
         return []
@@ -109,10 +109,10 @@ def augment(pictures: Sequence[Pixels], size: int, flip: bool, random: np.random
 
 
 def find_broken(pictures: Pictures, decode: bool, notify: Notify = lambda done, total: None) -> list[str]:
-    """Opens every file; what is wrong with them, a sentence each.
+    """Opens every file; their problems, a sentence each.
 
-    Without `decode` only headers are read: that finds files that are missing, empty or not pictures, but not truncated
-    ones. With it, pictures are decoded into the cache, so that a training need not decode them again.
+    Without `decode` only headers are read, which finds files that are missing, empty or not pictures, but not truncated
+    ones. With it, pictures are decoded into the cache, so that a training does not decode them again.
     """
 
     def look(index: int) -> str:
@@ -136,7 +136,7 @@ def find_broken(pictures: Pictures, decode: bool, notify: Notify = lambda done, 
 
 
 def refuse(problems: Sequence[str], pictures: Pictures) -> None:
-    """DataError if there are problems, with those of the files as well; the files are opened only then."""
+    """DataError if there are problems, together with those of the files, which are opened only then."""
     if problems:
         raise DataError(*problems, *find_broken(pictures, decode=False))
 
@@ -150,7 +150,7 @@ def problem_of(what: str, names: Sequence[object]) -> list[str]:
 
 
 def _decode(path: Path, picture: Picture, columns: int) -> Pixels:
-    # Pillow raises nearly anything on broken bytes (SyntaxError, struct.error, KeyError, ...), so catch everything.
+    # Pillow raises nearly anything for broken bytes (SyntaxError, struct.error, KeyError, ...), so catch everything.
     try:
         with Image.open(path) as image:
             _check(image, columns)
@@ -159,7 +159,15 @@ def _decode(path: Path, picture: Picture, columns: int) -> Pixels:
                 ImageOps.exif_transpose(image, in_place=True)
             except Exception as error:  # broken EXIF data; the pixels are fine
                 _log.info("EXIF ignored: %s: %s", type(error).__name__, error)
-            upright = _to_rgb(image)
+            if image.mode.startswith("I;16"):
+                # Pillow's own conversion clips 16-bit values to 255 instead of scaling them.
+                values = np.asarray(image).astype(np.float32) * np.float32(255 / 65_535)
+                upright = Image.fromarray(np.floor(values + np.float32(0.5)).astype(np.uint8)).convert("RGB")
+            elif image.has_transparency_data:
+                full = image.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", full.size, "white"), full).convert("RGB")
+            else:
+                upright = image.convert("RGB")
         width, height = upright.size
         left, top, right, bottom = crop_box((width // columns, height), picture.crop)
         starts = [column * width // columns for column in range(columns)]
@@ -171,7 +179,7 @@ def _decode(path: Path, picture: Picture, columns: int) -> Pixels:
 
 def _check(image: Image.Image, columns: int) -> None:
     if image.mode in ("I", "F"):
-        raise ValueError("its values have 32 bits, and it is not known which value is white; save it with 8 or 16")
+        raise ValueError("its values have 32 bits, and nothing says which value is white; save it with 8 or 16")
     if columns == 1:
         return
     width, height = image.size
@@ -179,16 +187,6 @@ def _check(image: Image.Image, columns: int) -> None:
         raise ValueError(
             f"it is {width} x {height}; two pictures side by side have an even width of about twice the height"
         )
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        values = np.asarray(image).astype(np.float32) * np.float32(255 / 65_535)
-        return Image.fromarray(np.floor(values + np.float32(0.5)).astype(np.uint8)).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    full = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", full.size, "white"), full).convert("RGB")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

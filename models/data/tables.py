@@ -18,7 +18,7 @@ from models.errors import DataError
 Labels = NDArray[np.float32]
 
 UNKNOWN = 0.5
-"""The label of a picture that is not annotated; finite, so that arithmetic with masks works, and otherwise unused."""
+"""The label of a picture without annotation. It is finite, since 0 times NaN would survive a mask."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Table:
     group: str | None = None
     """If set, each picture has exactly one column, and pictures of columns that are not chosen are left out."""
     problems: tuple[str, ...] = ()
-    """What is wrong with it."""
+    """Problems of its files and lines, a sentence each."""
 
 
 def choose(table: Table, domains: tuple[Domain, ...]) -> tuple[Table, tuple[Domain, ...]]:
     """The table with only the columns of the domains, in their order, and the domains with the table's group.
 
-    DataError for a domain without a column, and when no picture is left.
+    DataError for a domain without a column, and if no picture is left.
     """
     known = {canonical(column): index for index, column in enumerate(table.columns)}
     missing = [domain.name for domain in domains if domain.name not in known]
@@ -50,6 +50,7 @@ def choose(table: Table, domains: tuple[Domain, ...]) -> tuple[Table, tuple[Doma
         groups = {domain.group for domain in domains if domain.group}
         only = groups.pop() if len(groups) == 1 else table.group
         domains = tuple(domain.model_copy(update={"group": only}) for domain in domains)
+        # A picture of no chosen folder would have no label at all.
         rows = np.flatnonzero(values.any(axis=1))
         values, paths = values[rows], tuple(paths[row] for row in rows)
     for group in {domain.group for domain in domains} - {None}:
@@ -69,24 +70,25 @@ def own_domains(table: Table) -> tuple[Domain, ...]:
     return parse_domains(table.domains or ",".join(table.columns))
 
 
-def repeated(labels: Labels, least: float) -> list[int]:
+def repeat_rows(labels: Labels, least: float) -> list[int]:
     """Rows of labels n x c, some repeated, so that each label's presence and absence has a share of at least `least`.
 
-    A row is repeated as its rarest label needs, as in Gupta et al., LVIS (CVPR 2019), section 5, but without the square
-    root. Fractions are rounded at random, the same every time. With `least` 0 every row comes once.
+    The rarest label of a row decides how often it is repeated, as in Gupta et al., LVIS (CVPR 2019), section 5, but
+    without the square root. Fractions are rounded at random with a fixed seed. With `least` 0 every row comes once.
     """
     factors = np.ones(len(labels))
     for value in (0, 1):
         has = labels == value
         wanted = least / np.maximum(has.mean(axis=0), 1 / len(labels))
         factors = np.maximum(factors, (has * wanted).max(axis=1))
+    # Adding a uniform number before rounding down makes the expected number of copies exact.
     copies = np.floor(factors + np.random.default_rng(0).random(len(labels))).astype(int)
     rows: list[int] = np.repeat(np.arange(len(labels)), copies).tolist()
     return rows
 
 
-def constant(labels: Labels, domains: Sequence[Domain]) -> list[str]:
-    """The problem that some domains have the same known label in all pictures; empty if there are none."""
+def find_constant(labels: Labels, domains: Sequence[Domain]) -> list[str]:
+    """The problem that some domains have the same known label in all pictures; empty if all vary."""
     same = [domain.name for domain, column in zip(domains, labels.T, strict=True) if not {0, 1} <= set(column.tolist())]
     return [f"the same in every training picture, so it can't be learned: {', '.join(same)}"] if same else []
 
@@ -94,7 +96,7 @@ def constant(labels: Labels, domains: Sequence[Domain]) -> list[str]:
 def parse_domains(text: str) -> tuple[Domain, ...]:
     """Domains in label order from `hair=black|blond|brown,smiling`; `|` separates domains that exclude each other.
 
-    DataError for an invalid or repeated name, and for none at all.
+    DataError for an invalid or repeated name, and without any name.
     """
     domains: list[Domain] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
@@ -105,7 +107,7 @@ def parse_domains(text: str) -> tuple[Domain, ...]:
         for name in names:
             domains.append(domain(name, canonical(group) if len(names) > 1 else None, len(domains)))
     if len({domain.name for domain in domains}) != len(domains) or not domains:
-        raise DataError(f"domains must be named, each once: {text!r}")
+        raise DataError(f"name at least one domain, and each only once: {text!r}")
     return tuple(domains)
 
 

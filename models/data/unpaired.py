@@ -29,6 +29,7 @@ class Unpaired:
 
     def example(self, index: int, random: np.random.Generator) -> Example:
         """{"a", "b": size x size x 3}, cropped and mirrored independently; A in order, B drawn from `random`."""
+        # A fixed order would show the same pairs in every epoch, and the networks could learn them.
         b = self.b[int(random.integers(len(self.b)))]
         size, flip = self.description.picture.size, self.flip
         both = (self.pictures[self.a[index % len(self.a)]], self.pictures[b])

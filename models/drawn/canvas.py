@@ -190,7 +190,7 @@ def ellipse(x: float, y: float, across: float, down: float) -> Shape:
 
     def distance(u: Field, v: Field) -> Field:
         # An ellipse has no closed distance: the implicit function over its gradient is right to first order at the
-        # edge, and only the edge is looked at.
+        # edge, and only the edge shows.
         u, v = (u - x) / across, (v - y) / down
         reach = np.sqrt(u * u + v * v)
         p, q = u / across, v / down
@@ -289,7 +289,7 @@ def _to_outline(x: Field, y: Field, edges: Sequence[tuple[Point, Point]]) -> Fie
     for (ax, ay), (bx, by) in edges:
         dx, dy, _ = _to_segment(x, y, (ax, ay), (bx, by))
         nearest = np.minimum(nearest, dx * dx + dy * dy)
-        if by != ay:
+        if by != ay:  # a horizontal edge never crosses the ray
             inside ^= ((y >= ay) != (y >= by)) & (x - ax < (y - ay) * ((bx - ax) / (by - ay)))
     distance = np.sqrt(nearest)
     return np.where(inside, -distance, distance)
@@ -299,6 +299,7 @@ def _to_segment(x: Field, y: Field, a: Point, b: Point) -> tuple[Field, Field, F
     """Vectors from the segment's nearest point, and that point's share of the way from a to b."""
     ex, ey = b[0] - a[0], b[1] - a[1]
     px, py = x - a[0], y - a[1]
+    # The smallest divisor is for repeated points, whose segment has no length.
     share = np.minimum(np.maximum((px * ex + py * ey) / max(ex * ex + ey * ey, 1e-9), 0.0), 1.0)
     return px - share * ex, py - share * ey, share
 

@@ -68,7 +68,7 @@ def find_font(given: Path | None) -> Path:
 
 @lru_cache(maxsize=1)
 def open_font(path: Path) -> EmojiFont:
-    """The font in a file, read once a process; DataError as `EmojiFont` has it."""
+    """The font in a file, read once in each process; DataError as for `EmojiFont`."""
     return EmojiFont(path)
 
 
@@ -80,7 +80,7 @@ class EmojiFont:
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the tables; DataError when the file is no font of pictures in the format CBDT."""
+        """Reads the tables; DataError if the file is not a font with pictures in the format CBDT."""
         content = path.read_bytes()
         self.digest = hashlib.sha256(content).hexdigest()
         """SHA-256 of the file."""
@@ -95,7 +95,7 @@ class EmojiFont:
             }
         except Exception as error:  # fontTools raises nearly anything on broken bytes
             raise DataError(
-                f"{path} is no font with pictures in the format CBDT ({error!r}); take {_FILE} of Debian's package "
+                f"{path} is not a font with pictures in the format CBDT ({error!r}); use {_FILE} of Debian's package "
                 "fonts-noto-color-emoji"
             ) from error
 
@@ -144,7 +144,7 @@ class PersonEmoji:
     def with_domain(self, domain: str, present: bool = True) -> PersonEmoji:
         """The emoji with one of SKINS, GENDERS or HAIR switched on; ValueError where the font has no such emoji."""
         if not present:
-            raise ValueError(f"an emoji cannot be just not {domain}; ask for another of its group")
+            raise ValueError(f"'not {domain}' does not say what to show instead; ask for another domain of its group")
         if domain in SKINS:
             return replace(self, skin=domain)
         if domain in GENDERS:
@@ -154,7 +154,7 @@ class PersonEmoji:
         raise ValueError(f"unknown domain {domain!r} of {code(self.sequence)}; emoji people have skin, gender and hair")
 
     def counterfactuals(self) -> tuple[PersonEmoji, ...]:
-        """Everything that domains can make of the emoji, itself included; the same set for each member."""
+        """All emoji that domains can turn this one into, with itself; the same tuple for each of them."""
         kinds = _HAIR_KINDS if self.hair else (self.kind,)
         return tuple(each for kind in kinds for each in _grid(kind))
 
@@ -167,7 +167,7 @@ def people(font: EmojiFont) -> list[PersonEmoji]:
 
 
 def things(font: EmojiFont) -> dict[Sequence, list[Sequence]]:
-    """All emoji but flags, letters and skin tones, each picture once, grouped by what they show whatever the gender."""
+    """All emoji but flags, letters and skin tones, each picture once, grouped by what they show apart from gender."""
     toned = {sequence[0] for sequence in font.sequences() if len(sequence) > 1 and sequence[1] in _TONES}
     # The font has most sequences twice: in writing order, and reversed for right-to-left text. Sorting makes the
     # choice between them the same for every version of the font.
@@ -195,7 +195,7 @@ def code(sequence: Sequence) -> str:
 
 
 def _grid(kind: Sequence) -> list[PersonEmoji]:
-    """All genders and skins of a kind; empty where the sequence is no kind."""
+    """All genders and skins of a kind; empty if the sequence is not a kind."""
     if kind[0] not in {person for person, _, _ in _TRIOS} and len(kind) > 1:
         return []
     return [PersonEmoji(kind, gender, skin) for gender in GENDERS for skin in SKINS]

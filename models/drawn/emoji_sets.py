@@ -30,7 +30,7 @@ from models.errors import DataError, OptionsError
 _NAME, _VERSION = "emoji", 1
 
 LAYOUTS = ("attributes", "hair", "pairs", "unpaired")
-"""What a set of emoji shows, and how its files lie."""
+"""The kinds of sets of emoji."""
 
 _README = {
     "attributes": "people whose skin and gender are known, in CelebA's layout.",
@@ -42,7 +42,7 @@ _README = {
 
 @dataclass(frozen=True)
 class EmojiSet:
-    """The facts in emoji.json: with them and the font, any picture of a person can be made again, changed or not."""
+    """The facts in emoji.json: they and the font are enough to draw any picture of a person again, changed or not."""
 
     layout: str
     seed: int
@@ -58,7 +58,7 @@ class EmojiSet:
         return f"recast data emoji {what}"
 
     def scene(self, file: Path) -> EmojiPortrait | None:
-        """What a file shows; None for drawings, and where this very font is not installed."""
+        """The scene of a file; None for drawings, and if this version of the font is not installed."""
         if self.layout not in ("attributes", "hair"):
             return None
         try:
@@ -68,6 +68,26 @@ class EmojiSet:
         if open_font(font).digest != self.font:
             return None
         return Crowd(font, self.seed, self.count, self.layout == "hair").portrait(int(file.stem) - 1)
+
+    def write_task(self, folder: Path, font: Path, tasks: list[Task], number: int) -> int:
+        """Draws the pictures of one task into subfolders of `folder`; the number of pictures written."""
+        task = tasks[number]
+        name, picture = code(task.emoji), open_font(font).picture(task.emoji)
+        letters = set("".join(task.folders.values()))
+        drawings = {letter: draw_lines(picture) if letter == "D" else picture for letter in letters}
+        placements = {f"{name}.png": Placement()}
+        if task.variants:
+            placements = {
+                f"{name}_{variant}.png": random_placement(
+                    random.Random(f"{self.seed}/{name}/{variant}"), coloured=False
+                )
+                for variant in range(task.variants)
+            }
+        for file, placement in placements.items():
+            for part, halves in task.folders.items():
+                pixels = np.hstack([place(drawings[letter], placement, self.size) for letter in halves])
+                Image.fromarray(pixels).save(folder / part / file, compress_level=1)
+        return len(placements) * len(task.folders)
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,7 @@ class Crowd:
 
 @dataclass(frozen=True)
 class EmojiPortrait:
-    """A person in one picture, which can be made again with another skin, gender or hair."""
+    """A person in one picture, which can be drawn again with another skin, gender or hair."""
 
     font: Path
     emoji: PersonEmoji
@@ -109,7 +129,7 @@ class EmojiPortrait:
         return EmojiPortrait(self.font, self.emoji.with_domain(domain, present), self.placement)
 
     def face_mask(self, size: int) -> NDArray[np.bool_]:
-        """The same as `head_mask`: the font does not tell where on an emoji its face is."""
+        """The same as `head_mask`: the font does not say where the face of an emoji is."""
         return self.head_mask(size)
 
     def head_mask(self, size: int) -> NDArray[np.bool_]:
@@ -118,10 +138,10 @@ class EmojiPortrait:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """The pictures of one emoji. In each of `folders`, one letter for each half: D the line drawing, E the emoji.
+class Task:
+    """The pictures of one emoji: `folders` has a letter for each half of a picture, D the line drawing, E the emoji.
 
-    Upright in the middle when `variants` is 0, else so many times at random places.
+    With `variants` 0 there is one picture, upright and in the middle, else so many at random places.
     """
 
     emoji: Sequence
@@ -143,7 +163,15 @@ def write(out: Path, layout: str, count: int, size: int, seed: int, font: Path |
     made = EmojiSet(layout, seed, size, count, open_font(path).digest)
     with writing.atomic_folder(out) as folder:
         if layout in ("attributes", "hair"):
-            _write_people(folder, Crowd(path, seed, count, layout == "hair"), size, notify)
+            crowd = Crowd(path, seed, count, layout == "hair")
+            groups = {**({"hair": HAIR} if crowd.hair else {}), "skin": SKINS, "gender": GENDERS}
+            columns = tuple(column for members in groups.values() for column in members)
+            domains = ",".join(f"{group}={'|'.join(members)}" for group, members in groups.items())
+            (folder / "images").mkdir()
+            draw = partial(crowd.write_picture, folder / "images", size)
+            writing.run_parallel(draw, count, count, notify)
+            labels = [crowd.portrait(index).emoji.labels(columns) for index in range(count)]
+            writing.write_celeba(folder, "emoji", columns, domains, labels)
         else:
             _write_drawings(folder, made, path, notify)
         writing.write_facts(folder, _NAME, _VERSION, asdict(made))
@@ -158,20 +186,9 @@ def write(out: Path, layout: str, count: int, size: int, seed: int, font: Path |
 
 
 def read(folder: Path) -> EmojiSet | None:
-    """The set in a folder; None where it is no set of emoji of this version."""
+    """The set in a folder; None if it has no set of emoji of this version."""
     facts = writing.read_facts(folder, _NAME, _VERSION)
     return EmojiSet(**facts) if facts is not None else None
-
-
-def _write_people(folder: Path, crowd: Crowd, size: int, notify: Notify) -> None:
-    groups = {**({"hair": HAIR} if crowd.hair else {}), "skin": SKINS, "gender": GENDERS}
-    columns = tuple(column for members in groups.values() for column in members)
-    domains = ",".join(f"{group}={'|'.join(members)}" for group, members in groups.items())
-    images = folder / "images"
-    images.mkdir()
-    writing.run_parallel(partial(crowd.write_picture, images, size), crowd.count, crowd.count, notify)
-    labels = [crowd.portrait(index).emoji.labels(columns) for index in range(crowd.count)]
-    writing.write_celeba(folder, "emoji", columns, domains, labels)
 
 
 def _write_drawings(folder: Path, made: EmojiSet, font: Path, notify: Notify) -> None:
@@ -180,55 +197,37 @@ def _write_drawings(folder: Path, made: EmojiSet, font: Path, notify: Notify) ->
     Whole groups are held out: when the woman who cooks is held out, the man who cooks is as well.
     """
     chance = random.Random(f"{made.seed}/parts")
+    # Not random.shuffle, whose algorithm may change between versions of Python; random() may not.
     groups = sorted(things(open_font(font)).values(), key=lambda _: chance.random())
     tenth = len(groups) // 10
     held_out, training = ([emoji for group in some for emoji in group] for some in (groups[:tenth], groups[tenth:]))
     held_out = held_out[: max(1, made.count // 10)]
     if made.layout == "pairs":
         tasks = _spread(training, {"train": "DE"}, made.count)
-        tasks += [_Task(emoji, {"test": "DE"}) for emoji in held_out]
+        tasks += [Task(emoji, {"test": "DE"}) for emoji in held_out]
     else:
         # Half of the groups, not of the emoji, so that no group is on both sides.
         half = sum(map(len, groups[tenth : tenth + (len(groups) - tenth) // 2]))
         tasks = _spread(training[:half], {"trainA": "D"}, made.count)
         tasks += _spread(training[half:], {"trainB": "E"}, made.count)
-        tasks += [_Task(emoji, {"testA": "D", "testB": "E"}) for emoji in held_out]
+        tasks += [Task(emoji, {"testA": "D", "testB": "E"}) for emoji in held_out]
     for name in {name for task in tasks for name in task.folders}:
         (folder / name).mkdir()
     total = sum(len(task.folders) * max(1, task.variants) for task in tasks)
-    writing.run_parallel(partial(_do, folder, font, made, tasks), len(tasks), total, notify)
+    draw = partial(made.write_task, folder, font, tasks)
+    writing.run_parallel(draw, len(tasks), total, notify)
 
 
-def _spread(emoji: list[Sequence], folders: dict[str, str], count: int) -> list[_Task]:
+def _spread(emoji: list[Sequence], folders: dict[str, str], count: int) -> list[Task]:
     """`count` pictures, spread over the emoji as evenly as possible."""
     each, more = divmod(count, len(emoji))
-    tasks = [_Task(one, folders, each + (index < more)) for index, one in enumerate(emoji)]
+    tasks = [Task(one, folders, each + (index < more)) for index, one in enumerate(emoji)]
     return [task for task in tasks if task.variants > 0]
-
-
-def _do(folder: Path, font: Path, made: EmojiSet, tasks: list[_Task], number: int) -> int:
-    """Draws the pictures of one task; the number of pictures written."""
-    task = tasks[number]
-    name = code(task.emoji)
-    picture = open_font(font).picture(task.emoji)
-    letters = set("".join(task.folders.values()))
-    drawings = {letter: draw_lines(picture) if letter == "D" else picture for letter in letters}
-    placements = {f"{name}.png": Placement()}
-    if task.variants:
-        placements = {
-            f"{name}_{variant}.png": random_placement(random.Random(f"{made.seed}/{name}/{variant}"), coloured=False)
-            for variant in range(task.variants)
-        }
-    for file, placement in placements.items():
-        for part, halves in task.folders.items():
-            pixels = np.hstack([place(drawings[letter], placement, made.size) for letter in halves])
-            Image.fromarray(pixels).save(folder / part / file, compress_level=1)
-    return len(placements) * len(task.folders)
 
 
 @lru_cache(maxsize=256)
 def _silhouette(font: Path, emoji: tuple[PersonEmoji, ...]) -> Image.Image:
-    """What any of the emoji covers; cached, as one crowd asks for the same few again and again."""
+    """The pixels that any of the emoji covers. Cached, since the pictures of a crowd share a few silhouettes."""
     pictures = [open_font(font).picture(each.sequence).getchannel("A") for each in emoji]
     whole = Image.new("RGBA", pictures[0].size)
     whole.putalpha(reduce(ImageChops.lighter, pictures))
@@ -239,8 +238,8 @@ def _silhouette(font: Path, emoji: tuple[PersonEmoji, ...]) -> Image.Image:
 def _pools(font: Path, seed: int, hair: bool) -> tuple[list[PersonEmoji], ...]:
     """The people of the training, validation and test parts.
 
-    With hair, each combination is in one part alone. Without, each kind is: a model is tested on cooks only if it has
-    never seen one.
+    With hair, each combination is in one part alone. Without hair, each kind is: a model is tested on cooks only if it
+    has never seen one.
     """
     everybody = [one for one in people(open_font(font)) if one.hair or not hair]
     pieces = list(dict.fromkeys(one if hair else one.kind for one in everybody))

@@ -78,6 +78,7 @@ def expression(person: Person, side: int) -> Expression:
 
 def outline(person: Person) -> Shape:
     """The face from forehead to chin; gender sets the jaw's breadth, and age lets it sag."""
+    # The largest outline must stay within the head's mask, which is that of an old man.
     male, old = person.attributes.gender == "male", person.attributes.age == "old"
     jaw = (18.2 if male else 15.4) + 0.7 * person.jaw + (0.9 if old else 0.0)
     chin = (10.0 if male else 6.4) + 0.6 * person.jaw

@@ -50,6 +50,12 @@ def _both(points: Sequence[Point]) -> tuple[Point, ...]:
 _CAP = ((0, -35), (10.5, -33), (19.4, -27), (22.8, -15), (22.4, -5), (21.4, 1.5), (16, 6), (0, 8))
 _FULL = ((0, -36), (12.5, -33.4), (22.8, -25), (27.2, -9), (27.4, 6), (25.6, 17), (20, 23.5), (14, 24), (0, 24))
 _LONG = ((0, -36), (12.5, -33.4), (22.8, -25), (27.4, -8), (28.4, 10), (30, 28), (31, 44), (26, 54), (14, 58), (0, 60))
+_CURLY_CAP = ((0, -33), (13, -31), (22, -22), (24.5, -8), (23.5, 4), (16, 6), (0, 8))
+_CURLY_WINDOW = (
+    *((0, -17.6), (5, -16), (9, -17.4), (13, -13.6), (17, -12)),
+    *((17.2, -6), (19, -2), (19.8, 6), (22, 13), (0, 30)),
+)
+_CURLS = ((4.5, -35), (13, -32), (20, -26), (25, -17.5), (26.6, -8), (26.4, 1.5), (24.6, 10))
 # fmt: off
 STYLES = {
     "short": Style(
@@ -106,7 +112,7 @@ STYLES = {
 
 
 def below_hat(person: Person) -> Shape:
-    """Where hair may show: everywhere, or with a hat only below its rim."""
+    """Where hair may show: everywhere, or only below the rim of a hat."""
     if not person.attributes.hat:
         return everywhere()
     return below(lambda x: -15.5 + 0.9 * np.maximum(np.abs(x) - 20.5, 0.0))
@@ -133,11 +139,24 @@ def paint_front(canvas: Canvas, tones: Tones, person: Person) -> None:
     )
     canvas.paint(everywhere(), shading, 0.92 if person.hairstyle == "buzz" else 1.0, inside=covered)
     if person.hairstyle == "curly":
-        _paint_curls(canvas, tones, person, covered)
+        chance = random.Random(f"{person.grain}/locks")
+        for row in range(9):
+            for column in range(11):
+                x = (column - 5 + 0.5 * (row % 2)) * 6.0 + 3.0 * (chance.random() - 0.5)
+                y = -39.0 + 6.0 * row + 3.0 * (chance.random() - 0.5)
+                canvas.paint(ellipse(x, y + 1.6, 3.1, 2.7), tones.hair_dark, 0.42, soft=2.2, inside=covered)
+                glint = ellipse(x + person.light * 0.5, y - 0.4, 2.0, 1.7)
+                canvas.paint(glint, tones.hair_light, 0.26, soft=2.0, inside=covered)
     elif person.hairstyle != "buzz":
         _paint_strands(canvas, tones, person, covered)
     if person.hairstyle == "bun":
-        _paint_bun(canvas, tones, person, covered)
+        canvas.paint(ellipse(0, -31.4, 8.4, 1.6), tones.hair_dark, 0.75, soft=2.0, inside=covered)
+        for index in range(5):
+            x = -6.0 + 3.0 * index
+            strand = stroke(curve((x, -33.0), (x * 1.5, -38.5), (-person.light * 2.0, -43.5)), (0.2, 0.5, 0.15))
+            tone = tones.hair_dark if index % 2 else tones.hair_light
+            canvas.paint(strand, tone, 0.45, soft=0.7, inside=covered)
+        canvas.paint(ellipse(person.light * 3.2, -39.4, 3.0, 2.2), tones.hair_light, 0.5, soft=2.6, inside=covered)
     shine = curve((light * 17.5, -20), (light * 14, -29.5), (light * 1.0, -30))
     strength = 0.28 if person.hairstyle in ("buzz", "curly") else 0.6
     canvas.paint(stroke(shine, (0.3, 1.7, 0.3)), tones.hair_light, strength, soft=3.0, inside=covered)
@@ -145,8 +164,14 @@ def paint_front(canvas: Canvas, tones: Tones, person: Person) -> None:
 
 def front(person: Person) -> Shape:
     """The hair in front of the head."""
-    if person.hairstyle == "curly":
-        return _curls(person)
+    if person.hairstyle == "curly":  # a cap, and a ring of discs around the head
+        shape = symmetric(_CURLY_CAP) - symmetric(_CURLY_WINDOW)
+        chance = random.Random(f"{person.grain}/curls")
+        for x, y in _CURLS:
+            for side in (-1, 1):
+                radius = 6.2 + 1.2 * chance.random()
+                shape = shape | ellipse(side * x, y, radius, radius)
+        return shape - ellipse(0, 6, 19.2, 22)
     style = STYLES[person.hairstyle]
     shape = blob(_parted(style.outer, person)) - blob(_parted(style.window, person))
     if person.hairstyle == "bun":
@@ -158,7 +183,7 @@ def front(person: Person) -> Shape:
 
 
 def silhouette(person: Person) -> Shape:
-    """The hair, and where a hat would be, whatever the attributes are."""
+    """The hair and the place of a hat, whatever the attributes."""
     back = _back(person)
     shape = front(person) | hat().grow(1.0)
     if person.clothes == "hoodie":
@@ -172,7 +197,7 @@ def hat() -> Shape:
 
 
 def paint_shadow(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> None:
-    """The shade that hair casts on the skin below it."""
+    """The shadow of the hair on the skin below it."""
     if person.hairstyle == "buzz":
         return
     shade = front(person).move(-person.light * 0.8, 1.7) & below_hat(person)
@@ -288,21 +313,6 @@ def _parted(points: Sequence[Point], person: Person) -> list[Point]:
     return [(x * person.parting, y) for x, y in points]
 
 
-def _curls(person: Person) -> Shape:
-    """A cap, and a ring of discs around the head."""
-    cap = symmetric([(0, -33), (13, -31), (22, -22), (24.5, -8), (23.5, 4), (16, 6), (0, 8)])
-    window = symmetric(
-        [(0, -17.6), (5, -16), (9, -17.4), (13, -13.6), (17, -12), (17.2, -6), (19, -2), (19.8, 6), (22, 13), (0, 30)]
-    )
-    shape = cap - window
-    chance = random.Random(f"{person.grain}/curls")
-    for x, y in ((4.5, -35), (13, -32), (20, -26), (25, -17.5), (26.6, -8), (26.4, 1.5), (24.6, 10)):
-        for side in (-1, 1):
-            radius = 6.2 + 1.2 * chance.random()
-            shape = shape | ellipse(side * x, y, radius, radius)
-    return shape - ellipse(0, 6, 19.2, 22)
-
-
 def _paint_strands(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> None:
     """Strands from the parting outward and down; parted styles have more strands, swept over to the other side."""
     style = STYLES[person.hairstyle]
@@ -329,30 +339,3 @@ def _paint_strands(canvas: Canvas, tones: Tones, person: Person, covered: Field)
 def _paint_strand(canvas: Canvas, tones: Tones, strand: Sequence[Point], index: int, covered: Field) -> None:
     tone, opacity = (tones.hair_light, 0.30) if index % 2 else (tones.hair_dark, 0.46)
     canvas.paint(stroke(strand, (0.15, 0.5, 0.12)), tone, opacity, soft=0.7, inside=covered)
-
-
-def _paint_curls(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> None:
-    chance = random.Random(f"{person.grain}/locks")
-    for row in range(9):
-        for column in range(11):
-            x = (column - 5 + 0.5 * (row % 2)) * 6.0 + 3.0 * (chance.random() - 0.5)
-            y = -39.0 + 6.0 * row + 3.0 * (chance.random() - 0.5)
-            canvas.paint(ellipse(x, y + 1.6, 3.1, 2.7), tones.hair_dark, 0.42, soft=2.2, inside=covered)
-            canvas.paint(
-                ellipse(x + person.light * 0.5, y - 0.4, 2.0, 1.7), tones.hair_light, 0.26, soft=2.0, inside=covered
-            )
-
-
-def _paint_bun(canvas: Canvas, tones: Tones, person: Person, covered: Field) -> None:
-    canvas.paint(ellipse(0, -31.4, 8.4, 1.6), tones.hair_dark, 0.75, soft=2.0, inside=covered)
-    for index in range(5):
-        x = -6.0 + 3.0 * index
-        strand = curve((x, -33.0), (x * 1.5, -38.5), (-person.light * 2.0, -43.5))
-        canvas.paint(
-            stroke(strand, (0.2, 0.5, 0.15)),
-            tones.hair_dark if index % 2 else tones.hair_light,
-            0.45,
-            soft=0.7,
-            inside=covered,
-        )
-    canvas.paint(ellipse(person.light * 3.2, -39.4, 3.0, 2.2), tones.hair_light, 0.5, soft=2.6, inside=covered)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Field = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 SCALE = 2
 """A drawing has this many pixels for each pixel of the picture's side."""
@@ -21,7 +20,7 @@ _INK = (38, 38, 42)
 _SMOOTHINGS = 6  # before the gradient; each adds half a pixel squared to the variance
 # Gradients, in full colour ranges a pixel: a line starts at the first, and goes on down to the second.
 _STRONG, _WEAK = 0.055, 0.022
-_PEN = 6  # smoothings of the lines, which make them broad
+_PEN = 6  # smoothings of the lines, which widen them
 _CONTRAST, _THRESHOLD = 11.0, 0.8
 _MARGIN = 4
 
@@ -41,9 +40,17 @@ def draw_lines(picture: Image.Image) -> Image.Image:
     strength, across, down = _gradient(channels)
     # Non-maximum suppression: stronger than one pixel ahead and one behind along the gradient.
     ridge = (strength >= _ahead(strength, across, down)) & (strength > _ahead(strength, -across, -down))
-    lines = _connect(ridge & (strength > _STRONG), ridge & (strength > _WEAK))
+    lines, weak = ridge & (strength > _STRONG), ridge & (strength > _WEAK)
+    # Hysteresis: the strong pixels, and the weak ones that a chain of weak pixels connects to a strong one.
+    while True:
+        padded = np.pad(lines, 1)
+        tall = padded[:-2] | padded[1:-1] | padded[2:]
+        grown = (tall[:, :-2] | tall[:, 1:-1] | tall[:, 2:]) & weak
+        if np.array_equal(grown, lines):
+            break
+        lines = grown
     ink = lines[..., None].astype(np.float32)
-    for _ in range(_PEN):  # smoothed, so that lines don't waver, then cut to their breadth
+    for _ in range(_PEN):  # smoothing removes the steps of the lines; the contrast below sets their width
         ink = _smooth(ink)
     ink = np.minimum(np.maximum(_CONTRAST * ink[..., 0] - _THRESHOLD, 0.0), 1.0)
     left = _MARGIN * SCALE
@@ -95,15 +102,3 @@ def _ahead(values: Field, across: Field, down: Field) -> Field:
     lower = padded[y + 1, x] + (padded[y + 1, x + 1] - padded[y + 1, x]) * u
     ahead: Field = upper + (lower - upper) * v
     return ahead
-
-
-def _connect(strong: Mask, weak: Mask) -> Mask:
-    """Hysteresis: the weak pixels that are connected to a strong one."""
-    found = strong
-    while True:
-        padded = np.pad(found, 1)
-        tall = padded[:-2] | padded[1:-1] | padded[2:]
-        grown = (tall[:, :-2] | tall[:, 1:-1] | tall[:, 2:]) & weak
-        if np.array_equal(grown, found):
-            return found
-        found = grown

@@ -1,10 +1,10 @@
 """The data sets of drawn people: avatars with known attributes, and expressions in a folder each.
 
     avatars      attributes that are independent of each other, in CelebA's layout
-    expressions  train/NAME and test/NAME for each of eight expressions, and nothing else known
+    expressions  train/NAME and test/NAME for each of eight expressions, without other labels
 
-Beside avatars, expressions are what RaFD is beside CelebA: the two together are a joint set. Files count from 1, people
-from 0. The folder keeps seed and size, so each person can be drawn again, and any exact counterfactual.
+Avatars and expressions together are a joint set, like CelebA and RaFD. Files count from 1, people from 0. The folder
+keeps seed and size, so each person can be drawn again, and any exact counterfactual.
 """
 
 from __future__ import annotations
@@ -52,18 +52,19 @@ class People:
         return one.with_attributes(one.attributes.with_domain(EXPRESSIONS[index % len(EXPRESSIONS)]))
 
     def scene(self, file: Path) -> Portrait:
-        """What a file of the set shows."""
+        """The scene of a file of the set."""
         return Portrait(self.person(int(file.stem) - 1))
 
     def write_picture(self, folder: Path, index: int) -> int:
         """Draws one picture into the folder of the set; the number of pictures written, 1."""
         one, place = self.person(index), folder / "images"
         if self.kind == "expressions":
-            # A tenth that lacks an expression would be a test part that misses a domain: readers split such sets.
+            # A test part without pictures of a domain is an error, so small sets have none: readers hold out a tenth.
             tenth = self.count // 10
             held_out = index >= self.count - tenth and tenth >= len(EXPRESSIONS)
             place = folder / ("test" if held_out else "train") / one.attributes.expression
         place.mkdir(parents=True, exist_ok=True)
+        # The compression level is part of the set's bytes, so it never changes.
         Image.fromarray(Portrait(one).draw(self.size)).save(place / writing.file_name(index), compress_level=1)
         return 1
 
@@ -93,7 +94,7 @@ def write(kind: Kind, out: Path, count: int, size: int, seed: int, notify: Notif
 
 
 def read(folder: Path) -> People | None:
-    """The set in a folder; None where it is no set of drawn people of this version."""
+    """The set in a folder; None if it has no set of drawn people of this version."""
     kinds: tuple[Kind, ...] = ("avatars", "expressions")
     for kind in kinds:
         facts = writing.read_facts(folder, kind, _VERSION)

@@ -108,12 +108,12 @@ class Attributes:
     def with_domain(self, domain: str, present: bool = True) -> Attributes:
         """These attributes with one of COLUMNS or EXPRESSIONS switched on or off.
 
-        ValueError for an unknown domain, and for switching off a hair colour or an expression, since it does not say
-        what to have instead.
+        ValueError for an unknown domain, and for switching off a hair colour or an expression, since that does not say
+        what to show instead.
         """
         if not present and domain in (*HAIR, *EXPRESSIONS):
             names = HAIR if domain in HAIR else EXPRESSIONS
-            raise ValueError(f"a person cannot be just not {domain}; ask for one of {', '.join(names)}")
+            raise ValueError(f"'not {domain}' does not say what to show instead; ask for one of {', '.join(names)}")
         if domain in HAIR:
             return replace(self, hair=domain)
         if domain in EXPRESSIONS:
@@ -261,6 +261,7 @@ def tones(person: Person) -> Tones:
 
 
 def _pick(chance: random.Random, options: Sequence[_Option]) -> _Option:
+    # Only random() has the same results in every version of Python; choice() has no such promise.
     return options[int(chance.random() * len(options))]
 
 

@@ -33,6 +33,10 @@ from models.drawn.person import Attributes, Person, Tones, tones
 SIZES = range(16, 1025)
 """Sides of a portrait, pixels."""
 
+_TURTLENECK = (
+    *((-11.8, 27.0), (-4.0, 29.8), (4.0, 29.8), (11.8, 27.0), (13.0, 34.0)),
+    *((13.2, 39.0), (0.0, 42.0), (-13.2, 39.0), (-13.0, 34.0)),
+)
 _WIDEST = Attributes("black", "neutral", glasses=False, beard=True, hat=True, age="old", gender="male")
 
 
@@ -43,66 +47,53 @@ class Portrait:
     person: Person
 
     def draw(self, size: int) -> NDArray[np.uint8]:
-        """RGB [size, size, 3]."""
-        return draw(self.person, size)
+        """RGB [size, size, 3]; ValueError unless 16 <= size <= 1024."""
+        canvas, person = _canvas(size), self.person
+        colours = tones(person)
+        body, head = canvas.within(_body_frame(person)), canvas.within(_head_frame(person))
+        _paint_background(canvas, person)
+        hair.paint_back(head, colours, person)
+        _paint_body(body, head, colours, person)
+        skin = face.outline(person)
+        covered = head.coverage(skin)
+        face.paint_ears(head, colours, person)
+        face.paint_skin(head, colours, person, skin, covered)
+        if person.attributes.age == "old":
+            face.paint_age(head, colours, covered)
+        hair.paint_shadow(head, colours, person, covered)
+        face.paint_nose(head, colours, person)
+        if person.attributes.beard:
+            hair.paint_beard(head, colours, person, skin)
+        mouth.paint_mouth(head, colours, person)
+        face.paint_eyes(head, colours, person)
+        face.paint_brows(head, colours, person)
+        if person.attributes.glasses:  # the temples lie under the hair, the lenses over it
+            face.paint_temples(head, person)
+        hair.paint_front(head, colours, person)
+        if person.attributes.glasses:
+            face.paint_glasses(head, person)
+        if person.attributes.hat:
+            hair.paint_hat(head, colours, person)
+        return canvas.to_pixels()
 
     def with_domain(self, domain: str, present: bool) -> Portrait:
         """The exact counterfactual; ValueError for a domain that drawn people don't have."""
         return Portrait(self.person.with_attributes(self.person.attributes.with_domain(domain, present)))
 
+    # Both masks are those of the widest attributes. They don't depend on the person's own, so a picture and its
+    # counterfactuals are compared over the same pixels.
+
     def face_mask(self, size: int) -> NDArray[np.bool_]:
-        """Where the face alone is, [size, size]."""
-        return face_mask(self.person, size)
+        """Where the face alone is, [size, size]: without hair, ears, neck and the place of a hat."""
+        widest = self.person.with_attributes(_WIDEST)
+        bare = face.outline(widest) - hair.front(widest) - hair.hat()
+        return _canvas(size).within(_head_frame(widest)).coverage(bare) > 0.99
 
     def head_mask(self, size: int) -> NDArray[np.bool_]:
-        """Where the head is, [size, size]."""
-        return head_mask(self.person, size)
-
-
-def draw(person: Person, size: int) -> NDArray[np.uint8]:
-    """The portrait as RGB [size, size, 3]; ValueError unless 16 <= size <= 1024."""
-    canvas = _canvas(size)
-    colours = tones(person)
-    body, head = canvas.within(_body_frame(person)), canvas.within(_head_frame(person))
-    _paint_background(canvas, person)
-    hair.paint_back(head, colours, person)
-    _paint_body(body, head, colours, person)
-    skin = face.outline(person)
-    covered = head.coverage(skin)
-    face.paint_ears(head, colours, person)
-    face.paint_skin(head, colours, person, skin, covered)
-    if person.attributes.age == "old":
-        face.paint_age(head, colours, covered)
-    hair.paint_shadow(head, colours, person, covered)
-    face.paint_nose(head, colours, person)
-    if person.attributes.beard:
-        hair.paint_beard(head, colours, person, skin)
-    mouth.paint_mouth(head, colours, person)
-    face.paint_eyes(head, colours, person)
-    face.paint_brows(head, colours, person)
-    if person.attributes.glasses:  # the temples lie under the hair, the lenses over it
-        face.paint_temples(head, person)
-    hair.paint_front(head, colours, person)
-    if person.attributes.glasses:
-        face.paint_glasses(head, person)
-    if person.attributes.hat:
-        hair.paint_hat(head, colours, person)
-    return canvas.to_pixels()
-
-
-def head_mask(person: Person, size: int) -> NDArray[np.bool_]:
-    """Where the head is, [size, size]: face, ears, hair, and where a beard or hat would be, whatever the attributes."""
-    widest = person.with_attributes(_WIDEST)
-    head = _canvas(size).within(_head_frame(person))
-    skin = face.outline(widest).grow(3.0) | ellipse(-21.6, 3.5, 4.5, 7.0) | ellipse(21.6, 3.5, 4.5, 7.0)
-    return head.coverage(skin | hair.silhouette(widest)) > 0.0
-
-
-def face_mask(person: Person, size: int) -> NDArray[np.bool_]:
-    """Where the face alone is, [size, size]: without hair, ears, neck, and where a hat would be, for all attributes."""
-    widest = person.with_attributes(_WIDEST)
-    bare = face.outline(widest) - hair.front(widest) - hair.hat()
-    return _canvas(size).within(_head_frame(person)).coverage(bare) > 0.99
+        """Where the head is, [size, size]: face, ears, hair, and the places of a beard and a hat."""
+        widest = self.person.with_attributes(_WIDEST)
+        skin = face.outline(widest).grow(3.0) | ellipse(-21.6, 3.5, 4.5, 7.0) | ellipse(21.6, 3.5, 4.5, 7.0)
+        return _canvas(size).within(_head_frame(widest)).coverage(skin | hair.silhouette(widest)) > 0.0
 
 
 def _canvas(size: int) -> Canvas:
@@ -186,67 +177,39 @@ def _paint_body(body: Canvas, head: Canvas, colours: Tones, person: Person) -> N
     for side in (-1, 1):
         fold = curve((side * 30, 60), (side * 28, 50), (side * 33, 44))
         body.paint(stroke(fold, (0.6, 0.7, 0.2)), colours.cloth_dark, 0.5, soft=1.6, inside=worn)
+    _paint_neckline(body, colours, person, worn)
+
+
+def _paint_neckline(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
+    """The part of the clothes around the neck, which tells their kinds apart."""
+    light = float(person.light)
     if person.clothes == "crew":
         neckline = curve((-11.0, 32.6), (0, 44.4), (11.0, 32.6), 12)
         body.paint(stroke(neckline, (1.5, 1.7, 1.5)), colours.cloth_dark, 0.9)
         body.paint(stroke(neckline, (0.9, 1.1, 0.9)), colours.cloth_light, 0.9)
     elif person.clothes == "collar":
-        _paint_collar(body, colours, person, worn)
+        body.paint(stroke([(0, 40), (0, 62)], (1.9, 1.9, 1.9)), colours.cloth_light, 0.7, inside=worn)
+        for y in (44.0, 49.5):
+            body.paint(ellipse(0, y, 0.8, 0.8), colours.cloth_dark, inside=worn)
+        for side in (-1, 1):
+            wing = polygon([(side * 9.2, 29.0), (side * 13.5, 34.5), (side * 10.5, 44.5), (side * 0.6, 40.2)])
+            body.paint(wing.move(0, 1.0), colours.cloth_dark, 0.55, soft=1.8)
+            tone = colours.cloth_light if side == person.light else mix(colours.cloth_light, colours.cloth, 0.6)
+            body.paint(wing, tone)
     elif person.clothes == "hoodie":
-        _paint_hoodie(body, colours, person)
+        for side in (-1, 1):
+            rim = curve((side * 13.5, 26.0), (side * 15.5, 38.0), (side * 1.0, 43.0), 8)
+            body.paint(stroke(rim, (2.8, 3.2, 1.6)), colours.cloth_dark, 0.8, soft=1.4)
+            tone = mix(colours.cloth, colours.cloth_light, 0.6 if side == person.light else 0.15)
+            body.paint(stroke(rim, (2.3, 2.6, 1.2)), tone)
+            cord = stroke(curve((side * 4.2, 41.5), (side * 5.4, 46), (side * 4.6, 52)), (0.55, 0.55, 0.8))
+            body.paint(cord, mix(colours.cloth_light, WHITE, 0.6))
     else:
-        _paint_turtleneck(body, colours, person)
-
-
-def _paint_collar(body: Canvas, colours: Tones, person: Person, worn: Field) -> None:
-    body.paint(stroke([(0, 40), (0, 62)], (1.9, 1.9, 1.9)), colours.cloth_light, 0.7, inside=worn)
-    for y in (44.0, 49.5):
-        body.paint(ellipse(0, y, 0.8, 0.8), colours.cloth_dark, inside=worn)
-    for side in (-1, 1):
-        wing = polygon([(side * 9.2, 29.0), (side * 13.5, 34.5), (side * 10.5, 44.5), (side * 0.6, 40.2)])
-        body.paint(wing.move(0, 1.0), colours.cloth_dark, 0.55, soft=1.8)
-        tone = colours.cloth_light if side == person.light else mix(colours.cloth_light, colours.cloth, 0.6)
-        body.paint(wing, tone)
-
-
-def _paint_hoodie(body: Canvas, colours: Tones, person: Person) -> None:
-    for side in (-1, 1):
-        rim = curve((side * 13.5, 26.0), (side * 15.5, 38.0), (side * 1.0, 43.0), 8)
-        body.paint(stroke(rim, (2.8, 3.2, 1.6)), colours.cloth_dark, 0.8, soft=1.4)
-        tone = mix(colours.cloth, colours.cloth_light, 0.6 if side == person.light else 0.15)
-        body.paint(stroke(rim, (2.3, 2.6, 1.2)), tone)
-        body.paint(
-            stroke(curve((side * 4.2, 41.5), (side * 5.4, 46), (side * 4.6, 52)), (0.55, 0.55, 0.8)),
-            mix(colours.cloth_light, WHITE, 0.6),
-        )
-
-
-def _paint_turtleneck(body: Canvas, colours: Tones, person: Person) -> None:
-    light = float(person.light)
-    tube = blob(
-        [
-            (-11.8, 27.0),
-            (-4, 29.8),
-            (4, 29.8),
-            (11.8, 27.0),
-            (13.0, 34),
-            (13.2, 39.0),
-            (0, 42.0),
-            (-13.2, 39.0),
-            (-13.0, 34),
-        ]
-    )
-    covered = body.coverage(tube)
-    body.paint(tube.move(0, 1.2), colours.cloth_dark, 0.6, soft=2.2)
-    body.paint(
-        tube,
-        Gradient((light * 10, 30), (-light * 12, 38), colours.cloth_light, mix(colours.cloth, colours.cloth_dark, 0.6)),
-    )
-    for index in range(-4, 5):
-        body.paint(
-            stroke([(index * 2.9, 26), (index * 3.1, 43)], (0.3, 0.3, 0.3)),
-            colours.cloth_dark,
-            0.35,
-            soft=0.7,
-            inside=covered,
-        )
+        tube = blob(_TURTLENECK)
+        covered = body.coverage(tube)
+        body.paint(tube.move(0, 1.2), colours.cloth_dark, 0.6, soft=2.2)
+        shade = mix(colours.cloth, colours.cloth_dark, 0.6)
+        body.paint(tube, Gradient((light * 10, 30), (-light * 12, 38), colours.cloth_light, shade))
+        for index in range(-4, 5):
+            rib = stroke([(index * 2.9, 26), (index * 3.1, 43)], (0.3, 0.3, 0.3))
+            body.paint(rib, colours.cloth_dark, 0.35, soft=0.7, inside=covered)

@@ -1,6 +1,6 @@
-"""The data sets that the project draws itself: how each is made, made again, and what any of its pictures shows.
+"""The data sets that `recast data` draws: how to draw one, draw it again, and get the scene of each picture.
 
-What a picture shows can be drawn again with a domain switched: the exact answer to a translation.
+A scene can be drawn with a domain switched on or off, which is the exact answer to a translation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from models.errors import OptionsError
 
 
 class Scene(Protocol):
-    """What one picture shows."""
+    """The content of one picture."""
 
     def draw(self, size: int) -> NDArray[np.uint8]:
         """The picture, RGB [size, size, 3]."""
@@ -38,7 +38,7 @@ class Scene(Protocol):
 
 
 class DrawnSet(Protocol):
-    """A data set that was drawn here."""
+    """A data set that `recast data` has drawn."""
 
     @property
     def command(self) -> str:
@@ -46,7 +46,7 @@ class DrawnSet(Protocol):
         ...
 
     def scene(self, file: Path) -> Scene | None:
-        """What a file of the set shows; None where it can't be drawn again."""
+        """The scene of a file of the set; None if it can't be drawn again."""
         ...
 
 
@@ -54,17 +54,17 @@ _READERS: tuple[Callable[[Path], DrawnSet | None], ...] = (people.read, emoji_se
 
 
 def read(folder: Path) -> DrawnSet | None:
-    """The set in a folder; None where it was not drawn here, or by another version."""
+    """The set in a folder; None if `recast data` did not draw it, or another version did."""
     return next((found for reader in _READERS if (found := reader(folder)) is not None), None)
 
 
 def set_of(file: Path) -> DrawnSet | None:
-    """The set that a picture belongs to; None where it was not drawn here."""
+    """The set that a picture belongs to; None if `recast data` did not draw it."""
     return next((found for folder in file.parents[:3] if (found := read(folder)) is not None), None)
 
 
 def command(folder: Path, out: str = "DATA") -> str:
-    """The command that makes the set in a folder, or those of a joint set; empty where one came from elsewhere."""
+    """The command that draws the set in a folder, or the sets of a joint set; empty if any has another origin."""
     found = read(folder)
     if found is not None:
         return f"{found.command} --out {out}"
@@ -78,7 +78,7 @@ def command(folder: Path, out: str = "DATA") -> str:
 def write(
     name: str, out: Path, count: int, size: int, seed: int, layout: str | None, font: Path | None, notify: Notify
 ) -> None:
-    """Makes a set: avatars, expressions or emoji.
+    """Draws a set: avatars, expressions or emoji.
 
     `layout` and `font` are for emoji alone; None stands for attributes, and for the installed font. OptionsError,
     DataError and FileExistsError as in `people.write` and `emoji_sets.write`.

@@ -16,7 +16,7 @@ from typing import Any
 from models.errors import OptionsError
 
 Notify = Callable[[int, int], None]
-"""Called with the number of pictures that are finished, and the number of all."""
+"""Called with the number of finished pictures, and the number of all."""
 
 
 def check_options(count: int, size: int, sizes: range) -> None:
@@ -38,7 +38,7 @@ def atomic_folder(out: Path) -> Iterator[Path]:
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".tmp-{out.name}-", dir=out.parent))
     try:
-        staging.chmod(0o755)
+        staging.chmod(0o755)  # mkdtemp lets only the owner read
         yield staging
         if out.exists():
             out.rmdir()
@@ -55,7 +55,8 @@ def run_parallel(work: Callable[[int], int], tasks: int, total: int, notify: Not
     """
     finished = 0
     workers = min(os.cpu_count() or 1, tasks)
-    # Not multiprocessing.Pool: terminating one that is at work was seen to hang.
+    # Not multiprocessing.Pool: its terminate() hung while workers were busy. And spawn: a fork copies the locks of
+    # threads (PyTorch, OpenMP) without the threads that would release them.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         try:
             for written in pool.map(work, range(tasks), chunksize=max(1, min(16, tasks // workers))):
@@ -94,7 +95,7 @@ def write_facts(folder: Path, generator: str, version: int, facts: Mapping[str, 
 
 
 def read_facts(folder: Path, generator: str, version: int) -> dict[str, Any] | None:
-    """What a set was drawn from; None where the folder has no set of this generator and version."""
+    """The facts of a set; None if the folder has no set of this generator and version."""
     file = folder / f"{generator}.json"
     if not file.is_file():
         return None

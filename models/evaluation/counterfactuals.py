@@ -1,4 +1,4 @@
-"""What an attribute model is asked for, and the exact answers, where a set was drawn here and can be drawn again."""
+"""Requests to an attribute model, and their exact answers for sets that `recast data` has drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,17 @@ from PIL import Image
 
 from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.pixels import shrink
+from models.data.tables import Labels
 from models.drawn import sets
 from models.drawn.sets import Scene
 from models.evaluation import figures
 from models.evaluation.figures import Value
 from models.evaluation.metrics import Masks, Pixels, psnr, ssim
 
-Labels = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Request:
-    """A domain that is asked for, or its absence. `columns` are those of the label vectors, a model's or one set's."""
+    """A domain, or its absence. `columns` are the domains of label vectors, a model's or one set's."""
 
     domain: Domain
     present: bool
@@ -29,27 +28,27 @@ class Request:
     def __str__(self) -> str:
         return self.domain.name if self.present else f"-{self.domain.name}"
 
-    def fulfilled(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
-        """Which label vectors n x c are known to have what is asked, n."""
+    def fulfilled_by(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
+        """Which label vectors n x c are known to fulfil the request, n."""
         fulfilled: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(self.present)
         return fulfilled
 
-    def lacking(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
-        """Which label vectors n x c are known not to have what is asked, n."""
-        lacking: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(not self.present)
-        return lacking
+    def contradicted_by(self, labels: Labels, columns: Sequence[Domain]) -> NDArray[np.bool_]:
+        """Which label vectors n x c are known not to fulfil the request, n; unknown labels do neither."""
+        contradicted: NDArray[np.bool_] = labels[:, columns.index(self.domain)] == float(not self.present)
+        return contradicted
 
-    def spared(self, columns: Sequence[Domain]) -> list[int]:
+    def other_columns(self, columns: Sequence[Domain]) -> list[int]:
         """The columns that the request must not change: all but the domain's own and its group's."""
         return [column for column, domain in enumerate(columns) if not self._concerns(domain)]
 
-    def applied(self, own: Labels, manifest: Manifest) -> Labels:
+    def label_input(self, own: Labels, manifest: Manifest) -> Labels:
         """The model's label input n x (c + masks) for pictures with the labels `own` n x c, the same as in serving."""
-        asked = own.copy()
+        labels = own.copy()
         for column, domain in enumerate(columns_of(manifest)):
             if self._concerns(domain):
-                asked[:, column] = self.present and domain == self.domain
-        return masked(asked, self.domain.mask, manifest)
+                labels[:, column] = self.present and domain == self.domain
+        return with_mask(labels, self.domain.mask, manifest)
 
     def _concerns(self, domain: Domain) -> bool:
         return domain == self.domain or (domain.group is not None and domain.group == self.domain.group)
@@ -62,11 +61,12 @@ def columns_of(manifest: Manifest) -> tuple[Domain, ...]:
 
 def requests(domains: Sequence[Domain]) -> list[Request]:
     """Every request for some domains: each domain, and outside a group also its absence."""
+    # The absence of a group's member does not say which other member to show.
     ways = {True: (True,), False: (True, False)}
     return [Request(domain, present) for domain in domains for present in ways[domain.group is not None]]
 
 
-def masked(labels: Labels, mask: str | None, manifest: Manifest) -> Labels:
+def with_mask(labels: Labels, mask: str | None, manifest: Manifest) -> Labels:
     """Label vectors n x c with the mask of a joint model appended; columns of other masks become 0."""
     if mask is None:
         return labels
@@ -76,8 +76,8 @@ def masked(labels: Labels, mask: str | None, manifest: Manifest) -> Labels:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What n pictures show, and where faces and heads are, n x s x s. Scenes are drawn at the files' `side`, pixels."""
+class Scenes:
+    """The scenes of n pictures, and where faces and heads are, n x s x s. Files have `side` pixels a side."""
 
     scenes: tuple[Scene, ...]
     faces: Masks
@@ -85,13 +85,13 @@ class Shown:
     side: int
     picture: Picture
 
-    def __getitem__(self, chosen: NDArray[np.intp]) -> "Shown":
+    def __getitem__(self, chosen: NDArray[np.intp]) -> "Scenes":
         """Some of them, in the order of `chosen`."""
         scenes = tuple(self.scenes[index] for index in chosen)
-        return Shown(scenes, self.faces[chosen], self.heads[chosen], self.side, self.picture)
+        return Scenes(scenes, self.faces[chosen], self.heads[chosen], self.side, self.picture)
 
     def answers(self, request: Request) -> Pixels | None:
-        """The exact answers to a request, n x s x s x 3; None where the set can't draw what is asked."""
+        """The exact answers to a request, n x s x s x 3; None if the set can't draw them."""
         try:
             changed = [scene.with_domain(request.domain.name, request.present) for scene in self.scenes]
         except ValueError:
@@ -99,9 +99,9 @@ class Shown:
         return np.stack([shrink(Image.fromarray(one.draw(self.side)), self.picture) for one in changed])
 
     def measure(self, inputs: Pixels, outcome: Pixels, exact: Pixels) -> tuple[Value, ...]:
-        """Compares translations with the exact answers: over face and head, where it should change and where not."""
+        """Compares translations with the exact answers: over face, head, and what should and should not change."""
         differs = (inputs != exact).any(axis=-1)
-        shows = differs.any(axis=(1, 2))  # under a hat, new hair may not be visible at all
+        visible = differs.any(axis=(1, 2))  # under a hat, new hair may not be visible at all
         values = [
             Value(figures.FACE, float(psnr(outcome, exact, self.faces).mean())),
             Value(figures.HEAD, float(psnr(outcome, exact, self.heads).mean())),
@@ -109,8 +109,10 @@ class Shown:
             Value(figures.STAYED, float(psnr(outcome, exact, self.heads & ~differs).mean())),
             Value(figures.EXACT, float(ssim(outcome, exact).mean())),
         ]
-        if shows.any():
-            values.append(Value(figures.CHANGED, float(psnr(outcome[shows], exact[shows], differs[shows]).mean())))
+        if visible.any():
+            values.append(
+                Value(figures.CHANGED, float(psnr(outcome[visible], exact[visible], differs[visible]).mean()))
+            )
         return tuple(values)
 
     def worst(self, outcome: Pixels, exact: Pixels, count: int) -> NDArray[np.intp]:
@@ -118,8 +120,8 @@ class Shown:
         return np.argsort(psnr(outcome, exact, self.heads), kind="stable")[:count]
 
 
-def shown_by(files: Sequence[Path], picture: Picture) -> Shown | None:
-    """What some files of one set show; None where the set was not drawn here."""
+def open_scenes(files: Sequence[Path], picture: Picture) -> Scenes | None:
+    """The scenes of some files of one set; None if `recast data` can't draw the set again."""
     drawn_set = sets.set_of(files[0])
     scenes = tuple(scene for file in files if drawn_set and (scene := drawn_set.scene(file)) is not None)
     if len(scenes) < len(files):
@@ -127,4 +129,4 @@ def shown_by(files: Sequence[Path], picture: Picture) -> Shown | None:
     faces = np.stack([scene.face_mask(picture.size) for scene in scenes])
     heads = np.stack([scene.head_mask(picture.size) for scene in scenes])
     with Image.open(files[0]) as first:
-        return Shown(scenes, faces, heads, first.width, picture)
+        return Scenes(scenes, faces, heads, first.width, picture)

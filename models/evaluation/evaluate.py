@@ -1,4 +1,4 @@
-"""Evaluates one subject on held-out pictures; its manifest decides how, not who trained it."""
+"""Evaluates one subject on held-out pictures, in the way that its manifest asks for."""
 
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from models.evaluation.subject import Subject
 def evaluate(subject: Subject, folder: Path, instruments: Instruments) -> Evaluation:
     """Trains or finds the judge of the data's training part, then measures on the held-out part.
 
-    DataError when the data are missing or do not fit the model, OptionsError for a model that does not translate.
+    DataError when the data are missing or do not fit the model, OptionsError for a model that does not translate, or
+    has more than two targets without labels.
     """
     manifest = subject.manifest
     if manifest.task != "translate":
@@ -24,5 +25,5 @@ def evaluate(subject: Subject, folder: Path, instruments: Instruments) -> Evalua
         raise OptionsError(f"{subject.name} has {len(manifest.domains)} targets without labels; two can be evaluated")
     if manifest.family == "pix2pix":
         return evaluate_pairs(subject, folder, instruments)
-    # Any other model with fixed targets may lack pairs, so it is measured without.
+    # Other models with fixed targets may come without pairs, so they are measured without.
     return evaluate_unpaired(subject, folder, instruments)

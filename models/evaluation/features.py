@@ -1,7 +1,7 @@
 """Features of pictures from networks with published weights: Inception v3 for FID and KID, AlexNet for LPIPS.
 
-The weights are files that the user gives; nothing is downloaded. Why these networks are written here and not taken from
-a library is in docs/decisions/0008-our-own-inception-and-lpips.md.
+The user gives the files of weights; nothing is downloaded. docs/decisions/0008-our-own-inception-and-lpips.md says why
+these networks do not come from a library.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _ALEXNET = {
     8: (384, 256, 3, 1, 1, False),
     10: (256, 256, 3, 1, 1, False),
 }
-_SMALLEST = 31  # pixels a side: below, nothing is left for the last layer
+_SMALLEST = 31  # pixels a side; smaller pictures have no place left in the last layer
 # ImageNet's mean and standard deviation, in the range -1 to 1.
 _MEAN, _DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _SIGNED = Picture(size=64, range=(-1.0, 1.0))
@@ -84,7 +84,7 @@ def open_inception(path: Path) -> Inception:
         )
     except Exception as error:
         raise CheckpointError(f"{path} has no weights that can be read: {str(error).splitlines()[0]}") from error
-    # The published file is older than PyTorch's counters of batches, which are not used here.
+    # The published file is older than PyTorch's counters of batches, which evaluation does not use.
     lacking = [name for name in missing if not name.endswith("num_batches_tracked")]
     if lacking or unknown:
         raise CheckpointError(f"{path} is not pt_inception-2015-12-05: {[*lacking, *unknown][0]} does not fit")
@@ -127,6 +127,7 @@ class Lpips:
         for number, (*_, reduced) in _ALEXNET.items():
             x = functional.max_pool2d(x, 3, 2) if reduced else x
             x = functional.relu(self._convolutions[str(number)](x))
+            # The offset is that of the official code.
             found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
         return found
 

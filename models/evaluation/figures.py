@@ -1,7 +1,7 @@
-"""The table of figures, and what an evaluation consists of: figures, tables of them, sheets of pictures and curves.
+"""The table of figures, and the parts of an evaluation: figures, tables, sheets of pictures, and curves.
 
-A figure's key is `name[, detail][, unit]`. It stands in bundles, on their cards and in metrics.json: never change one.
-A report shows an evaluation without knowing the kind of model behind it.
+A figure's key is `name[, detail][, unit]`. Bundles, their cards and metrics.json contain it: never change one. A report
+shows an evaluation without knowing the kind of its model.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _DECIMALS = {"%": 1, "dB": 2, "levels": 2}
 
 @dataclass(frozen=True)
 class Figure:
-    """One kind of figure; `short` heads a column, `better` is empty where the figure only helps to read another."""
+    """One kind of figure; `short` heads a column, `better` is empty if the figure only helps to read another."""
 
     name: str
     short: str
@@ -41,7 +41,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Value:
-    """A measured figure; `detail` says on what, where there are several."""
+    """A measured figure; `detail` says on what, if there are several."""
 
     figure: Figure
     value: float

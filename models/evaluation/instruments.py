@@ -1,4 +1,4 @@
-"""What an evaluation measures with: a judge's training, yardsticks for sets of pictures, and LPIPS."""
+"""The instruments of an evaluation: the training of judges, yardsticks for sets of pictures, and LPIPS."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from models.evaluation.judge import Judge, Training
 from models.evaluation.metrics import Pixels, Vectors, fid, kid
 
 Notify = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is finished, and the whole."""
+"""Called with the name of the work, how much of it is finished, and the total."""
 
 SHOWN = 8
 """Pictures in each strip of a contact sheet."""
@@ -21,7 +21,7 @@ TRUSTED = 98.0
 
 
 class Features(Protocol):
-    """A network that turns pictures into vectors; similar pictures have vectors that are near each other."""
+    """A network that turns pictures into vectors, which are close for similar pictures."""
 
     def features(self, pixels: Pixels) -> Vectors:
         """Pictures n x s x s x 3 to vectors n x d."""
@@ -45,7 +45,7 @@ class Yardstick:
 
 @dataclass(frozen=True)
 class Instruments:
-    """How many held-out pictures are used at most, how judges are trained, and the networks given as files."""
+    """The largest number of held-out pictures, the training of judges, and the networks given as files."""
 
     count: int
     training: Training
@@ -77,7 +77,7 @@ def spread(total: int, count: int) -> list[int]:
 
 
 def warn_of_judge(accuracies: list[tuple[str, float]]) -> tuple[str, ...]:
-    """A note where the judge is weak; the pairs are what it judges, and its accuracy there in per cent."""
+    """A note if the judge is weak; `accuracies` has what it judges, and its accuracy there in per cent."""
     weak = [f"{what} ({accuracy:.1f} %)" for what, accuracy in accuracies if accuracy < TRUSTED]
     if not weak:
         return ()

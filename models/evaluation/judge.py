@@ -1,9 +1,9 @@
 """An independent judge: a classifier trained on the real pictures of the same data, which never sees a translation.
 
-It shares neither weights nor architecture with a critic, so a generator can't have learned to fool it. With labels it
-learns the domains; without, which side a picture is of and by which quarter turn it was rotated, and what it must know
-for that gives features to compare sets of pictures by. A judge is stored under the hash of everything that its training
-depends on, so a second evaluation on the same data finds the same judge.
+It shares neither weights nor architecture with a critic, so no generator has learned to fool it. With labels it learns
+the domains. Without labels it learns from which side a picture is and by which quarter turn it was rotated, which gives
+it features to compare sets of pictures by. A judge is stored under the hash of everything that its training depends on,
+so a second evaluation on the same data finds the same judge.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from models.bundle.manifest import Domain, Picture
 from models.data.data import Data
 from models.data.labelled import Labelled
 from models.data.loader import batches
-from models.data.tables import UNKNOWN
+from models.data.tables import UNKNOWN, Labels
 from models.errors import CheckpointError
 from models.evaluation.features import best_device, in_batches
 from models.evaluation.metrics import Pixels, Vectors
@@ -31,7 +31,6 @@ from models.evaluation.metrics import Pixels, Vectors
 STEPS = 1250
 """Enough for more than 99 % on every domain of 16,000 avatars."""
 
-Labels = NDArray[np.float32]
 Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 OnStep = Callable[[int, int], None]
 _BATCH = 32
@@ -54,7 +53,7 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels n x 3 x s x s to logits n x outputs."""
-        # Pooled to 4 x 4 and not to one: where a feature lies says what it is.
+        # Pooled to 4 x 4 instead of a single place: the position of a feature helps to tell what it is.
         pooled = functional.adaptive_avg_pool2d(self.features(pixels), 4)
         logits: Tensor = self.head(pooled.flatten(1))
         return logits
@@ -121,7 +120,7 @@ class SideJudge(Judge):
         return is_b
 
     def turn_accuracy(self, pixels: Pixels) -> float:
-        """The share of all quarter turns of the pictures that it recognises."""
+        """The share of quarter turns that it recognises, over all four of each picture."""
         turned = [np.rot90(pixels, turns, axes=(1, 2)) for turns in range(_TURNS)]
         right = [self.logits(some)[:, 1:].argmax(axis=1) == turns for turns, some in enumerate(turned)]
         return float(np.mean(right))
@@ -129,7 +128,7 @@ class SideJudge(Judge):
 
 @dataclass(frozen=True)
 class Training:
-    """How judges are trained, the channels of their first stage, and the folder they are stored in, if any."""
+    """How judges are trained, the channels of their first stage, and the folder that stores them, if any."""
 
     steps: int = STEPS
     folder: Path | None = None
@@ -145,32 +144,34 @@ def label_judge(data: Labelled, domains: Sequence[Domain], training: Training, o
         known = (batch["labels"] != UNKNOWN).float()
         return functional.binary_cross_entropy_with_logits(network(batch["pixels"]), batch["labels"], known)
 
-    network = _stored(len(domains), data, facts, loss, training, on_step)
+    network = _load_or_train(len(domains), data, facts, loss, training, on_step)
     return LabelJudge(network, data.description.picture, tuple(domains))
 
 
 def side_judge(data: Data, training: Training, on_step: OnStep) -> SideJudge:
     """A judge of the sides `a` and `b` of `data`, a training part of pairs or of an unpaired set."""
-    network = _stored(1 + _TURNS, data, ("sides",), _side_loss, training, on_step)
+
+    def loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        # Which side a picture is from, and how it was rotated (Gidaris et al., ICLR 2018). Two sides are easily told
+        # apart by a colour or two; rotations make the judge learn shapes, so its features measure more.
+        a, b = batch["a"], batch["b"]
+        pixels = torch.cat([a, b])
+        sides = torch.cat([torch.zeros(len(a)), torch.ones(len(b))]).to(pixels.device)
+        turns = torch.randint(_TURNS, (len(pixels),))
+        turned = torch.stack([torch.rot90(one, int(k), (1, 2)) for one, k in zip(pixels, turns, strict=True)])
+        logits = network(turned)
+        side = functional.binary_cross_entropy_with_logits(logits[:, 0], sides)
+        return side + functional.cross_entropy(logits[:, 1:], turns.to(pixels.device))
+
+    network = _load_or_train(1 + _TURNS, data, ("sides",), loss, training, on_step)
     return SideJudge(network, data.description.picture)
 
 
-def _side_loss(network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """Which side a picture is of, and how it was rotated (Gidaris et al., ICLR 2018)."""
-    a, b = batch["a"], batch["b"]
-    pixels = torch.cat([a, b])
-    sides = torch.cat([torch.zeros(len(a)), torch.ones(len(b))]).to(pixels.device)
-    turns = torch.randint(_TURNS, (len(pixels),))
-    turned = torch.stack([torch.rot90(one, int(k), (1, 2)) for one, k in zip(pixels, turns, strict=True)])
-    logits = network(turned)
-    side = functional.binary_cross_entropy_with_logits(logits[:, 0], sides)
-    return side + functional.cross_entropy(logits[:, 1:], turns.to(pixels.device))
-
-
-def _stored(
+def _load_or_train(
     outputs: int, data: Data, facts: Sequence[object], loss: Loss, training: Training, on_step: OnStep
 ) -> Network:
-    """The network with the weights stored for these facts; trained and stored where there are none."""
+    """The network with the weights stored for these facts; trains and stores it if there are none."""
+    # Before the network is made, so that weights and rotations follow from the seed alone.
     torch.manual_seed(training.seed)
     network = Network(outputs, training.width)
     if training.folder is None:
@@ -183,7 +184,7 @@ def _stored(
     if not path.exists():
         _train(network, data, loss, training, on_step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".tmp")
+        beside = path.with_suffix(".tmp")  # renamed at the end: a killed evaluation leaves no broken judge
         torch.save(network.state_dict(), beside)
         os.replace(beside, path)
     try:

@@ -67,6 +67,7 @@ def fid(a: Vectors, b: Vectors) -> float:
     _check(a, b)
     covariance_a, covariance_b = (np.atleast_2d(np.cov(features, rowvar=False)) for features in (a, b))
     values, vectors = np.linalg.eigh(covariance_a)
+    # Rounding makes the zero eigenvalues of a singular covariance slightly negative, here and below.
     root: Vectors = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
     eigenvalues = np.linalg.eigvalsh(root @ covariance_b @ root)
     overlap = np.sqrt(np.maximum(eigenvalues, 0)).sum()
@@ -82,6 +83,7 @@ def kid(a: Vectors, b: Vectors, subsets: int = SUBSETS, subset: int = SUBSET, se
     fewer than 2 pictures.
     """
     _check(a, b)
+    # Small sets are compared whole: subsets of them would be the same pictures again and again.
     if max(len(a), len(b)) <= subset:
         return _squared_discrepancy(a, b)
     size = min(len(a), len(b), subset)

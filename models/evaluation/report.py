@@ -1,7 +1,7 @@
 """The report of one evaluation, or of several side by side: one HTML page, and the figures as JSON.
 
 Style and pictures are inside the page, so it opens without a network. The page is `report.html`, a Jinja2 template that
-escapes every value; this module computes what stands in it.
+escapes every value; this module computes its values.
 """
 
 import base64
@@ -53,7 +53,7 @@ def write_report(evaluations: Sequence[Evaluation], out: Path) -> None:
 
 
 def summary(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """A line for each figure, then one for each note; the values of several evaluations stand beside each other."""
+    """A line for each figure with the values of all evaluations, then a line for each note."""
     for key in dict.fromkeys(key for one in evaluations for key in one.metrics):
         values = [next((value for value in one.values if value.key == key), None) for one in evaluations]
         yield f"{key}: {' | '.join(value.figure.format(value.value) if value else _NONE for value in values)}"
@@ -63,26 +63,47 @@ def summary(evaluations: Sequence[Evaluation]) -> Iterator[str]:
 
 def page(evaluations: Sequence[Evaluation]) -> str:
     """The report as HTML; the others are compared with the first evaluation."""
+    found = [{value.key: value for value in one.values} for one in evaluations]
+    rows = []
+    for key in dict.fromkeys(key for one in found for key in one):
+        measured = [one.get(key) for one in found]
+        figure = next(value.figure for value in measured if value)
+        cells = _compare(figure, [value.value if value else None for value in measured])
+        rows.append({"key": key, "figure": figure, "cells": cells})
+    sections = [_Section("Figures", "figures", rows)]
+    for title in dict.fromkeys(table.title for one in evaluations for table in one.tables):
+        sections.append(_Section(title, "table", _table(title, evaluations)))
+    logged = [one.curves for one in evaluations]
+    if names := dict.fromkeys(name for one in logged for name in one):
+        charts = [_chart(name, [one.get(name, []) for one in logged]) for name in names]
+        sections.append(_Section("Training", "charts", charts))
+    for title in dict.fromkeys(sheet.title for one in evaluations for sheet in one.sheets):
+        sheets = [next((sheet for sheet in one.sheets if sheet.title == title), None) for one in evaluations]
+        sections.append(_Section(title, "sheet", _sheet(sheets)))
+    values = [value for one in evaluations for value in one.values]
+    values += [value for one in evaluations for table in one.tables for row in table.rows for value in row.values]
+    present = {value.figure for value in values}
+    sections.append(_Section("What the figures mean", "meanings", [one for one in FIGURES if one in present]))
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name in the template is an error, not an empty cell
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Each note once, with the numbers of the subjects that have it.
+    # Each note appears once, with the numbers of the subjects that have it.
     notes = dict.fromkeys(note for one in evaluations for note in one.notes)
     return templates.get_template("report.html").render(
         title=f"Evaluation of {' and '.join(one.subject for one in evaluations)}",
         subjects=evaluations,
         notes={note: [number for number, one in enumerate(evaluations) if note in one.notes] for note in notes},
-        sections=list(_sections(evaluations)),
+        sections=sections,
     )
 
 
 @dataclass(frozen=True)
 class _Section:
-    """One part of the page: a macro of the template, and what it takes."""
+    """One part of the page: a macro of the template, and its argument."""
 
     title: str
     part: str
@@ -91,35 +112,12 @@ class _Section:
 
 @dataclass(frozen=True)
 class _Cell:
-    """A value as text; `apart` is its difference to the first subject's, `change` whether that is better or worse."""
+    """A value as text; `apart` is the difference to the first subject, `change` whether that is better or worse."""
 
     text: str
     best: bool = False
     apart: str = ""
     change: str = ""
-
-
-def _sections(evaluations: Sequence[Evaluation]) -> Iterator[_Section]:
-    found = [{value.key: value for value in one.values} for one in evaluations]
-    rows = []
-    for key in dict.fromkeys(key for one in found for key in one):
-        measured = [one.get(key) for one in found]
-        figure = next(value.figure for value in measured if value)
-        cells = _compare(figure, [value.value if value else None for value in measured])
-        rows.append({"key": key, "figure": figure, "cells": cells})
-    yield _Section("Figures", "figures", rows)
-    for title in dict.fromkeys(table.title for one in evaluations for table in one.tables):
-        yield _Section(title, "table", _table(title, evaluations))
-    logged = [one.curves for one in evaluations]
-    if names := dict.fromkeys(name for one in logged for name in one):
-        yield _Section("Training", "charts", [_chart(name, [one.get(name, []) for one in logged]) for name in names])
-    for title in dict.fromkeys(sheet.title for one in evaluations for sheet in one.sheets):
-        sheets = [next((sheet for sheet in one.sheets if sheet.title == title), None) for one in evaluations]
-        yield _Section(title, "sheet", _sheet(sheets))
-    values = [value for one in evaluations for value in one.values]
-    values += [value for one in evaluations for table in one.tables for row in table.rows for value in row.values]
-    present = {value.figure for value in values}
-    yield _Section("What the figures mean", "meanings", [figure for figure in FIGURES if figure in present])
 
 
 def _compare(figure: Figure, values: Sequence[float | None]) -> list[_Cell]:
@@ -164,12 +162,12 @@ def _table(title: str, evaluations: Sequence[Evaluation]) -> dict[str, object]:
 def _chart(name: str, curves: Sequence[Curve]) -> dict[str, object]:
     """The same term of several subjects in one chart, as SVG coordinates; an empty curve is left out."""
     means: list[list[tuple[float, float]]] = []
-    for curve in curves:  # means over equally many steps, so that a long and noisy curve can be read
+    for curve in curves:  # means over equally many steps, so that a long and noisy curve is readable
         share = max(1, -(-len(curve) // _POINTS))
         parts = [curve[start : start + share] for start in range(0, len(curve), share)]
         means.append([(sum(s for s, _ in part) / len(part), sum(v for _, v in part) / len(part)) for part in parts])
     ordered = sorted(value for curve in means for _, value in curve)
-    # The range leaves out a hundredth at each end: a single spike lies on the edge, and flattens nothing.
+    # The range leaves out a hundredth at each end, so that a single spike does not flatten the rest.
     cut = len(ordered) // 100
     low, high = ordered[cut], ordered[-1 - cut]
     if low == high:
@@ -196,7 +194,7 @@ def _chart(name: str, curves: Sequence[Curve]) -> dict[str, object]:
 
 
 def _sheet(sheets: Sequence[Sheet | None]) -> dict[str, object]:
-    """For each caption the strips of all subjects; what is the same for all is there once, without a number."""
+    """For each caption the strips of all subjects; a strip that all share appears once, without a number."""
     by_caption = [{strip.caption: strip for strip in sheet.strips} if sheet else {} for sheet in sheets]
     strips = []
     for caption in dict.fromkeys(caption for one in by_caption for caption in one):

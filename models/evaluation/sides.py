@@ -1,10 +1,11 @@
 """Evaluates models between two sides, A and B, of pairs (pix2pix) or of unpaired pictures (CycleGAN).
 
-Translations of pairs are compared with the true pictures. Of unpaired pictures, both directions are measured, and there
-and back. If every held-out picture has one of the same name on the other side, as in sets drawn here, it is the truth.
+Translations of pairs are compared with the true pictures. Unpaired pictures are measured in both directions, and there
+and back. If every held-out picture has one of the same name on the other side, as in sets of `recast data`, that one is
+the truth.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from models.evaluation.judge import SideJudge, side_judge
 from models.evaluation.metrics import Pixels, Vectors, l1, psnr, ssim
 from models.evaluation.subject import Subject
 
-_SAME_NAMES = "Files of one name on both sides were taken for the same thing; if they are not, ignore the truth."
-_AS_THEY_ARE = "What a model that does nothing has, for comparison: distances from real inputs to real targets."
+_SAME_NAMES = (
+    "Files of one name on both sides were taken for pictures of the same thing; if they are not, ignore the truth."
+)
+_AS_THEY_ARE = "The figures of a model that does nothing, for comparison: distances from real inputs to real targets."
 
 
 def evaluate_pairs(subject: Subject, folder: Path, instruments: Instruments) -> Evaluation:
@@ -48,6 +51,7 @@ def evaluate_pairs(subject: Subject, folder: Path, instruments: Instruments) -> 
     ]
     for yardstick in instruments.yardsticks(judge):
         values += yardstick.distances(yardstick.network.features(made), yardstick.network.features(truth))
+    # A stable sort, so that pictures of equal PSNR come in the same order on every machine.
     some, worst = spread(len(made), SHOWN), np.argsort(psnr(made, truth), kind="stable")[:SHOWN]
     strips = (("input", inputs), ("made", made), ("truth", truth))
     return Evaluation(
@@ -77,7 +81,7 @@ def evaluate_unpaired(subject: Subject, folder: Path, instruments: Instruments) 
     sides = _open_sides(subject, makers, folder, instruments)
     ways: list[_Way] = []
     for number, to_b in enumerate(makers, 1):
-        ways.append(_translate(subject, makers, sides, to_b))
+        ways.append(_measure(subject, makers, sides, to_b, instruments))
         instruments.notify("translating", number, len(makers))
     judge = sides.judge
     right = [100 * (judge.sides(sides.pixels[side]) == bool(side)).mean() for side in (0, 1)]
@@ -90,11 +94,11 @@ def evaluate_unpaired(subject: Subject, folder: Path, instruments: Instruments) 
         values=(
             Value(figures.JUDGE, float(np.mean([accuracy for _, accuracy in accuracies])), "sides"),
             Value(figures.JUDGE, 100 * judge.turn_accuracy(np.concatenate(sides.pixels)), "quarter turns"),
-            *(value for way in ways for value in _measure(way, sides, instruments)),
+            *(value for way in ways for value in way.values),
         ),
-        tables=(Table("As they are", _AS_THEY_ARE, tuple(_untranslated(way, sides) for way in ways)),),
-        sheets=tuple(_sheet(way) for way in ways),
-        notes=(*warn_of_judge(accuracies), *([_SAME_NAMES] if any(way.truth is not None for way in ways) else [])),
+        tables=(Table("As they are", _AS_THEY_ARE, tuple(way.untranslated for way in ways)),),
+        sheets=tuple(way.sheet for way in ways),
+        notes=(*warn_of_judge(accuracies), *([_SAME_NAMES] if any(way.has_truth for way in ways) else [])),
         curves=subject.curves,
     )
 
@@ -114,14 +118,12 @@ class _Sides:
 
 @dataclass(frozen=True)
 class _Way:
-    """One direction: inputs, translations, these translated back, and the truth; the last two only if they exist."""
+    """The results of one direction; `untranslated` has the figures of the inputs, as if they were translations."""
 
-    name: str
-    to_b: bool
-    inputs: Pixels
-    made: Pixels
-    back: Pixels | None
-    truth: Pixels | None
+    values: tuple[Value, ...]
+    untranslated: Row
+    sheet: Sheet
+    has_truth: bool
 
 
 def _open_sides(subject: Subject, makers: dict[bool, Domain], folder: Path, instruments: Instruments) -> _Sides:
@@ -139,49 +141,38 @@ def _open_sides(subject: Subject, makers: dict[bool, Domain], folder: Path, inst
     return _Sides((name_a, name_b), (a, b), (files_a, files_b), judge, yardsticks, real)
 
 
-def _translate(subject: Subject, makers: dict[bool, Domain], sides: _Sides, to_b: bool) -> _Way:
+def _measure(subject: Subject, makers: dict[bool, Domain], sides: _Sides, to_b: bool, instruments: Instruments) -> _Way:
+    """Translates the held-out pictures of one side, and back if the model can, and compares them."""
     source, target = (0, 1) if to_b else (1, 0)
+    name = f"{sides.names[source]} to {sides.names[target]}"
     inputs = sides.pixels[source]
     made = subject.translate(makers[to_b], inputs)
-    back = subject.translate(makers[not to_b], made) if len(makers) == 2 else None
-    places = {name: place for place, name in enumerate(sides.files[target])}
-    known = len(places) > 1 and all(name in places for name in sides.files[source])
-    truth = sides.pixels[target][[places[name] for name in sides.files[source]]] if known else None
-    return _Way(f"{sides.names[source]} to {sides.names[target]}", to_b, inputs, made, back, truth)
-
-
-def _measure(way: _Way, sides: _Sides, instruments: Instruments) -> Iterator[Value]:
-    yield Value(figures.TAKEN, float(100 * (sides.judge.sides(way.made) == way.to_b).mean()), way.name)
+    strips = [("input", inputs), ("made", made)]
+    values = [Value(figures.TAKEN, float(100 * (sides.judge.sides(made) == to_b).mean()), name)]
+    untranslated = [Value(figures.TAKEN, float(100 * (sides.judge.sides(inputs) == to_b).mean()))]
     for yardstick, real in zip(sides.yardsticks, sides.real, strict=True):
-        yield from yardstick.distances(yardstick.network.features(way.made), real[way.to_b], way.name)
-    if way.back is not None:
-        yield Value(figures.CYCLE, float(l1(way.inputs, way.back).mean()), f"{way.name} and back")
-    if way.truth is not None:
-        yield from _compare(way.made, way.truth, instruments, way.name)
+        values += yardstick.distances(yardstick.network.features(made), real[target], name)
+        untranslated += yardstick.distances(real[source], real[target])
+    if len(makers) == 2:
+        back = subject.translate(makers[not to_b], made)
+        strips.append(("and back", back))
+        values.append(Value(figures.CYCLE, float(l1(inputs, back).mean()), f"{name} and back"))
+    places = {file: place for place, file in enumerate(sides.files[target])}
+    # A single picture could have the name of its counterpart by chance.
+    has_truth = len(places) > 1 and all(file in places for file in sides.files[source])
+    if has_truth:
+        truth = sides.pixels[target][[places[file] for file in sides.files[source]]]
+        strips.append(("truth", truth))
+        values += _compare(made, truth, instruments, name)
+    some = spread(len(inputs), SHOWN)
+    sheet = Sheet(name, "Some held-out pictures.", tuple(Strip(caption, shown[some]) for caption, shown in strips))
+    return _Way(tuple(values), Row(name, len(inputs), tuple(untranslated)), sheet, has_truth)
 
 
 def _compare(made: Pixels, truth: Pixels, instruments: Instruments, detail: str = "") -> Iterator[Value]:
-    """The figures of translations with a true picture each."""
+    """The figures of translations that have a true picture each."""
     yield Value(figures.L1, float(l1(made, truth).mean()), detail)
     yield Value(figures.PSNR, float(psnr(made, truth).mean()), detail)
     yield Value(figures.SSIM, float(ssim(made, truth).mean()), detail)
     if instruments.lpips:
         yield Value(figures.LPIPS, float(instruments.lpips.distances(made, truth).mean()), detail)
-
-
-def _untranslated(way: _Way, sides: _Sides) -> Row:
-    """The figures of the inputs themselves, as if they were translations."""
-    values = [Value(figures.TAKEN, float(100 * (sides.judge.sides(way.inputs) == way.to_b).mean()))]
-    for yardstick, real in zip(sides.yardsticks, sides.real, strict=True):
-        values += yardstick.distances(real[not way.to_b], real[way.to_b])
-    return Row(way.name, len(way.inputs), tuple(values))
-
-
-def _sheet(way: _Way) -> Sheet:
-    strips: Sequence[tuple[str, Pixels | None]] = (
-        *(("input", way.inputs), ("made", way.made)),
-        *(("and back", way.back), ("truth", way.truth)),
-    )
-    some = spread(len(way.inputs), SHOWN)
-    shown = tuple(Strip(caption, pictures[some]) for caption, pictures in strips if pictures is not None)
-    return Sheet(way.name, "Some held-out pictures.", shown)

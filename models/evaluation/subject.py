@@ -1,4 +1,4 @@
-"""What is evaluated: a run's networks in PyTorch, or a bundle's graphs in ONNX Runtime, behind one interface."""
+"""The subject of an evaluation: a run's networks in PyTorch, or a bundle's graphs in ONNX Runtime."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _BATCH = 32
 class Subject:
     """Graphs by name, and the manifest that says how to call them. `step` is the training's, 0 for a bundle.
 
-    `sources` has the entry of a batch that each graph takes its pictures from, `a` or `b`, where that is known.
+    `sources` has the side of a pair, `a` or `b`, from which each graph takes its pictures, where that is known.
     """
 
     name: str
@@ -89,20 +89,15 @@ def open_subject(folder: Path) -> Subject:
     if (folder / "bundle.json").exists():
         bundle = archive.read(folder)
         graphs: dict[str, Run] = {name: GraphRunner(bundle.graph(name)) for name in bundle.manifest.graphs}
-        return Subject(bundle.ref, bundle.manifest, graphs, sources=_sources(bundle.manifest))
+        # A manifest does not name the sources. Of two domains the first is A, which is made from B. A single graph
+        # takes A, unless its name or the training's options say otherwise.
+        domains = bundle.manifest.domains
+        backward = bundle.manifest.training.get("options", {}).get("direction") == "BtoA"
+        sources = {domain.graph: "b" if backward or domain.graph == "b-to-a" else "a" for domain in domains}
+        if len(domains) == 2:
+            sources = {domain.graph: source for domain, source in zip(domains, "ba", strict=True)}
+        return Subject(bundle.ref, bundle.manifest, graphs, sources=sources)
     raise OptionsError(f"{folder} is neither a run (config.json) nor a bundle (bundle.json)")
-
-
-def _sources(manifest: Manifest) -> dict[str, str]:
-    """Guesses `sources` for a bundle, whose manifest does not name them.
-
-    Of two domains the first is A, which is made from B. A single graph takes A, unless its name or the training's
-    options say otherwise.
-    """
-    if len(manifest.domains) == 2:
-        return {domain.graph: source for domain, source in zip(manifest.domains, "ba", strict=True)}
-    backward = manifest.training.get("options", {}).get("direction") == "BtoA"
-    return {domain.graph: "b" if backward or domain.graph == "b-to-a" else "a" for domain in manifest.domains}
 
 
 def _on_device(exported: Exported) -> Run:

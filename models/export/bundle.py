@@ -1,6 +1,6 @@
-"""A trained run becomes a bundle; each graph is run in ONNX Runtime and compared with PyTorch before it is kept.
+"""Makes a bundle from a trained run; each graph runs in ONNX Runtime and is compared with PyTorch before it is kept.
 
-The comparison is made on drawn inputs and on held-out examples, at several batch sizes. Imports share the writing.
+The comparison is on drawn inputs and held-out examples, at several batch sizes. Imports share the writing.
 """
 
 import io
@@ -30,9 +30,9 @@ _CHECKED = 8
 
 @dataclass(frozen=True)
 class Facts:
-    """What the user says of a bundle; `samples` is a folder of pictures for the page, of any size.
+    """What the user says about a bundle; `samples` is a folder of pictures for the page, of any size.
 
-    Without one, an export takes the first held-out pictures, at the network's size.
+    Without it, an export takes the first held-out pictures, at the network's size.
     """
 
     version: str = "1"
@@ -42,10 +42,10 @@ class Facts:
 
 
 def export(run: Run, to: Path, precision: Precision, facts: Facts, data_folder: Path | None) -> dict[str, float]:
-    """Writes the bundle `to` and gives the differences measured, by graph name.
+    """Writes the bundle `to` and returns the measured differences by graph name.
 
-    ExportError when a graph disagrees; CheckpointError, DataError, OptionsError or BundleError when a part is missing.
-    Nothing is written unless everything fits.
+    ExportError if a graph disagrees; CheckpointError, DataError, OptionsError or BundleError if a part is missing; then
+    nothing is written.
     """
     recipe, step = run.trained()
     exported = recipe.exported()
@@ -62,38 +62,35 @@ def export(run: Run, to: Path, precision: Precision, facts: Facts, data_folder: 
         if precision == "fp16":
             graphs[name] = to_fp16(graphs[name])
             differences[f"{name} fp16"] = compare_fp16(name, reference, graphs[name], inputs, manifest.picture)
-    write(to, manifest, graphs, chosen_samples(facts.samples) if facts.samples else _samples(exported, data))
+    write(to, manifest, graphs, sample_files(facts.samples) if facts.samples else _held_out_samples(exported, data))
     return differences
 
 
 def _trial_inputs(exported: Exported, data: Data, manifest: Manifest) -> list[Tensors]:
-    """What a graph is tried on: everything drawn, one row and three, and rows that the held-out data show.
-
-    The data show pictures where the graph takes pixels, else captions where it takes text.
-    """
+    """Trial inputs for a graph: one and three rows of draws, then rows with the pixels or text of held-out examples."""
     random = np.random.default_rng(0)
     real: dict[str, Tensor] = {}
-    shown = [data.example(index, np.random.default_rng(0)) for index in range(min(_CHECKED, len(data)))]
+    examples = [data.example(index, np.random.default_rng(0)) for index in range(min(_CHECKED, len(data)))]
     if any(port.kind == "pixels" for port in exported.inputs):
-        real["pixels"] = to_tensor(np.stack([example[exported.source] for example in shown]), manifest.picture)
+        real["pixels"] = to_tensor(np.stack([example[exported.source] for example in examples]), manifest.picture)
     elif any(port.kind == "text" for port in exported.inputs):
-        real["text"] = np.stack([example[exported.source] for example in shown]).astype(np.float32)
+        real["text"] = np.stack([example[exported.source] for example in examples]).astype(np.float32)
     return [
         draw_inputs(exported.inputs, rows, manifest.picture, random, latent=manifest.latent, given=given)
-        for rows, given in ((1, {}), (3, {}), (len(shown), real))
+        for rows, given in ((1, {}), (3, {}), (len(examples), real))
     ]
 
 
-def chosen_samples(folder: Path) -> dict[str, bytes | Path]:
-    """The pictures of a folder, by their names in a bundle; OptionsError where there are none."""
+def sample_files(folder: Path) -> dict[str, bytes | Path]:
+    """The pictures of a folder by their names in a bundle; OptionsError if there are none."""
     found = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if not found:
         raise OptionsError(f"there are no sample pictures (png, jpg, webp) in {folder}")
     return {f"samples/{path.name}": path for path in found}
 
 
-def _samples(graphs: Mapping[str, Exported], data: Data) -> dict[str, bytes | Path]:
-    """The first held-out pictures, as many of each kind that a graph takes; none where no graph takes pictures."""
+def _held_out_samples(graphs: Mapping[str, Exported], data: Data) -> dict[str, bytes | Path]:
+    """The first held-out pictures, as many for each entry that a graph takes; none if no graph takes pictures."""
     takers = [graph for graph in graphs.values() if any(port.kind == "pixels" for port in graph.inputs)]
     sources = dict.fromkeys(graph.source for graph in takers)
     samples: dict[str, bytes | Path] = {}
@@ -114,7 +111,7 @@ def write(to: Path, manifest: Manifest, graphs: Mapping[str, bytes], samples: Ma
 
 
 def bundle_name(to: Path) -> str:
-    """The name of the bundle that is to be written there; OptionsError for a folder that can't be one."""
+    """The name of a bundle in this folder; OptionsError if the folder's name can't be one."""
     name = to.resolve().name
     if not name or name != name.lower():
         raise OptionsError(f"{str(to)!r}: a bundle's folder is its name, in lower case")
@@ -129,7 +126,7 @@ def _with_facts(manifest: Manifest, run: Run, step: int, precision: Precision, f
         "data_command": sets.command(run.data_folder),
         "pictures": run.data.count,
         "steps": step,
-        "options": run.said,
+        "options": run.set_options,
         **({"stages": [stage.model_dump(mode="json") for stage in run.stages]} if run.stages else {}),
     }
     metrics: dict[str, float] = {}

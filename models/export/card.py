@@ -1,7 +1,6 @@
 """The model card of a bundle: its manifest in words, for people who choose or check a model."""
 
 import shlex
-from typing import Any
 
 from models.bundle.manifest import Manifest
 
@@ -41,7 +40,19 @@ def card(manifest: Manifest) -> str:
 
 
 def _training(manifest: Manifest) -> list[str]:
+    """How to repeat the training: a command for each stage, which names only the options that it changes."""
     training = manifest.training
+    commands: list[str] = []
+    before: dict[str, object] = {}
+    stages = [*training.get("stages", []), {"until": training["steps"], "options": training["options"]}]
+    for number, stage in enumerate(stages):
+        changed = {key: value for key, value in stage["options"].items() if before.get(key) != value}
+        command = f"    recast train {training['recipe']} --data DATA --out RUN{' --resume' if number else ''}"
+        words = [command, *(f"        --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())]
+        if len(stages) > 1:
+            commands.append(f"    # until step {stage['until']}")
+        commands.append(" \\\n".join(words))
+        before = stage["options"]
     return [
         "## Training",
         "",
@@ -49,26 +60,10 @@ def _training(manifest: Manifest) -> list[str]:
         f"{training['steps']} steps. Make it again with",
         "",
         *([f"    {training['data_command']}"] if training["data_command"] else []),
-        *_trainings(training),
+        *commands,
         f"    recast export RUN --to STORE/{manifest.name} --precision {manifest.precision}",
         *(["", f"Inference: {training['inference']}."] if "inference" in training else []),
     ]
-
-
-def _trainings(training: dict[str, Any]) -> list[str]:
-    """The commands of a training, one for each of its stages; each names only the options that it changes."""
-    lines: list[str] = []
-    before: dict[str, object] = {}
-    stages = [*training.get("stages", []), {"until": training["steps"], "options": training["options"]}]
-    for number, stage in enumerate(stages):
-        changed = {key: value for key, value in stage["options"].items() if before.get(key) != value}
-        resumed = " --resume" if number else ""
-        command = f"    recast train {training['recipe']} --data DATA --out RUN{resumed}"
-        until = f"    # until step {stage['until']}" if len(stages) > 1 else ""
-        words = [command, *(f"        --set {shlex.quote(f'{key}={value}')}" for key, value in changed.items())]
-        lines += [until] * bool(until) + [" \\\n".join(words)]
-        before = stage["options"]
-    return lines
 
 
 def _origin(manifest: Manifest) -> list[str]:
@@ -111,11 +106,14 @@ def _limits(manifest: Manifest) -> list[str]:
 
 
 def _graphs(manifest: Manifest) -> list[str]:
-    """What each graph takes and gives, with the axes after the batch."""
+    """Each graph's inputs and outputs, with the axes after the batch."""
     lines = []
     for name, graph in manifest.graphs.items():
         takes, gives = (
-            ", ".join(f"{port.kind} {_axes(manifest.picture.row(port))}" for port in ports)
+            ", ".join(
+                f"{port.kind} {' x '.join(str(length or 'any') for length in manifest.picture.row(port))}"
+                for port in ports
+            )
             for ports in (graph.inputs, graph.outputs)
         )
         lines.append(f"- {name}: {takes} to {gives}")
@@ -131,7 +129,3 @@ def _graphs(manifest: Manifest) -> list[str]:
             "ordinary pictures have no higher one.",
         ]
     return lines
-
-
-def _axes(row: tuple[int | None, ...]) -> str:
-    return " x ".join("any" if length is None else str(length) for length in row)

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph: written, halved, run by ONNX Runtime, and compared with what it was made from."""
+"""A network as an ONNX graph: writes it, halves its precision, runs it in ONNX Runtime and compares it."""
 
 import io
 import logging
@@ -24,12 +24,12 @@ Tensor = NDArray[np.float32]
 Tensors = Mapping[str, Tensor]
 """Tensors by the kinds of a graph's ports."""
 Run = Callable[[Tensors], dict[str, Tensor]]
-"""A graph or a network: its inputs to its outputs."""
+"""A graph or a network, from inputs to outputs."""
 
 LARGEST_DIFFERENCE = 1e-4
-"""Between a fp32 graph and its network: of pictures in tanh units, of all else relative to the largest value."""
+"""Between a fp32 graph and its network: for pictures in tanh units, for all else relative to the largest value."""
 LOWEST_PSNR = 45.0
-"""Between a fp16 graph and its network, dB: of pictures over their range, of all else over the largest value."""
+"""Between a fp16 graph and its network, dB: for pictures over their range, for all else over the largest value."""
 
 # Instance norm in half precision is wrong or overflows in several runtimes; Pad, Resize and Tanh lose for no gain.
 _KEPT_IN_FP32 = ["InstanceNormalization", "BatchNormalization", "Tanh", "Sigmoid", "Pad", "Resize", "ReduceMean"]
@@ -40,7 +40,7 @@ class GraphRunner:
 
     def __init__(self, model: bytes | Path) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # every failure raises, so the log would only repeat it
+        options.log_severity_level = 4  # a failure raises; the log would only repeat it
         source = model if isinstance(model, bytes) else str(model)
         self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -61,9 +61,9 @@ def network(exported: Exported) -> Run:
 
 
 def to_onnx(exported: Exported, picture: Picture) -> bytes:
-    """The network as one ONNX file, weights inside; the batch is dynamic, height and width where they are free.
+    """The network as one ONNX file, weights inside; the batch is dynamic, and so are height and width if free.
 
-    ExportError where the network gives other shapes than its ports say.
+    ExportError if the network gives other shapes than its ports say.
     """
     rows = [picture.row(port) for port in exported.inputs]
     batch = torch.export.Dim("n", min=1, max=4096)
@@ -74,7 +74,7 @@ def to_onnx(exported: Exported, picture: Picture) -> bytes:
     with _quiet_exporter():
         program = torch.onnx.export(
             exported.module.eval(),
-            # Two rows: an axis of length 1 would be taken for one that never changes.
+            # Two rows: the exporter takes an axis of length 1 for one that never changes.
             tuple(torch.zeros(2, *(length or picture.size for length in row)) for row in rows),
             input_names=[port.kind for port in exported.inputs],
             output_names=[port.kind for port in exported.outputs],
@@ -97,7 +97,7 @@ def to_onnx(exported: Exported, picture: Picture) -> bytes:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """The exporter warns of packages that are not needed and of its own deprecations; its errors still come through."""
+    """Silences the exporter, which warns of unneeded packages and its own deprecations; errors still come through."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -115,7 +115,7 @@ def to_fp16(graph: bytes) -> bytes:
     converted = convert_float_to_float16(
         model, keep_io_types=True, disable_shape_infer=True, op_block_list=_KEPT_IN_FP32
     )
-    # The converter casts a tensor again for each node that wants it in fp32, under one name; one cast serves them all.
+    # For each node that wants a tensor in fp32 the converter adds one more cast with the same output name: keep one.
     nodes = {tuple(node.output): node for node in converted.graph.node}
     del converted.graph.node[:]
     converted.graph.node.extend(nodes.values())
@@ -132,10 +132,10 @@ def draw_inputs(
     latent: Latent | None = None,
     given: Tensors | None = None,
 ) -> dict[str, Tensor]:
-    """So many rows for every input, float32, drawn where they are not given.
+    """Float32 rows for every input; draws those that `given` lacks.
 
-    Pixels are uniform over the picture's range, labels 0 or 1, text printable ASCII of any length up to the longest,
-    padded with zeros; latents are drawn as `latent` says.
+    Pixels are uniform over the picture's range, labels 0 or 1, text is printable ASCII of any length up to the longest,
+    padded with zeros; latents follow `latent`.
     """
     drawn = dict(given or {})
     for port in inputs:
@@ -165,6 +165,7 @@ def compare(name: str, reference: Run, graph: bytes, inputs: Sequence[Tensors]) 
         for kind, expected in reference(given).items():
             unit = 1.0 if kind in PICTURES else max(1.0, float(np.abs(expected).max()))
             difference = float(np.abs(made[kind] - expected).max()) / unit
+            # Not `>`, which is false for a difference that is NaN.
             if not difference <= LARGEST_DIFFERENCE:
                 raise ExportError(
                     f"graph {name} differs from the network in {kind} by {difference:.2e}, "
@@ -180,13 +181,14 @@ def compare_fp16(name: str, reference: Run, graph: bytes, inputs: Sequence[Tenso
     for given in inputs:
         made = runner(given)
         for kind, expected in reference(given).items():
-            # An output of nothing but zeros has no largest value; its error is then measured against 1.
+            # The largest value of an output of zeros is 0, which can't be a peak: its error counts against 1.
             peak = picture.range[1] - picture.range[0] if kind in PICTURES else float(np.abs(expected).max()) or 1.0
             error = float(np.square(made[kind].astype(np.float64) - expected).mean())
             psnr = float(10 * np.log10(peak**2 / max(error, 1e-20)))
+            # Not `<`, which is false for NaN.
             if not psnr >= LOWEST_PSNR:
                 raise ExportError(
-                    f"graph {name} in fp16 is at {psnr:.1f} dB to fp32 in {kind}, "
+                    f"graph {name} in fp16 has {psnr:.1f} dB PSNR to fp32 in {kind}, "
                     f"less than {LOWEST_PSNR:.0f}; take fp32"
                 )
             lowest = min(lowest, psnr)

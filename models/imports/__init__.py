@@ -1,1 +1,1 @@
-"""Checkpoints of reference implementations, and ONNX files, as bundles: one file a publisher."""
+"""Imports checkpoints of reference implementations, and ONNX files, as bundles: one file a publisher."""

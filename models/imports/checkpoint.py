@@ -1,7 +1,7 @@
-"""Checkpoints of other implementations, read as tensors and nothing else: no code that a file names is ever run.
+"""Checkpoints of other implementations, read as tensors alone: code that a file names never runs.
 
-A checkpoint does not say what it is; its keys do. `kind` knows the published layouts, and `fill` uses each key exactly
-once or refuses the file. Prefixes of wrappers (`module.`, `_orig_mod.`) are removed from the keys.
+Only the keys of a checkpoint say what it is. `kind` knows the published layouts, and `fill` uses each key exactly once
+or refuses the file. Prefixes of wrappers (`module.`, `_orig_mod.`) are removed from the keys.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _SIGNATURES: tuple[tuple[str, Mapping[str, int]], ...] = (
     ("a global generator of pix2pixHD, which is not read", {"model.1.weight": 7, "model.10.weight": 3}),
     ("a generator of CUT, which is not read: it blurs where it resamples", {"model.1.weight": 7, "model.7.filt": 0}),
     (RESNET, {"model.1.weight": 7, "model.4.weight": 3, "model.10.conv_block.1.weight": 3}),
-    ("a CycleGAN generator of before July 2017, padded with zeros, which is not read", {"model.0.weight": 7}),
+    ("a CycleGAN generator from before July 2017, padded with zeros, which is not read", {"model.0.weight": 7}),
     (UNET, {"model.model.0.weight": 4, "model.model.1.model.1.weight": 4}),
     ("a PatchGAN discriminator, which translates nothing", {"model.0.weight": 4, "model.2.weight": 4}),
     ("a pixel discriminator, which translates nothing", {"net.0.weight": 1, "net.2.weight": 1}),
@@ -53,14 +53,14 @@ class Checkpoint:
 
     @property
     def kind(self) -> str:
-        """What the keys say it is, in words; CheckpointError names some keys where that is nothing known."""
+        """What the keys say it is, in words; CheckpointError names some keys if the layout is unknown."""
         for words, keys in _SIGNATURES:
             if all(
                 key in self.weights and (not side or self.shape(key)[2:] == (side, side)) for key, side in keys.items()
             ):
                 return words
         raise CheckpointError(
-            f"{self.path} has keys of no known layout: {_listed(self.weights)}; "
+            f"{self.path} has keys of no known layout: {_few(self.weights)}; "
             "known are the official PyTorch layouts of StarGAN, CycleGAN and pix2pix"
         )
 
@@ -73,24 +73,24 @@ class Checkpoint:
         return tuple(self.weights[key].shape) if key in self.weights else ()
 
     def numbers(self, pattern: str) -> list[int]:
-        """The numbers that stand in the keys where the pattern has its one group, rising."""
+        """The numbers that the pattern's one group matches in the keys, in rising order."""
         matches = (re.fullmatch(pattern, key) for key in self.weights)
         return sorted({int(match[1]) for match in matches if match})
 
 
 def read(path: Path) -> Checkpoint:
-    """Reads a state dict in any of PyTorch's formats, or the one that lies within a dictionary.
+    """Reads a state dict in any of PyTorch's formats, alone or as the only one in a dictionary.
 
-    CheckpointError where the file is none, or holds anything that would have to be run.
+    CheckpointError if the file holds none, or anything that would have to run.
     """
-    state = _unwrapped(path, _content(path))
+    state = _state_dict(path, _load(path))
     packed = [key for key, tensor in state.items() if tensor.is_quantized or tensor.is_complex() or tensor.is_sparse]
     if packed:
-        raise CheckpointError(f"{path} holds quantised, complex or sparse tensors: {_listed(packed)}; take plain ones")
+        raise CheckpointError(f"{path} holds quantised, complex or sparse tensors: {_few(packed)}; take plain ones")
     weights = {key: tensor.float() for key, tensor in state.items()}
     odd = [key for key, tensor in weights.items() if not tensor.isfinite().all()]
     if odd:
-        raise CheckpointError(f"{path} holds values that are not finite: {_listed(odd)}; take an earlier checkpoint")
+        raise CheckpointError(f"{path} holds values that are not finite: {_few(odd)}; take an earlier checkpoint")
     return Checkpoint(path, weights, sha256(path))
 
 
@@ -101,13 +101,15 @@ def sha256(path: Path) -> str:
 
 
 def fill(network: nn.Module, checkpoint: Checkpoint, *, unused: str = "") -> None:
-    """Loads every key of the checkpoint into the network, but those that the pattern `unused` matches whole.
+    """Loads every key of the checkpoint into the network, except those that match the pattern `unused`.
 
     CheckpointError names the keys that are missing, left over or of another shape. Batch norm's count of batches has
-    no effect once trained: it may be there or not.
+    no effect after training, so it may be missing.
     """
-    wanted = {key: tuple(tensor.shape) for key, tensor in _counted_out(network.state_dict()).items()}
-    given = {key: tensor for key, tensor in _counted_out(checkpoint.weights).items() if not re.fullmatch(unused, key)}
+    wanted = {key: tuple(tensor.shape) for key, tensor in _without_counts(network.state_dict()).items()}
+    given = {
+        key: tensor for key, tensor in _without_counts(checkpoint.weights).items() if not re.fullmatch(unused, key)
+    }
     problems = {
         "missing": [key for key in wanted if key not in given],
         "left over": [key for key in given if key not in wanted],
@@ -117,26 +119,26 @@ def fill(network: nn.Module, checkpoint: Checkpoint, *, unused: str = "") -> Non
             if key in given and given[key].shape != shape
         ],
     }
-    said = [f"{words}: {_listed(keys)}" for words, keys in problems.items() if keys]
-    if said:
+    found = [f"{words}: {_few(keys)}" for words, keys in problems.items() if keys]
+    if found:
         raise CheckpointError(
-            f"{checkpoint.path} looks like {checkpoint.kind}, but its keys don't fit; {'; '.join(said)}"
+            f"{checkpoint.path} looks like {checkpoint.kind}, but its keys don't fit; {'; '.join(found)}"
         )
     network.load_state_dict(given)
 
 
-def _counted_out(weights: Weights) -> dict[str, Tensor]:
+def _without_counts(weights: Weights) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in weights.items() if not key.endswith("num_batches_tracked")}
 
 
-def _content(path: Path) -> Any:
+def _load(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd formats, which are refused below or turn out to be well
+            warnings.simplefilter("ignore")  # about odd formats, which are refused below or load anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from error
-    except Exception as error:  # foreign bytes make the unpickler raise any exception at all
+    except Exception as error:  # foreign bytes can make the unpickler raise anything
         text = str(error)
         save = "save the weights alone where it was made: torch.save(network.state_dict(), FILE)"
         if named := re.search(r"GLOBAL (\S+)", text):
@@ -145,21 +147,21 @@ def _content(path: Path) -> Any:
         elif ".tar format" in text or "TorchScript" in text:
             reason = f"is in a format that can't be opened without running its content; {save}"
         elif isinstance(error, RuntimeError):
-            reason = f"is no checkpoint that can be read: {text.splitlines()[0].split('. ')[0]}"
+            reason = f"is not a readable checkpoint: {text.splitlines()[0].split('. ')[0]}"
         else:
-            reason = f"is no file of torch.save, or is incomplete; copy it again, or {save}"
+            reason = f"is not a file of torch.save, or is incomplete; copy it again, or {save}"
         raise CheckpointError(f"{path} {reason}") from error
 
 
-def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
-    """The state dict: the content itself, or the only one in it."""
-    found = {"": content} if _is_state(content) else {}
+def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
+    """The content itself if it is a state dict, else the only one in it; without the prefixes of wrappers."""
+    found = {"": content} if _is_state_dict(content) else {}
     if not found and isinstance(content, Mapping):
-        found = {str(name): part for name, part in content.items() if _is_state(part)}
+        found = {str(name): part for name, part in content.items() if _is_state_dict(part)}
     if len(found) != 1:
         names = f": {', '.join(found)}" if found else ""
         raise CheckpointError(
-            f"{path} holds {len(found)} state dicts{names}; it must hold one: save that of the generator by itself"
+            f"{path} holds {len(found)} state dicts{names}; it must hold one: save the generator's by itself"
         )
     state: dict[str, Tensor] = next(iter(found.values()))
     for wrapper in _WRAPPERS * 2:  # either may be around the other
@@ -168,7 +170,7 @@ def _unwrapped(path: Path, content: Any) -> dict[str, Tensor]:
     return state
 
 
-def _is_state(content: Any) -> bool:
+def _is_state_dict(content: Any) -> bool:
     return (
         isinstance(content, Mapping)
         and bool(content)
@@ -176,7 +178,7 @@ def _is_state(content: Any) -> bool:
     )
 
 
-def _listed(keys: Iterable[str]) -> str:
+def _few(keys: Iterable[str]) -> str:
     names = list(keys)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more

@@ -1,4 +1,4 @@
-"""What an importer made of somebody else's files, and the bundle that it becomes."""
+"""What an importer makes from a publisher's files, and how it becomes a bundle."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -12,10 +12,10 @@ from PIL import Image
 from models.bundle.manifest import Domain, Graph, Manifest, Picture, Precision
 from models.bundle.pixels import shrink, to_tensor
 from models.drawn.person import person
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.errors import ExportError
 from models.export import bundle
-from models.export.bundle import Facts, bundle_name, chosen_samples
+from models.export.bundle import Facts, bundle_name, sample_files
 from models.export.graphs import (
     GraphRunner,
     Tensor,
@@ -33,55 +33,55 @@ CLASSIFIER = "classifier"
 """The name of the graph that reads a picture's own labels."""
 
 _PEOPLE = 2
-_DRAWN = 128
+_DRAWN = 128  # pixels
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A fp32 graph that was run and agrees with what it was made from."""
+    """A fp32 graph that ran and agrees with its source."""
 
     entry: Graph
-    """What the manifest says of it."""
+    """Its entry in the manifest."""
     graph: bytes
     difference: float
-    """The largest one, of pictures in tanh units, of logits relative to their size."""
+    """The largest one: of pictures in tanh units, of logits relative to their size."""
     inputs: Sequence[Tensors]
-    """What it was run on."""
+    """What it ran on."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """The file that a graph was made from."""
+    """The file that a graph comes from."""
 
     file: str
     """Its name, without folders."""
     sha256: str
     summary: str
-    """What was found in it, in words."""
+    """What the importer found in it, in words."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """Graphs by name, and all that the files and the command line say of them."""
+    """Graphs by name, and all that the files and the command line say about them."""
 
     family: str
     domains: tuple[Domain, ...]
     picture: Picture
     graphs: Mapping[str, Checked]
     origin: str
-    """What was imported, and whose layout it has."""
+    """What kind of files, and whose layout."""
     sources: Mapping[str, Source]
     """The file of each graph."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """The publisher's own options, where they lay beside."""
+    """The publisher's own options, where a file beside the checkpoint has them."""
     half: bool = False
-    """Whether the graphs have half-precision weights as they came."""
+    """Whether the publisher's graphs have half-precision weights."""
     masks: tuple[str, ...] = ()
     """The sets of a joint training, in the order of their mask columns."""
 
 
-def checked(name: str, exported: Exported, picture: Picture) -> Checked:
-    """The network as a graph, compared with it on noise and on drawn people; ExportError where they differ."""
+def check(name: str, exported: Exported, picture: Picture) -> Checked:
+    """Writes the network as a graph and compares both on noise and drawn people; ExportError where they differ."""
     graph, random = to_onnx(exported, picture), np.random.default_rng(0)
     inputs = [
         draw_inputs(exported.inputs, len(pixels), picture, random, given={"pixels": pixels})
@@ -91,23 +91,21 @@ def checked(name: str, exported: Exported, picture: Picture) -> Checked:
 
 
 def pictures(picture: Picture) -> list[Tensor]:
-    """What graphs are tried on: noise, one picture and three, and drawn people.
-
-    float32 [n,3,size,size] in the picture's range.
-    """
+    """Trial pictures, float32 [n,3,size,size] in the picture's range: noise, one and three, and drawn people."""
     random = np.random.default_rng(0)
     noise = [random.uniform(*picture.range, (count, 3, picture.size, picture.size)) for count in (1, 3)]
-    people = np.stack([shrink(drawn, picture) for drawn in _people()])
+    people = np.stack([shrink(one, picture) for one in _people()])
     return [*(pixels.astype(np.float32) for pixels in noise), to_tensor(people, picture)]
 
 
 @cache
 def _people() -> tuple[Image.Image, ...]:
-    return tuple(Image.fromarray(draw(person(0, who), _DRAWN)) for who in range(_PEOPLE))
+    # Real content, as noise alone hides a wrong resize or range; cached, as an import draws them several times.
+    return tuple(Image.fromarray(Portrait(person(0, who)).draw(_DRAWN)) for who in range(_PEOPLE))
 
 
 def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> dict[str, float]:
-    """Writes the bundle `to` and gives the differences measured, by graph name; in dB those of fp16.
+    """Writes the bundle `to` and returns the measured differences by graph name; those of fp16 are in dB.
 
     ExportError where fp16 is too coarse, OptionsError or BundleError where the folder or the samples don't fit; then
     nothing is written.
@@ -119,8 +117,9 @@ def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> d
         if precision == "fp16" and not imported.half:
             try:
                 graphs[name] = to_fp16(checked.graph)
+                # Loaded here, as the converter can return a broken graph without an error.
                 GraphRunner(graphs[name])
-            except Exception as error:  # neither library's exceptions share a base of their own
+            except Exception as error:  # the exceptions of the two libraries share no base
                 raise ExportError(
                     f"graph {name} can't be converted to fp16 ({' '.join(str(error).split())}); take fp32"
                 ) from error
@@ -146,5 +145,5 @@ def write(imported: Imported, to: Path, precision: Precision, facts: Facts) -> d
         licence=facts.licence,
         training=training,
     )
-    bundle.write(to, manifest, graphs, chosen_samples(facts.samples) if facts.samples else {})
+    bundle.write(to, manifest, graphs, sample_files(facts.samples) if facts.samples else {})
     return differences

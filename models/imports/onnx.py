@@ -1,8 +1,8 @@
-"""Any ONNX graph that makes a picture of a picture.
+"""Imports any ONNX graph that makes a picture from a picture.
 
-An import finds out what the user does not say: axes and sides by the input's shape and by running the graph, the range
-of values by what it makes of pictures. Where more than one answer fits, the user must choose. The order of colours does
-not show in a graph: RGB is assumed.
+The importer finds what the user does not say: axes and sides from the input's shape and from running the graph, the
+range of values from what the graph makes of pictures. Where more than one answer fits, the user must choose. Nothing in
+a graph shows the order of colours, so RGB is assumed.
 """
 
 from contextlib import suppress
@@ -20,14 +20,14 @@ from models.errors import CheckpointError, ExportError, OptionsError
 from models.export.graphs import LARGEST_DIFFERENCE, GraphRunner, Tensor
 from models.imports.checkpoint import sha256
 from models.imports.imported import Checked, Imported, Source, pictures
-from models.imports.surgery import Ends, Graft, Layout, can_loop, grafted, keep, load
+from models.imports.surgery import Ends, Graft, Layout, attach, can_loop, keep, load
 
 Range = tuple[float, float]
 
 _SIDE = 256
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SMALLEST_TRIED = 32
-# The usual ranges, the narrowest first, and how far values may lie outside of each: a graph need not clip.
+# The usual ranges, the narrowest first, and how far values may lie outside of each, as not every graph clips.
 _RANGES: dict[Range, float] = {(0.0, 1.0): 0.1, (-1.0, 1.0): 0.5, (0.0, 255.0): 255.0}
 _BYTES: Range = (0.0, 255.0)
 _LEAST_OF_BYTES = 32.0
@@ -35,28 +35,27 @@ _TYPES: dict[int, Any] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np
 """The element types that pictures may have."""
 
 _CHANNELS: dict[Layout, int] = {"nchw": 1, "nhwc": 3}
-"""Which axis holds the colours."""
-
+"""The axis of the colours."""
 _SIDES: dict[Layout, slice] = {"nchw": slice(2, 4), "nhwc": slice(1, 3)}
-"""Which hold height and width."""
+"""The axes of height and width."""
 _LEVEL = 2 / 255
-"""One of 255 levels in tanh units: closer than that, half precision and bytes need not agree."""
+"""One of 255 levels in tanh units: half precision and bytes can't agree more closely."""
 
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user says of a graph; an import finds out what is None."""
+    """What the user says about a graph; the importer finds what is None."""
 
     layout: Layout | None = None
     channels: Literal["rgb", "bgr"] = "rgb"
     range: Range | None = None
-    """Values of black and of white that it takes."""
+    """The graph's input values for black and white."""
     size: int | Literal["free"] | None = None
-    """The side of its pictures, in pixels; `free` demands that it takes any."""
+    """The side of its pictures, in pixels; `free` requires that it takes any."""
 
 
 def parse_hints(layout: Layout | None, channels: Literal["rgb", "bgr"], range_: str | None, size: str | None) -> Hints:
-    """The same from the words of a command line: `-1,1` and `256` or `free`; OptionsError for others."""
+    """Hints from the words of a command line, `-1,1` and `256` or `free`; OptionsError for others."""
     values: Range | None = None
     if range_ is not None:
         try:
@@ -74,9 +73,9 @@ def parse_hints(layout: Layout | None, channels: Literal["rgb", "bgr"], range_: 
 
 
 class _Foreign:
-    """The graph as its publisher runs it: one picture after another, its axes and type made with NumPy.
+    """The graph as its publisher runs it, one picture after another; NumPy makes its axes and type.
 
-    An import is found out from it, and compared with it.
+    The importer tries it to find the hints, and compares the bundle's graph with it.
     """
 
     takes: Layout = "nchw"
@@ -87,11 +86,11 @@ class _Foreign:
         self.ends = ends
         try:
             self._runner = GraphRunner(model.SerializeToString())
-        except Exception as error:  # ONNX Runtime's exceptions share no base of their own
+        except Exception as error:  # ONNX Runtime's exceptions share no base
             raise CheckpointError(f"{path} does not load in ONNX Runtime: {_line(error)}") from error
 
     def raw(self, picture: Tensor) -> NDArray[Any]:
-        """What it makes of one picture [1,3,h,w], with its own axes and type."""
+        """The graph's output for one picture [1,3,h,w], with its own axes and type."""
         given = picture.transpose(0, 2, 3, 1) if self.takes == "nhwc" else picture
         kind = _TYPES[self.ends.taken]
         given = np.floor(given + 0.5) if kind is np.uint8 else given
@@ -99,42 +98,42 @@ class _Foreign:
         return self._runner({self.ends.input: array})[self.ends.output]
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """What it makes of pictures [n,3,h,w], in axes as theirs, float32; CheckpointError where it fails."""
+        """The graph's output for pictures [n,3,h,w], with the same axes, float32; CheckpointError where it fails."""
         try:
             rows = np.concatenate([self.raw(pixels[row : row + 1]) for row in range(len(pixels))]).astype(np.float32)
-        except Exception as error:  # as above
+        except Exception as error:  # see above
             raise CheckpointError(f"{self.path} can't be run on {list(pixels.shape)}: {_line(error)}") from error
         made: Tensor = rows.transpose(0, 3, 1, 2) if self.makes == "nhwc" else rows
         if made.shape != pixels.shape:
             raise CheckpointError(
-                f"{self.path} makes {list(made.shape)} of {list(pixels.shape)}; sizes must be the same"
+                f"{self.path} makes {list(made.shape)} from {list(pixels.shape)}; sizes must be the same"
             )
         if not np.isfinite(made).all():
-            raise CheckpointError(f"{self.path} makes values that are not finite of ordinary pictures")
+            raise CheckpointError(f"{self.path} makes non-finite values from ordinary pictures")
         return made
 
     def makes_of(self, takes: Layout, default: int) -> Layout | None:
-        """The order of axes in which it makes a picture of one of that order, of `default` pixels where sides are free.
+        """The output's order of axes if the input has the order `takes`, tried at `default` pixels if sides are free.
 
-        None where it can't be run so, or makes no picture of the same size.
+        None where it can't run so, or makes no picture of the same size.
         """
         height, width = (side or default for side in self.ends.axes[_SIDES[takes]])
         self.takes = takes
         try:
             made = self.raw(np.zeros((1, 3, height, width), np.float32)).shape
-        except Exception:  # ONNX Runtime's exceptions share no base of their own; and another order may run
+        except Exception:  # see above; another order may run
             return None
         shapes: dict[Layout, tuple[int, ...]] = {"nchw": (1, 3, height, width), "nhwc": (1, height, width, 3)}
         return next((makes for makes, shape in shapes.items() if made == shape), None)
 
     @property
     def fixed(self) -> list[int]:
-        """Its sides as far as they are fixed."""
+        """Those of its sides that are fixed."""
         return [side for side in self.ends.axes[_SIDES[self.takes]] if side is not None]
 
 
 def convert(file: Path, domains: str, hints: Hints) -> Imported:
-    """The bundle of one graph; `domains` names what it makes. Raises ModelErrors."""
+    """The bundle of one graph; `domains` names what the graph makes. Raises ModelErrors."""
     if "," in domains:
         raise OptionsError(f"--domains is {domains!r}; a graph makes one domain")
     model = load(file)
@@ -156,8 +155,14 @@ def convert(file: Path, domains: str, hints: Hints) -> Imported:
     )
     half = any(tensor.data_type == TensorProto.FLOAT16 for tensor in model.graph.initializer)
     exact = not half and foreign.ends.taken == foreign.ends.made == TensorProto.FLOAT
-    graph, looped = _checked(model, graft, foreign, picture, LARGEST_DIFFERENCE if exact else _LEVEL)
-    summary = _summary(foreign, picture, made, looped)
+    graph, loops = _check(model, graft, foreign, picture, LARGEST_DIFFERENCE if exact else _LEVEL)
+    kind = np.dtype(_TYPES[foreign.ends.taken]).name
+    sides = f"any multiple of {multiple} pixels, {side} are served" if free else side
+    output = "" if made == taken else f", makes {_words(made)}, which is scaled to that"
+    batch = "one picture after another" if loops else "any batch"
+    summary = (
+        f"{foreign.takes} of {kind}, {picture.channels}, sides of {sides}, values {_words(taken)}{output}; {batch}"
+    )
     return Imported(
         family="onnx",
         domains=(domain(domains),),
@@ -170,7 +175,7 @@ def convert(file: Path, domains: str, hints: Hints) -> Imported:
 
 
 def _settle_layout(foreign: _Foreign, hints: Hints) -> None:
-    """Sets the order of axes in and out: as the shape says, and where it says nothing, as the graph can be run."""
+    """Sets the order of axes in and out: by the input's shape, and where that is open, by running the graph."""
     path, axes = foreign.path, foreign.ends.axes
     if hints.layout is not None and axes[_CHANNELS[hints.layout]] not in (3, None):
         raise OptionsError(f"--layout is {hints.layout}, but {path} takes {list(axes)}; leave the option out")
@@ -182,7 +187,7 @@ def _settle_layout(foreign: _Foreign, hints: Hints) -> None:
     if len(running) > 1:
         raise OptionsError(f"{path} takes {list(axes)}, and runs with either order of axes; say --layout nchw or nhwc")
     if not running:
-        raise CheckpointError(f"{path} takes {list(axes)} and makes no RGB picture of one; it must, of the same size")
+        raise CheckpointError(f"{path} takes {list(axes)} and makes no RGB picture of the same size; it must")
     ((foreign.takes, foreign.makes),) = running.items()
 
 
@@ -198,7 +203,7 @@ def _sides(foreign: _Foreign, size: int | Literal["free"] | None) -> tuple[int, 
         return side, 1, False
     side = size if isinstance(size, int) else _SIDE
     for multiple in _MULTIPLES:
-        # A picture whose sides are multiples of this and of nothing more, and differ from each other.
+        # An odd factor: the sides, which differ, are multiples of this number and of no higher power of 2.
         factor = -(-_SMALLEST_TRIED // multiple) | 1
         with suppress(CheckpointError):
             foreign(np.zeros((1, 3, multiple * factor, multiple * (factor + 2)), np.float32))
@@ -213,7 +218,7 @@ def _sides(foreign: _Foreign, size: int | Literal["free"] | None) -> tuple[int, 
 
 
 def _ranges(foreign: _Foreign, side: int, given: Range | None) -> tuple[Range, Range]:
-    """The ranges of the values that it takes, and of those that it makes."""
+    """The ranges of the input's and of the output's values."""
     if foreign.ends.taken == TensorProto.UINT8:
         if given not in (None, _BYTES):
             raise OptionsError(f"--range is {_words(given)}, but {foreign.path} takes bytes; leave the option out")
@@ -223,22 +228,22 @@ def _ranges(foreign: _Foreign, side: int, given: Range | None) -> tuple[Range, R
         made = _range_of(low, high, given)
         if made is None:
             raise CheckpointError(
-                f"{foreign.path}, given {_words(given)}, makes {_words((low, high))}, no usual range of pictures"
+                f"{foreign.path}, given {_words(given)}, makes {_words((low, high))}, not a usual range"
             )
         return given, made
     extremes = {taken: _extremes(foreign, side, taken) for taken in _RANGES}
     fitting = [taken for taken, (low, high) in extremes.items() if _range_of(low, high, None) == taken]
     if len(fitting) != 1:
-        made_of = "; ".join(f"{_words(made)} of {_words(taken)}" for taken, made in extremes.items())
+        outputs = "; ".join(f"{_words(made)} from {_words(taken)}" for taken, made in extremes.items())
         raise OptionsError(
-            f"what {foreign.path} makes does not tell which values it takes ({made_of}); "
+            f"the output of {foreign.path} does not show which values it takes ({outputs}); "
             "say --range=LOW,HIGH as its publisher does, such as --range=-1,1"
         )
     return fitting[0], fitting[0]
 
 
 def _extremes(foreign: _Foreign, side: int, taken: Range) -> Range:
-    """The least and the greatest value that it makes of black, white, noise and drawn people."""
+    """The least and the greatest output value for black, white, noise and drawn people."""
     noise, _, people = pictures(Picture(size=side, range=taken))
     plain = [np.full_like(noise, value) for value in taken]
     made = foreign(np.concatenate([*plain, noise, people]))
@@ -246,7 +251,7 @@ def _extremes(foreign: _Foreign, side: int, taken: Range) -> Range:
 
 
 def _range_of(low: float, high: float, taken: Range | None) -> Range | None:
-    """The narrowest usual range that holds the values, or the one that the graph takes where that is none of them."""
+    """The narrowest range that holds the values: the input's own if that is unusual, or a usual one; None if none."""
     ranges = _RANGES if taken is None or taken in _RANGES else {taken: 0.1 * (taken[1] - taken[0]), **_RANGES}
     for known, slack in ranges.items():
         if known[0] - slack <= low and high <= known[1] + slack and (known != _BYTES or high >= _LEAST_OF_BYTES):
@@ -254,21 +259,19 @@ def _range_of(low: float, high: float, taken: Range | None) -> Range | None:
     return None
 
 
-def _checked(
-    model: ModelProto, graft: Graft, foreign: _Foreign, picture: Picture, limit: float
-) -> tuple[Checked, bool]:
-    """The grafted graph, compared with the foreign one, and whether it loops; ExportError where none agrees."""
+def _check(model: ModelProto, graft: Graft, foreign: _Foreign, picture: Picture, limit: float) -> tuple[Checked, bool]:
+    """The bundle's graph, compared with the foreign one, and whether it loops; ExportError where none agrees."""
     inputs = pictures(picture)
     if picture.free:
         inputs.append(np.ascontiguousarray(inputs[0][:, :, : -picture.multiple or None]))
     expected = [foreign(pixels) * np.float32(graft.scale) + np.float32(graft.shift) for pixels in inputs]
     reasons: list[str] = []
     for loop in (False, True) if can_loop(model) else (False,):
-        graph = grafted(model, graft, loop=loop).SerializeToString()
+        graph = attach(model, graft, loop=loop).SerializeToString()
         try:
             runner = GraphRunner(graph)
             made = [runner({"pixels": pixels})["translated"] for pixels in inputs]
-        except Exception as error:  # ONNX Runtime's exceptions share no base of their own; the loop may run
+        except Exception as error:  # ONNX Runtime's exceptions share no base; the loop may run
             reasons.append(_line(error))
             continue
         if any(ours.shape != theirs.shape for ours, theirs in zip(made, expected, strict=True)):
@@ -280,18 +283,7 @@ def _checked(
             entry = Graph(file="generator.onnx")
             return Checked(entry, graph, difference, [{"pixels": pixels} for pixels in inputs]), loop
         reasons.append(f"it differs by {difference:.2e} of half the range, more than {limit:.0e}")
-    raise ExportError(f"{foreign.path} can't be made to take several pictures at a time: {'; '.join(reasons)}")
-
-
-def _summary(foreign: _Foreign, picture: Picture, made: Range, looped: bool) -> str:
-    kind = np.dtype(_TYPES[foreign.ends.taken]).name
-    sides = f"any multiple of {picture.multiple} pixels, {picture.size} are served" if picture.free else picture.size
-    brought = "" if made == picture.range else f", makes {_words(made)}, which is scaled to that"
-    batch = "one picture after another" if looped else "any batch"
-    return (
-        f"{foreign.takes} of {kind}, {picture.channels}, sides of {sides}, "
-        f"values {_words(picture.range)}{brought}; {batch}"
-    )
+    raise ExportError(f"{foreign.path} can't take several pictures at a time: {'; '.join(reasons)}")
 
 
 def _words(values: Range) -> str:
@@ -299,7 +291,7 @@ def _words(values: Range) -> str:
 
 
 def _picture_ends(path: Path, model: ModelProto) -> Ends:
-    """The picture in and the picture out."""
+    """The graph's input and output picture; CheckpointError where there is not exactly one of each."""
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -328,5 +320,5 @@ def _axes(value: ValueInfoProto) -> tuple[int | None, ...]:
 
 
 def _line(error: Exception) -> str:
-    """What ONNX Runtime says, on one line."""
+    """ONNX Runtime's message, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Reads foreign ONNX graphs, and adds around them what serving needs: names, axes, types, scale, any batch.
+"""Reads foreign ONNX graphs and adds the nodes that serving needs around them: names, axes, types, scale, any batch.
 
-The foreign graph itself stays as it is. Where its nodes fix a batch of one, it becomes the body of a loop over the
-batch (ONNX's Scan), which is as slow as one picture after another, but right.
+The foreign graph itself does not change. Where its nodes fix a batch of one, it becomes the body of a loop over the
+batch (ONNX's Scan), which is as slow as single pictures, but right.
 """
 
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ from models.errors import CheckpointError
 Layout = Literal["nchw", "nhwc"]
 
 MAX_BYTES = 2**31 - 1
-"""The most bytes that one ONNX file holds, and so a graph whose data were in several files."""
+"""The most bytes that one ONNX file holds; a graph with data in several files becomes one file."""
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
-_OLDEST_OPSET = 7  # that ONNX Runtime reads
+_OLDEST_OPSET = 7  # the oldest that ONNX Runtime reads
 _LOOP_OPSET = 13  # from here on Unsqueeze and Squeeze take their axes as an input
 _IR_VERSION = 8
 _INNER = "inner/"
-"""Before every name of the foreign graph, so that none of them is one of ours."""
+"""Prefix of every name in the foreign graph, so that none equals one of ours."""
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The one picture that a foreign graph takes, and the one that it makes."""
+    """The picture that a foreign graph takes and the picture that it makes."""
 
     input: str
     output: str
@@ -45,7 +45,7 @@ class Ends:
 
 @dataclass(frozen=True)
 class Graft:
-    """What lies between `pixels` and the foreign input, and between its output and `translated`."""
+    """The nodes between `pixels` and the foreign input, and between its output and `translated`."""
 
     ends: Ends
     takes: Layout
@@ -59,7 +59,7 @@ class Graft:
 
     def head(self, source: str) -> list[NodeProto]:
         """Nodes from float32 pixels [n,3,h,w] to the foreign input."""
-        steps: list[NodeProto] = []  # their first input and their output are filled in when they are chained
+        steps: list[NodeProto] = []  # `_chain` fills in their first input and their output
         if self.takes == "nhwc":
             steps.append(helper.make_node("Transpose", [""], [""], perm=(0, 2, 3, 1)))
         if self.ends.taken == TensorProto.UINT8:
@@ -67,7 +67,7 @@ class Graft:
             steps += [helper.make_node("Add", ["", "half"], [""]), helper.make_node("Floor", [""], [""])]
         if self.ends.taken != TensorProto.FLOAT:
             steps.append(helper.make_node("Cast", [""], [""], to=self.ends.taken))
-        return _chained(steps, source, _INNER + self.ends.input, "head")
+        return _chain(steps, source, _INNER + self.ends.input, "head")
 
     def tail(self, target: str) -> list[NodeProto]:
         """Nodes from the foreign output to float32 pixels [n,3,h,w]."""
@@ -78,10 +78,10 @@ class Graft:
             steps.append(helper.make_node("Transpose", [""], [""], perm=(0, 3, 1, 2)))
         if (self.scale, self.shift) != (1.0, 0.0):
             steps += [helper.make_node("Mul", ["", "scale"], [""]), helper.make_node("Add", ["", "shift"], [""])]
-        return _chained(steps, _INNER + self.ends.output, target, "tail")
+        return _chain(steps, _INNER + self.ends.output, target, "tail")
 
     def constants(self) -> list[TensorProto]:
-        """What the nodes refer to."""
+        """The constants that these nodes use."""
         values = {"half": 0.5, "scale": self.scale, "shift": self.shift}
         used = {name for node in (*self.head(""), *self.tail("")) for name in node.input}
         return [
@@ -90,19 +90,20 @@ class Graft:
 
 
 def load(path: Path) -> ModelProto:
-    """The graph, with data of other files merged and functions of its own inlined.
+    """The graph, with the data of other files merged and its own functions inlined.
 
-    CheckpointError where the file is no ONNX file, too large, or has operators beyond the standard.
+    CheckpointError if the file is no ONNX file, is too large, or has operators beyond the standard.
     """
     try:
         model = onnx.load_model(path, load_external_data=False)
+        # Before the data are read, which might not fit into memory.
         if _size(path, model) <= MAX_BYTES:
             load_external_data_for_model(model, str(path.parent))
             onnx.checker.check_model(model)
             model = inliner.inline_local_functions(model)
-    except Exception as error:  # foreign bytes make the parser raise whatever they happen to spell
+    except Exception as error:  # foreign bytes can make the parser raise anything
         line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is no ONNX file that can be read: {line}") from error
+        raise CheckpointError(f"{path} is not a readable ONNX file: {line}") from error
     if _size(path, model) > MAX_BYTES:
         raise CheckpointError(
             f"{path} has more than {MAX_BYTES} bytes with its data, the most that one ONNX file holds"
@@ -116,12 +117,12 @@ def load(path: Path) -> ModelProto:
     if model.graph.sparse_initializer:
         raise CheckpointError(f"{path} has sparse weights; export it with plain ones")
     if _opset(model) < _OLDEST_OPSET:
-        raise CheckpointError(f"{path} is of opset {_opset(model)}; {_OLDEST_OPSET} is the oldest that can be run")
+        raise CheckpointError(f"{path} has opset {_opset(model)}; the oldest that runs is {_OLDEST_OPSET}")
     return model
 
 
 def keep(model: ModelProto, ends: Ends) -> None:
-    """Leaves the one input and the one output; constants are no inputs, and what only other outputs need is unused."""
+    """Removes all other inputs and outputs; old graphs also list their constants as inputs."""
     for values, name in ((model.graph.input, ends.input), (model.graph.output, ends.output)):
         kept = [value for value in values if value.name == name]
         del values[:]
@@ -129,10 +130,26 @@ def keep(model: ModelProto, ends: Ends) -> None:
     model.ir_version = max(model.ir_version, _IR_VERSION)  # before 4, constants had to be inputs
 
 
-def grafted(model: ModelProto, graft: Graft, *, loop: bool) -> ModelProto:
-    """A graph from `pixels` [n,3,h,w] to `translated`, float32, of any batch; `loop` takes the pictures one by one."""
+def attach(model: ModelProto, graft: Graft, *, loop: bool) -> ModelProto:
+    """A graph from `pixels` [n,3,h,w] to `translated`, float32, for any batch; `loop` takes the pictures one by one."""
     inner = compose.add_prefix(model, _INNER)
-    graph = _looped(inner, graft) if loop else _direct(inner.graph, graft)
+    constants = [*inner.graph.initializer, *graft.constants()]
+    axes: list[str | int] = [3, graft.side or "h", graft.side or "w"]
+    if loop:
+        nodes = [
+            helper.make_node("Unsqueeze", ["picture", "first_axis"], ["picture_batch"]),
+            *graft.head("picture_batch"),
+            *inner.graph.node,
+            *graft.tail("made_batch"),
+            helper.make_node("Squeeze", ["made_batch", "first_axis"], ["made"]),
+        ]
+        constants.append(numpy_helper.from_array(np.array([0], np.int64), "first_axis"))
+        body = _graph("one_picture", nodes, constants, "picture", "made", axes)
+        scan = helper.make_node("Scan", ["pixels"], ["translated"], num_scan_inputs=1, body=body)
+        graph = _graph("recast", [scan], [], "pixels", "translated", ["n", *axes])
+    else:
+        nodes = [*graft.head("pixels"), *inner.graph.node, *graft.tail("translated")]
+        graph = _graph("recast", nodes, constants, "pixels", "translated", ["n", *axes])
     opsets = [opset for opset in inner.opset_import if opset.domain in _STANDARD]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
     made.metadata_props.extend(model.metadata_props)
@@ -144,31 +161,6 @@ def can_loop(model: ModelProto) -> bool:
     return _opset(model) >= _LOOP_OPSET
 
 
-def _direct(inner: GraphProto, graft: Graft) -> GraphProto:
-    nodes = [*graft.head("pixels"), *inner.node, *graft.tail("translated")]
-    constants = [*inner.initializer, *graft.constants()]
-    return _graph("recast", nodes, constants, "pixels", "translated", ["n", 3, *_sides(graft)])
-
-
-def _looped(inner: ModelProto, graft: Graft) -> GraphProto:
-    nodes = [
-        helper.make_node("Unsqueeze", ["picture", "first_axis"], ["picture_batch"]),
-        *graft.head("picture_batch"),
-        *inner.graph.node,
-        *graft.tail("made_batch"),
-        helper.make_node("Squeeze", ["made_batch", "first_axis"], ["made"]),
-    ]
-    first_axis = numpy_helper.from_array(np.array([0], np.int64), "first_axis")
-    constants = [*inner.graph.initializer, *graft.constants(), first_axis]
-    body = _graph("one_picture", nodes, constants, "picture", "made", [3, *_sides(graft)])
-    scan = helper.make_node("Scan", ["pixels"], ["translated"], num_scan_inputs=1, body=body)
-    return _graph("recast", [scan], [], "pixels", "translated", ["n", 3, *_sides(graft)])
-
-
-def _sides(graft: Graft) -> list[str | int]:
-    return [graft.side or "h", graft.side or "w"]
-
-
 def _graph(
     name: str,
     nodes: list[NodeProto],
@@ -177,16 +169,16 @@ def _graph(
     target: str,
     axes: list[str | int],
 ) -> GraphProto:
-    """A graph from one tensor to another of the same axes, both float32.
+    """A graph from one tensor to another with the same axes, both float32.
 
-    Without the intermediate shapes of the foreign graph, which may hold a batch of one fast.
+    It leaves out the foreign graph's intermediate shapes, which may fix a batch of one.
     """
     ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, axes) for end in (source, target)]
     return helper.make_graph(nodes, name, ends[:1], ends[1:], constants)
 
 
-def _chained(steps: list[NodeProto], source: str, target: str, name: str) -> list[NodeProto]:
-    """The steps one after another, from `source` to `target`; a copy where there are none."""
+def _chain(steps: list[NodeProto], source: str, target: str, name: str) -> list[NodeProto]:
+    """Connects the steps from `source` to `target`; without steps, a node that copies."""
     steps = steps or [helper.make_node("Identity", [""], [""])]
     for place, step in enumerate(steps):
         step.input[0] = source if place == 0 else f"{name}_{place}"
@@ -195,7 +187,7 @@ def _chained(steps: list[NodeProto], source: str, target: str, name: str) -> lis
 
 
 def _size(path: Path, model: ModelProto) -> int:
-    """Bytes of the file and of those that it names."""
+    """Bytes of the file and of the data files that it names."""
     tensors = (tensor for graph in _graphs(model.graph) for tensor in graph.initializer)
     data = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
     return sum((path.parent / name).stat().st_size for name in (path.name, *data))

@@ -1,4 +1,4 @@
-"""What the networks of CycleGAN and pix2pix share: their two normalisations, and how their weights begin."""
+"""Shared by the networks of CycleGAN and pix2pix: normalisation, initial weights and inference twins."""
 
 from copy import deepcopy
 from itertools import chain
@@ -10,7 +10,7 @@ Norm = Literal["instance", "batch"]
 
 
 def norm(kind: Norm, channels: int) -> nn.Module:
-    """Instance norm without weights or running statistics, or batch norm with both, as the official code has them."""
+    """Instance norm without weights or running statistics, or batch norm with both, as in the official code."""
     return nn.InstanceNorm2d(channels) if kind == "instance" else nn.BatchNorm2d(channels)
 
 
@@ -31,16 +31,16 @@ def initialise(network: nn.Module, deviation: float = 0.02) -> None:
 
 
 def twin(network: nn.Module) -> nn.Module:
-    """The same network on the same weights, which are not copied; train and eval mode are its own."""
-    # What deepcopy finds in its memo it takes for copied already.
+    """The same network on the same weights, not copies, with a train or eval mode of its own."""
+    # deepcopy takes what it finds in its memo for copied already.
     return deepcopy(network, {id(tensor): tensor for tensor in chain(network.parameters(), network.buffers())})
 
 
 def per_picture(network: nn.Module) -> nn.Module:
-    """A twin that normalises by each picture's own statistics where the network takes those of the batch.
+    """A twin that normalises by each picture's own statistics instead of the batch's.
 
-    Batch norm in training mode on a batch of one picture, to the bit, for any batch: an instance norm with the batch
-    norm's scale, shift and epsilon. Running statistics are neither read nor moved.
+    Its instance norms have the batch norms' scale, shift and epsilon: for any batch they give the bits of batch norm in
+    training mode on one picture. It neither reads nor moves running statistics.
     """
     made = twin(network)
     for name, module in list(made.named_modules()):

@@ -9,12 +9,12 @@ from models.networks.layers import Norm, norm
 
 
 def discriminator(inputs: int = 3, width: int = 64, layers: int = 3, kind: Norm = "instance") -> nn.Module:
-    """The discriminator of so many layers; with none, each pixel is scored alone."""
+    """The discriminator with so many layers; with 0, it scores each pixel alone."""
     return PatchDiscriminator(inputs, width, layers, kind) if layers else PixelDiscriminator(inputs, width, kind)
 
 
 def smallest_side(layers: int) -> int:
-    """The smallest side in pixels that leaves a score, and more than one place for every instance norm."""
+    """The smallest side in pixels that gives a score, and every instance norm more than one value."""
     return 3 * 2**layers if layers else 2
 
 

@@ -1,7 +1,7 @@
-"""StarGAN's generator and critic (Choi et al., CVPR 2018, tables 4 and 5), layer for layer as the official code.
+"""StarGAN's generator and critic (Choi et al., CVPR 2018, tables 4 and 5), layer for layer as in the official code.
 
-State-dict keys equal those of the official checkpoints, except that the instance norms carry no running
-statistics: the official test path never reads them, so train() and eval() are the same here.
+State-dict keys equal those of the official checkpoints, except that the instance norms have no running statistics: the
+official test never reads them. So train() and eval() are the same here.
 """
 
 from itertools import pairwise
@@ -35,11 +35,11 @@ class ResidualBlock(nn.Module):
 class Generator(nn.Module):
     """Translates pictures to the domains of a label vector.
 
-    Padding is by zeros throughout: reflected label planes would be constant, and instance norm would remove them.
+    All padding is by zeros: reflected label planes would be constant, and instance norm would remove them.
 
-    With `mask` a head of its own says for each pixel how much of it is painted anew, out = m G(x) + (1 - m) x (Pumarola
-    et al., GANimation, ECCV 2018, eq. 1). The published network has none, paints the whole picture, and must first
-    learn to bring back the colours that its instance norms take away.
+    With `mask` another head gives each pixel's share m of the new picture, out = m G(x) + (1 - m) x (Pumarola et al.,
+    GANimation, ECCV 2018, eq. 1). The published network has none: it paints the whole picture, and must first learn to
+    restore the colours that its instance norms remove.
     """
 
     def __init__(self, labels: int, width: int = 64, blocks: int = 6, mask: bool = False) -> None:
@@ -66,13 +66,13 @@ class Generator(nn.Module):
         self.main = nn.Sequential(*layers)
         self.mask = nn.Conv2d(width, 1, 7, padding=3) if mask else None
         if self.mask is not None and self.mask.bias is not None:
-            # Open at first: a mask that closes before the critic knows the domains has little gradient to open again.
+            # Open at first: if it closes before the critic knows the domains, little gradient can open it again.
             nn.init.constant_(self.mask.bias, 2.0)
 
     def forward(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Pixels n x 3 x h x w in [-1, 1] and labels n x c in [0, 1] to pixels of the same shape.
 
-        Sides come out rounded down to a multiple of 4.
+        Output sides are rounded down to a multiple of 4.
         """
         planes = labels[:, :, None, None].expand(-1, -1, pixels.shape[2], pixels.shape[3])
         features: Tensor = self.main[:-2](torch.cat([pixels, planes], dim=1))
@@ -86,9 +86,9 @@ class Generator(nn.Module):
 class Critic(nn.Module):
     """Scores patches as real or made (no sigmoid, no norm) and classifies the picture's domains.
 
-    With `projection` the score also depends on labels that the picture claims to have (Miyato and Koyama, ICLR 2018,
-    eq. 3, with a projection for each patch and label): real pictures of a domain, not only real pictures, are the
-    measure. The published critic scores without labels.
+    With `projection` the score also depends on the labels that the picture claims (Miyato and Koyama, ICLR 2018, eq. 3,
+    with a projection for each patch and label), so a made picture competes with the real ones of its domain. The
+    published critic scores without labels.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Critic(nn.Module):
     def forward(self, pixels: Tensor, claimed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Pixels n x 3 x size x size in [-1, 1] to patch scores n x 1 x p x p and domain logits n x c.
 
-        `claimed` n x c in [0, 1] are the labels that the score goes by if there is a projection; 0.5 has no say, and
-        without labels none has.
+        `claimed` n x c in [0, 1] are the labels for the projection, if there is one; a label of 0.5 adds nothing, and
+        None leaves the projection out.
         """
         features = self.main(pixels)
         score = self.conv1(features)

@@ -1,7 +1,7 @@
 """The U-Net generator of pix2pix (Isola et al., CVPR 2017, section 6.1.1), keys as in the official PyTorch code.
 
-Skips carry what the parent's LeakyReLU left: the official code works in place there, which is harmless because the
-way up begins with a ReLU, and LeakyReLU followed by ReLU is ReLU.
+In the official code a level's LeakyReLU works in place, so the skip carries its result. Here the skip carries the input
+as it is, which makes no difference: the way up begins with a ReLU, and LeakyReLU followed by ReLU is ReLU.
 
 Without skips it is the plain encoder-decoder that the paper compares with (table 2).
 """
@@ -13,7 +13,7 @@ from models.networks.layers import Norm, norm
 
 
 class Level(nn.Module):
-    """One level of the U: down, what lies below, up; with a skip its input is joined to its output, input first."""
+    """One level of the U: down, the levels below, up; a skip concatenates input and output, input first."""
 
     def __init__(self, layers: list[nn.Module], skip: bool) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Level(nn.Module):
 class UNet(nn.Module):
     """Encoder-decoder with skips; each side must be a multiple of 2**levels (8 levels: 256, 7 levels: 128).
 
-    Dropout, the noise of pix2pix, stands where the official code has it: on the way up from the fifth level to the last
+    Dropout, the noise of pix2pix, is where the official code has it: on the way up, from the fifth level to the last
     but one. With 5 levels or fewer there is none.
     """
 
@@ -49,7 +49,7 @@ class UNet(nn.Module):
         widths = [width * min(2**level, 8) for level in range(levels)]
         bias = kind == "instance"
         fan = 2 if skips else 1
-        # No norm after the innermost convolution: the map may be 1x1 there, and a norm would leave nothing of it.
+        # No norm after the innermost convolution: the map may be 1x1 there, and a norm would make it 0.
         layers = [_down(widths[-2], widths[-1], bias), nn.ReLU(), _up(widths[-1], widths[-2], bias)]
         below = Level([nn.LeakyReLU(0.2), *layers, norm(kind, widths[-2])], skips)
         for level in range(levels - 2, 0, -1):

@@ -1,4 +1,1 @@
-"""The papers' losses as pure functions, tensors to a scalar or to one for each picture; each states its equation.
-
-What is done to pictures before a critic judges them is here too.
-"""
+"""The papers' losses as pure functions, each with its equation, and the augmentations of a critic's pictures."""

@@ -1,8 +1,7 @@
-"""What discriminator and generator play for, by name, and what holds a critic's slope; any recipe takes any of them.
+"""Adversarial objectives by name, and the gradient penalty and weight clipping; any recipe can use any objective.
 
-Scores are raw: no sigmoid stands in a discriminator, so D below is sigmoid(score) where an equation has a logarithm.
-Means run over batch and patches. Official pix2pix and CycleGAN code halves what the discriminator minimises; that is
-the recipe's to do, not done here.
+Scores are raw: discriminators have no sigmoid, so D below is sigmoid(score) where an equation has a logarithm. Means
+are over batch and patches. Official pix2pix and CycleGAN code halves the discriminator's loss; here the recipe does.
 """
 
 from collections.abc import Callable
@@ -23,9 +22,9 @@ def cross_entropy(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def minimax(fake: Tensor) -> Tensor:
-    """E[log(1 - D(G(z)))], the generator's loss as the game is written (Goodfellow et al. 2014, eq. 1).
+    """E[log(1 - D(G(z)))], the generator's loss of the original game (Goodfellow et al. 2014, eq. 1).
 
-    Scores of any shape to a scalar. Its gradient vanishes where the discriminator is sure, so hardly any code uses it.
+    Scores of any shape to a scalar. Its gradient vanishes where the discriminator is sure, so it is hardly used.
     """
     return -softplus(fake).mean()
 
@@ -33,7 +32,7 @@ def minimax(fake: Tensor) -> Tensor:
 def non_saturating(fake: Tensor) -> Tensor:
     """-E[log D(G(z))], the generator's loss with a strong gradient (Goodfellow et al. 2014, section 3).
 
-    Scores of any shape to a scalar. The official pix2pix code calls this game `vanilla`.
+    Scores of any shape to a scalar. The official pix2pix code calls this objective `vanilla`.
     """
     return softplus(-fake).mean()
 
@@ -41,12 +40,12 @@ def non_saturating(fake: Tensor) -> Tensor:
 def least_squares(real: Tensor, fake: Tensor) -> Tensor:
     """E[(D(x) - 1)^2] + E[D(G(z))^2], the discriminator's loss (Mao et al. 2017, eq. 9 with b = c = 1, a = 0).
 
-    Scores of any shape to a scalar; the paper has a factor of one half, CycleGAN's equations have none.
+    Scores of any shape to a scalar. The paper has a factor of one half, CycleGAN's equations have none.
     """
     return (real - 1).square().mean() + fake.square().mean()
 
 
-def towards_one(fake: Tensor) -> Tensor:
+def least_squares_generator(fake: Tensor) -> Tensor:
     """E[(D(G(z)) - 1)^2], the generator's loss (Mao et al. 2017, eq. 9). Scores of any shape to a scalar."""
     return (fake - 1).square().mean()
 
@@ -54,14 +53,14 @@ def towards_one(fake: Tensor) -> Tensor:
 def wasserstein(real: Tensor, fake: Tensor) -> Tensor:
     """E[D(G(z))] - E[D(x)], the critic's loss (Arjovsky et al. 2017, eq. 2; Gulrajani et al. 2017, eq. 3).
 
-    Scores of any shape to a scalar. It estimates a distance only while the critic's slope is held: by clipping its
-    weights after each step, or by a gradient penalty.
+    Scores of any shape to a scalar. It estimates a distance only while the critic's slope has a bound, by clipped
+    weights or by a gradient penalty.
     """
     return fake.mean() - real.mean()
 
 
-def raised(fake: Tensor) -> Tensor:
-    """-E[D(G(z))], the generator's loss of the Wasserstein and hinge games. Scores of any shape to a scalar."""
+def negated_score(fake: Tensor) -> Tensor:
+    """-E[D(G(z))], the generator's loss of the Wasserstein and hinge objectives. Scores of any shape to a scalar."""
     return -fake.mean()
 
 
@@ -76,12 +75,12 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """E[(||grad D(x^)||_2 - 1)^2] at x^ = mix x + (1 - mix) G(z) (Gulrajani et al. 2017, eq. 3; StarGAN eq. 8).
 
-    Pictures n x c x h x w and `mix` n x 1 x 1 x 1, drawn evenly from [0, 1), to a scalar that is differentiable by the
-    critic's weights. As in StarGAN's official code the gradient is that of the sum over all patches, and no epsilon
-    stands in the root; the helper in CycleGAN's and pix2pix's official code adds 1e-16 to the gradient.
+    Pictures n x c x h x w and `mix` n x 1 x 1 x 1, uniform in [0, 1), to a scalar, differentiable in the critic's
+    weights. As in StarGAN's official code it is the gradient of the sum over all patches, without an epsilon in the
+    root; the helper in CycleGAN's and pix2pix's official code adds 1e-16 to the gradient.
     """
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
-    with torch.compiler.set_stance("force_eager"):  # kernels of torch.compile can't be differentiated twice
+    with torch.compiler.set_stance("force_eager"):  # torch.compile's kernels have no second derivative
         scores = critic(between)
     (gradient,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
     norms: Tensor = gradient.flatten(1).norm(dim=1)
@@ -90,14 +89,14 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 
 @torch.no_grad()
 def clip_weights(network: nn.Module, bound: float) -> None:
-    """Brings every weight back into [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."""
+    """Clips every weight to [-bound, bound] in place (Arjovsky et al. 2017, algorithm 1)."""
     for parameter in network.parameters():
         parameter.clamp_(-bound, bound)
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """A game of two: each side's loss, and what must hold the discriminator's slope besides."""
+    """The losses of both players, and which bound the discriminator's slope needs."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
@@ -112,8 +111,8 @@ Objective = Literal["minimax", "vanilla", "lsgan", "wgan", "wgan-gp", "hinge"]
 OBJECTIVES: dict[Objective, Adversarial] = {
     "minimax": Adversarial(cross_entropy, minimax),
     "vanilla": Adversarial(cross_entropy, non_saturating),
-    "lsgan": Adversarial(least_squares, towards_one),
-    "wgan": Adversarial(wasserstein, raised, clipped=True),
-    "wgan-gp": Adversarial(wasserstein, raised, penalised=True),
-    "hinge": Adversarial(hinge, raised),
+    "lsgan": Adversarial(least_squares, least_squares_generator),
+    "wgan": Adversarial(wasserstein, negated_score, clipped=True),
+    "wgan-gp": Adversarial(wasserstein, negated_score, penalised=True),
+    "hinge": Adversarial(hinge, negated_score),
 }

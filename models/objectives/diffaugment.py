@@ -1,9 +1,9 @@
-"""What is done to all that a critic sees, real or made, so that it can't be convinced by what does not last.
+"""Differentiable augmentations of every picture that a critic sees, real or made.
 
-Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, NeurIPS 2020: gradients pass through, and the
-generator learns to convince however the picture is taken. Pure functions of what was drawn, `at` n x k in [0, 1).
-Differs from the official code: shifts and squares are drawn for each picture in whole pixels as there, but colours are
-left alone, since brightness is what tells hair apart, and blur is ours, as a few bright pixels do not outlast it.
+Zhao et al., Differentiable Augmentation for Data-Efficient GAN Training, NeurIPS 2020: gradients pass through, so the
+generator must convince the critic under every augmentation. Pure functions of the draws `at` n x k in [0, 1). As in the
+official code, shifts and squares are in whole pixels, one draw for each picture. Unlike there, colours do not change,
+since brightness distinguishes hair colours, and there is a blur, which removes speckles of a few bright pixels.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 
 def erase(pixels: Tensor, at: Tensor, share: float) -> Tensor:
-    """Pictures n x 3 x s x s with a square of side share x s made middle grey, wholly inside, where `at` n x 2 says."""
+    """Pictures n x 3 x s x s with a grey (0) square of side share x s inside, at the place `at` n x 2."""
     size = pixels.shape[-1]
     side = round(share * size)
     top, left = (at * (size - side + 1)).floor()[:, :, None].unbind(1)
@@ -24,7 +24,7 @@ def erase(pixels: Tensor, at: Tensor, share: float) -> Tensor:
 
 
 def shift(pixels: Tensor, at: Tensor, share: float) -> Tensor:
-    """Pictures n x 3 x s x s moved by up to share x s whole pixels any way, as `at` n x 2 says; grey comes in."""
+    """Pictures n x 3 x s x s, shifted by up to share x s whole pixels each way by `at` n x 2; the gap is grey (0)."""
     n, _, size, _ = pixels.shape
     most = round(share * size)
     begin = (at * (2 * most + 1)).floor().long()
@@ -35,7 +35,7 @@ def shift(pixels: Tensor, at: Tensor, share: float) -> Tensor:
 
 
 def blur(pixels: Tensor, at: Tensor, most: float) -> Tensor:
-    """Pictures n x 3 x s x s blurred by a Gaussian whose sigma is at x most pixels, `at` n x 1; edges are continued."""
+    """Pictures n x 3 x s x s, blurred by a Gaussian with a sigma of `at` n x 1 times `most` pixels; edges repeat."""
     n, channels = pixels.shape[:2]
     reach = math.ceil(2 * most)
     steps = torch.arange(-reach, reach + 1, device=pixels.device)

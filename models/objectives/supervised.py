@@ -1,8 +1,8 @@
-"""Distances to what is known: to the labels that a picture has or shall have, and to another picture.
+"""Supervised losses: classification by labels, and distances between pictures.
 
-Classification gives a loss for each picture, not its mean, since different labels are known of the pictures of a batch;
-`known` n x c says which. With `smoothing` labels are moved that far towards knowing nothing (Szegedy et al., CVPR 2016,
-section 7): a logit beyond what they say costs again, so that exaggeration is not rewarded.
+Classification returns a loss for each picture instead of the mean, since pictures of a batch differ in which labels are
+known; `known` n x c says which. `smoothing` moves labels that far towards the uniform distribution (Szegedy et al.,
+CVPR 2016, section 7): a logit beyond them costs again, so that exaggeration brings no gain.
 """
 
 from torch import Tensor
@@ -10,10 +10,10 @@ from torch.nn import functional
 
 
 def attribute_loss(logits: Tensor, labels: Tensor, known: Tensor, smoothing: float = 0.0) -> Tensor:
-    """-sum_i log D_cls(c_i | x) for attributes, each there or not (StarGAN eq. 2 and 3).
+    """-sum_i log D_cls(c_i | x) for independent attributes (StarGAN eq. 2 and 3).
 
-    Logits and labels in {0, 1}, both n x c, to n. Summed over attributes as the official code does, not averaged: with
-    weight 1 twelve attributes weigh twelve times one.
+    Logits and labels in {0, 1}, both n x c, to n. As in the official code it is the sum over attributes, not the mean:
+    with weight 1, twelve attributes weigh twelve times one.
     """
     smooth = labels * (1 - smoothing) + smoothing / 2
     return (known * functional.binary_cross_entropy_with_logits(logits, smooth, reduction="none")).sum(dim=1)
@@ -34,5 +34,5 @@ def l1(x: Tensor, y: Tensor) -> Tensor:
 
 
 def l2(x: Tensor, y: Tensor) -> Tensor:
-    """E[||x - y||_2^2], the mean over batch and pixels (pix2pix section 3.1, which prefers L1, as it blurs less)."""
+    """E[||x - y||_2^2], the mean over batch and pixels (pix2pix section 3.1, which prefers L1 as it blurs less)."""
     return (x - y).square().mean()

@@ -8,6 +8,6 @@ from models.recipes.recipe import Recipe
 from models.recipes.stargan import StarGAN
 
 AnyRecipe = Recipe[Any]
-"""A recipe that was looked up by its name, so that nobody knows which options are its own before they are read."""
+"""A recipe by name; which options class belongs to it shows only at run time."""
 
 RECIPES: dict[str, type[AnyRecipe]] = {"stargan": StarGAN, "cyclegan": CycleGAN, "pix2pix": Pix2Pix}

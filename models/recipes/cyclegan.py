@@ -1,15 +1,15 @@
 """CycleGAN: unpaired image-to-image translation using cycle-consistent adversarial networks (Zhu et al., ICCV 2017).
 
-a and b are pictures of the two domains A and B, G translates A to B and F translates B to A, D_a and D_b tell real
-pictures of their domain from made ones. Equations are the paper's, with X for A and Y for B:
+a and b are pictures of the two domains A and B, G translates A to B and F translates B to A, D_a and D_b distinguish
+real and made pictures of their domain. Equations are the paper's, with X for A and Y for B:
 
     generators      L = L_GAN(G, D_b) + L_GAN(F, D_a) + w_a ||F(G(a)) - a||_1 + w_b ||G(F(b)) - b||_1    (3), (1), (2)
                       + w_idt (w_b ||G(b) - b||_1 + w_a ||F(a) - a||_1)                              (section 5.2)
     discriminators  (E[(D_b(b) - 1)^2] + E[D_b(G(a))^2]) / 2, and likewise D_a                  (sections 4, 7.1)
 
-Followed from the official code: the generators move first, and the discriminators then see what these made before they
-moved, through a pool of 50 pictures; identity counts by default, with half of the cycle's weight. There the network
-called D_A judges pictures of B; here a discriminator has the name of the domain that it knows.
+As in the official code, the generators move first; the discriminators then see the pictures from before that move,
+through a pool of 50; and identity counts by default, with half of the cycle's weight. The official D_A judges pictures
+of B; here a discriminator has the name of the domain that it judges.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ from models.recipes.recipe import Batch, Exported, Phase, Recipe, State, Terms
 
 
 class CycleGANOptions(PatchOptions):
-    """Defaults are those of the official code."""
+    """The defaults are those of the official code."""
 
     size: int = Field(256, ge=16, multiple_of=4)
     """Side of the network's pictures, pixels."""
@@ -45,25 +45,26 @@ class CycleGANOptions(PatchOptions):
     blocks: int = Field(9, ge=1)
     """Residual blocks of the generators; the paper has 6 for 128 pixels and 9 for 256."""
     pool: int = Field(50, ge=0)
-    """Made pictures of each domain that are kept for the discriminators; 0 shows them the newest alone."""
+    """Made pictures of each domain that the pool keeps for the discriminators; 0 shows only the newest."""
     objective: Game = "lsgan"
     cycle_a: float = Field(10.0, ge=0)
     """Weight of the forward cycle, from A to B and back (lambda_A); 0 leaves it out."""
     cycle_b: float = Field(10.0, ge=0)
     """Weight of the backward cycle, from B to A and back (lambda_B); 0 leaves it out."""
     identity: float = Field(0.5, ge=0)
-    """Weight of what a generator changes in pictures of its own target, as a share of the cycles' weights."""
+    """Weight of a generator's changes to pictures of its own target, as a share of the cycles' weights."""
 
     @field_validator("cycle_b")
     @classmethod
-    def _learns_something(cls, weight: float, info: ValidationInfo) -> float:
+    def _check_weights(cls, weight: float, info: ValidationInfo) -> float:
+        # A field that failed its own check is missing here, and has its own error.
         if not weight and not info.data.get("cycle_a", 1) and not info.data.get("adversarial", 1):
             raise ValueError("with adversarial, cycle_a and cycle_b all 0 there is nothing to learn")
         return weight
 
 
 class PicturePool:
-    """Up to `size` made pictures, so that a discriminator does not forget what the generator made before.
+    """Up to `size` made pictures, so that a discriminator does not forget the generator's earlier pictures.
 
     Shrivastava et al., CVPR 2017, section 2.3; CycleGAN, section 4, with 50 pictures.
     """
@@ -73,28 +74,28 @@ class PicturePool:
         self.pictures: list[Tensor] = []
 
     def exchange(self, made: Tensor) -> Tensor:
-        """Pictures n x 3 x h x w for as many that were made, in turn; drawn from torch's generator of the CPU.
+        """Takes n new pictures 3 x h x w one by one and returns one for each, by draws from torch's CPU generator.
 
-        The new one itself until the pool is full; from then on, every other time, an old one whose place it takes.
+        Until the pool is full, each new picture itself; then, half of the time, an old one whose place it takes.
         """
-        return torch.stack([self._exchange(picture) for picture in made.detach()]) if self.size else made.detach()
-
-    def _exchange(self, picture: Tensor) -> Tensor:
-        if len(self.pictures) < self.size:
-            self.pictures.append(picture.clone())
-            return picture
-        if torch.rand(()).item() < 0.5:
-            return picture
-        place = int(torch.randint(self.size, ()).item())
-        old, self.pictures[place] = self.pictures[place], picture.clone()
-        return old
+        if not self.size:
+            return made.detach()
+        returned: list[Tensor] = []
+        for new in made.detach():
+            if len(self.pictures) < self.size:
+                self.pictures.append(new.clone())
+            elif torch.rand(()).item() >= 0.5:
+                place = int(torch.randint(self.size, ()).item())
+                new, self.pictures[place] = self.pictures[place], new.clone()
+            returned.append(new)
+        return torch.stack(returned)
 
     def state(self) -> list[Tensor]:
         """The pictures, for a checkpoint."""
         return list(self.pictures)
 
     def load_state(self, state: Iterable[Tensor], device: torch.device) -> None:
-        """Takes back what `state` gave."""
+        """Restores the pictures."""
         self.pictures = [picture.to(device) for picture in state]
 
 
@@ -109,11 +110,11 @@ class CycleGAN(Recipe[CycleGANOptions]):
         self.options = options
         self.pools = {"a": PicturePool(options.pool), "b": PicturePool(options.pool)}
         self.made: dict[str, list[Tensor]] = {"a": [], "b": []}
-        """What the generators made in this step, in as many parts as the batch has, for the discriminators."""
+        """The generators' pictures of this step for the discriminators, in as many parts as the batch."""
         self.a_to_b = ResNet(3, 3, options.width, options.blocks)
         self.b_to_a = ResNet(3, 3, options.width, options.blocks)
         self.discriminators: dict[str, nn.Module] = {}
-        """The judge of each domain, `a` and `b`; none where the objective has no weight."""
+        """The discriminator of each domain, `a` and `b`; none where the objective has no weight."""
         self.phases = (
             Phase(
                 "generators",
@@ -142,7 +143,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
 
     @classmethod
     def read(cls, folder: Path, options: CycleGANOptions, part: Part) -> unpaired.Unpaired:
-        """Pictures of both domains, squeezed to a square bicubically and cropped at random as officially done."""
+        """Pictures of both domains, resized to a square bicubically and cropped at random as in the official code."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bicubic", crop="none")
         return unpaired.read(folder, options.domains, picture, part, options.flip, options.loaded_side)
 
@@ -156,7 +157,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
         return self.options.linear_decay(step)
 
     def forget_made(self, batch: Batch) -> Batch:
-        """Before the generators: what was made in the step before has been judged."""
+        """Before the generators: drops the pictures of the last step, which the discriminators have seen."""
         self.made = {"a": [], "b": []}
         return batch
 
@@ -173,7 +174,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
             terms["cycle_a"] = weights.cycle_a * l1(self.b_to_a(made_b), a)
         if weights.cycle_b:
             terms["cycle_b"] = weights.cycle_b * l1(self.a_to_b(made_a), b)
-        # A generator is shown its own target: the paper's G makes B, so it must leave a picture of B alone.
+        # A generator gets a picture of its own target: the paper's G makes B, so it must not change a picture of B.
         if weights.cycle_a * weights.identity:
             terms["identity_a"] = weights.cycle_a * weights.identity * l1(self.b_to_a(a), a)
         if weights.cycle_b * weights.identity:
@@ -183,23 +184,23 @@ class CycleGAN(Recipe[CycleGANOptions]):
         return terms
 
     def take_from_pools(self, batch: Batch) -> Batch:
-        """Before the discriminators: what the generators made, through the pools, and the penalty's mixing factors."""
+        """Before the discriminators: the generators' pictures through the pools, and the penalty's mixing factors."""
         drawn: Batch = {}
         for side, pool in self.pools.items():
-            # Each process has the same pool, so the whole batch goes through it in each.
+            # All processes hold the same pool, so the whole batch goes through it in each.
             everyone = self.share.gather(torch.cat(self.made[side]))
             drawn[f"made_{side}"] = self.share.own(pool.exchange(everyone))
-        # After the pools' draws, which come from the CPU's generator: the order of draws is part of a seeded run.
+        # After the pools' draws, as the order of draws is part of a seeded run.
         if self.options.game.penalised:
             drawn["mix"] = self.share.rand(len(batch["a"]), 1, 1, 1)
         return {**batch, **drawn}
 
     def discriminator_terms(self, batch: Batch, step: int) -> Terms:
-        """The discriminators' terms; `batch` also holds what `take_from_pools` added."""
+        """The discriminators' terms; `batch` as `take_from_pools` returns it."""
         game, terms = self.options.game, Terms()
         for side, judge in self.discriminators.items():
             real, fake = batch[side], batch[f"made_{side}"]
-            # One pass over both halves: instance norm sees each picture alone.
+            # One pass over both halves is safe, as instance norm sees each picture alone.
             real_score, fake_score = judge(torch.cat([real, fake])).chunk(2)
             terms[f"adversarial_{side}"] = 0.5 * game.discriminator(real_score, fake_score)
             if game.penalised:
@@ -208,7 +209,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
         return terms
 
     def clip_discriminators(self, terms: Mapping[str, Tensor]) -> None:
-        """After the discriminators: clips their weights where the objective wants it."""
+        """After the discriminators: clips their weights if the objective needs it."""
         if self.options.game.clipped:
             for judge in self.discriminators.values():
                 clip_weights(judge, self.options.clip)
@@ -218,7 +219,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
         return {side: pool.state() for side, pool in self.pools.items()}
 
     def load_state(self, state: State) -> None:
-        """Takes back what `state` gave; pictures of another size are left out, and a pool of such begins empty."""
+        """Restores the pools without pictures of another size, which can't stand beside new ones in a batch."""
         device = next(self.a_to_b.parameters()).device
         for side, pool in self.pools.items():
             pool.load_state([made for made in state[side] if made.shape[-1] == self.options.size], device)
@@ -237,7 +238,7 @@ class CycleGAN(Recipe[CycleGANOptions]):
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
-        """A bundle with two targets, a graph for each."""
+        """A bundle with two targets and a graph for each."""
         a, b = data.domains
         return Manifest(
             name=name,

@@ -1,7 +1,7 @@
-"""What trainings can be told: the options of every training, and those that several recipes share.
+"""The options of every training, and those that several recipes share.
 
-Each option has its type, limits and sentence once, here. A recipe that wants another default names it again with the
-shared type (`rate: Rate = 1e-4`), which keeps limits and sentence.
+Each has its type, limits and sentence once, here. A recipe with another default repeats the name with the shared type
+(`rate: Rate = 1e-4`), which keeps limits and sentence.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ Side = Annotated[int, Field(ge=16, description="Side of the network's pictures, 
 
 
 class Options(BaseModel):
-    """What every training can be told; recipes add their own fields and defaults."""
+    """The options of every training; recipes add their own fields and defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
 
@@ -40,11 +40,11 @@ class Options(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63)
     """Seeds weights, order, flips and noise; the same seed gives the same training."""
     flip: bool = True
-    """Whether half of the pictures are mirrored."""
+    """Whether training mirrors half of the pictures."""
     precision: Arithmetic = "32-true"
     """Arithmetic of the networks: 32-true, bf16-mixed or 16-mixed; weights stay in 32 bits."""
     accumulate: int = Field(1, gt=0)
-    """Parts in which each process takes its pictures one after another, so that a large batch fits into memory."""
+    """Parts of each process's pictures, computed one after another, so that a large batch fits into memory."""
     channels_last: bool = False
     """Whether a pixel's channels lie side by side in memory: other kernels, the same numbers but for rounding."""
     compile: bool = False
@@ -52,9 +52,9 @@ class Options(BaseModel):
     workers: int = Field(4, ge=0)
     """Threads that decode pictures ahead; 0 decodes in the loop."""
     pretrained: str = ""
-    """Folder of a bundle whose weights it begins with, domains by their names; empty begins with random ones."""
+    """Folder of a bundle with the weights to begin with, domains by name; empty begins with random ones."""
     average: float = Field(0.0, ge=0, lt=1)
-    """Decay a step of the exponentially averaged generator that is shown and exported; 0 exports the last weights."""
+    """Decay a step of the averaged generator that samples and export use; 0 uses the last weights."""
     log_every: int = Field(10, gt=0)
     """Steps between two lines of metrics."""
     sample_every: int = Field(1000, gt=0)
@@ -62,17 +62,17 @@ class Options(BaseModel):
     save_every: int = Field(1000, gt=0)
     """Steps between two checkpoints."""
     checkpoints: int = Field(2, gt=0)
-    """Checkpoints that are kept, newest first."""
+    """Checkpoints to keep, the newest ones."""
 
 
 class AdversarialOptions(Options):
-    """What every GAN here can be told of its game and of Adam."""
+    """Every GAN's options of the objective and of Adam."""
 
     objective: Game = "vanilla"
     penalty: float = Field(10.0, ge=0)
-    """Weight of the gradient penalty, which only wgan-gp has."""
+    """Weight of the gradient penalty; only wgan-gp has one."""
     clip: float = Field(0.01, gt=0)
-    """Bound of the discriminators' weights after each of their steps, which only wgan has."""
+    """Bound of the discriminators' weights after each of their steps; only wgan clips them."""
     rate: Rate = 2e-4
     beta1: float = Field(0.5, ge=0, lt=1)
     """Adam's first decay; the second is 0.999."""
@@ -81,21 +81,21 @@ class AdversarialOptions(Options):
 
     @property
     def game(self) -> Adversarial:
-        """Both sides' losses of the objective."""
+        """The objective's losses."""
         return OBJECTIVES[self.objective]
 
     def adam(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Adam with these options; fused, which is one pass over memory."""
+        """Adam with these options; fused, so that a step is one pass over memory."""
         return Adam(parameters, lr=self.rate, betas=(self.beta1, 0.999), fused=True)
 
     def linear_decay(self, step: int) -> float:
-        """1 up to `decay_from`, then straight down to 0 at the last step."""
+        """1 up to `decay_from`, then linearly down to 0 after the last step."""
         begin = self.decay_from * self.steps
         return 1.0 if step < begin else max(0.0, (self.steps - step) / max(self.steps - begin, 1.0))
 
 
 class PatchOptions(AdversarialOptions):
-    """What the recipes with PatchGAN discriminators share; defaults are those of the official code of both."""
+    """The options that recipes with PatchGAN discriminators share; the defaults are those of both official codes."""
 
     batch: BatchSize = 1
     size: Side = 256
@@ -110,12 +110,12 @@ class PatchOptions(AdversarialOptions):
 
     @property
     def loaded_side(self) -> int:
-        """Side at which training pictures are loaded, pixels."""
+        """Side of training pictures before the crop, pixels."""
         return self.load_size or round(self.size * 286 / 256)
 
     @field_validator("layers")
     @classmethod
-    def _leaves_a_score(cls, layers: int, info: ValidationInfo) -> int:
+    def _check_layers(cls, layers: int, info: ValidationInfo) -> int:
         if info.data.get("size", 0) < smallest_side(layers):
             raise ValueError(f"{layers} layers need a size of {smallest_side(layers)}; take fewer, or larger pictures")
         return layers

@@ -1,17 +1,17 @@
 """pix2pix: image-to-image translation with conditional adversarial networks (Isola et al., CVPR 2017).
 
-x is the input, y the picture that belongs to it, z the noise, which is dropout. Equations are the paper's:
+x is the input, y its true translation, z the noise, which is dropout. Equations are the paper's:
 
     discriminator  -L_cGAN = -E[log D(x, y)] - E[log(1 - D(x, G(x, z)))]     (1); without x, L_GAN (2)
     generator       G* = arg min_G max_D L_cGAN + w_rec E[||y - G(x, z)||_1]   (4), the distance (3)
 
-As the paper says of its optimisation, the generator maximises log D(x, G(x, z)) instead (objective `vanilla`), and what
-the discriminator minimises is halved. Both players of a step see one and the same G(x, z), as both draw one z; it is
-made twice for that, so that the running statistics of batch norm move twice a step.
+As in the paper's section on optimisation, the generator maximises log D(x, G(x, z)) instead (objective `vanilla`), and
+the discriminator's loss is halved. Both phases of a step use the same z and so the same G(x, z). Each makes it anew, so
+the running statistics of batch norm move twice a step.
 
-Inference is a choice, since the published one is odd: at test, paper and official code keep the statistics of the
-batch, which is one picture, and dropout. `inference=batch` does the first and not the second, so that a picture is
-always translated to the same one; `live` shows both in samples, and exports the first; `running` is the usual mode.
+Inference is an option, since the published one is odd: at test, paper and official code keep dropout and the statistics
+of the batch, which is one picture. `inference=batch` keeps only the statistics, so a picture always has the same
+translation; `live` keeps both in samples, and exports like `batch`; `running` is the usual mode.
 """
 
 from collections.abc import Mapping
@@ -43,13 +43,13 @@ _INFERENCE = {
 
 
 class Pix2PixOptions(PatchOptions):
-    """Defaults are those of the official code."""
+    """The defaults are those of the official code."""
 
     steps: Steps = 80_000
     direction: Literal["AtoB", "BtoA"] = "AtoB"
-    """Which half is the input, and which is made of it."""
+    """Which half is the input, and which the output."""
     domains: str = ""
-    """The name of what is made; empty takes the data's name for that half."""
+    """The output's name; empty takes the data's name for that half."""
     levels: int = Field(0, ge=0, le=10)
     """Halvings in the generator; 0 takes as many as the size allows, 8 at most."""
     width: int = Field(64, ge=4)
@@ -57,7 +57,7 @@ class Pix2PixOptions(PatchOptions):
     skips: bool = True
     """Whether the generator is a U-Net; without its skips it is the paper's encoder-decoder."""
     dropout: bool = True
-    """Whether there is noise, as dropout in the generator; sizes that are halved less than 6 times have none."""
+    """Whether there is noise, as dropout in the generator; with fewer than 6 halvings there is none."""
     norm: Literal["batch", "instance"] = "batch"
     """Normalisation in both networks."""
     inference: Literal["batch", "running", "live"] = "batch"
@@ -65,7 +65,7 @@ class Pix2PixOptions(PatchOptions):
     conditional: bool = True
     """Whether the discriminator sees the input beside the output (cGAN) or the output alone (GAN)."""
     distance: Literal["l1", "l2"] = "l1"
-    """How far a translation is from what it should be: the mean absolute or the mean squared difference."""
+    """Distance of a translation to the true one: the mean absolute or the mean squared difference."""
     reconstruction: float = Field(100.0, ge=0)
     """Weight of that distance (lambda)."""
 
@@ -76,12 +76,12 @@ class Pix2PixOptions(PatchOptions):
 
     @field_validator("domains")
     @classmethod
-    def _is_a_name(cls, name: str) -> str:
+    def _check_name(cls, name: str) -> str:
         return tables.domain(name).name if name else name
 
     @field_validator("levels")
     @classmethod
-    def _fits_the_size(cls, levels: int, info: ValidationInfo) -> int:
+    def _check_levels(cls, levels: int, info: ValidationInfo) -> int:
         size = info.data.get("size", 0)
         if max(levels, 2) > _halvings(size):
             raise ValueError(f"size {size} can be halved {_halvings(size)} times; take another, such as 256")
@@ -89,14 +89,14 @@ class Pix2PixOptions(PatchOptions):
 
     @field_validator("reconstruction")
     @classmethod
-    def _learns_something(cls, weight: float, info: ValidationInfo) -> float:
+    def _check_weights(cls, weight: float, info: ValidationInfo) -> float:
         if not weight and not info.data.get("adversarial", 1):
             raise ValueError("with reconstruction and adversarial both 0 there is nothing to learn")
         return weight
 
 
 class Pix2Pix(Recipe[Pix2PixOptions]):
-    """A generator that is told what should come out, and a discriminator of patches."""
+    """A generator that learns from pairs, and a discriminator of patches."""
 
     name = "pix2pix"
     options_type = Pix2PixOptions
@@ -106,7 +106,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
     def __init__(self, options: Pix2PixOptions) -> None:
         self.options = options
         self.sides = ("a", "b") if options.direction == "AtoB" else ("b", "a")
-        """The batch's entries of input and output."""
+        """The batch's entries for input and output."""
         self.generator = UNet(3, 3, options.depth, options.width, options.norm, options.dropout, options.skips)
         self.networks = {"generator": self.generator}
         self.phases = (
@@ -122,7 +122,7 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
             seen = 6 if options.conditional else 3
             self.discriminator = discriminator(seen, options.discriminator_width, options.layers, options.norm)
             self.networks["discriminator"] = self.discriminator
-            judging = Phase(
+            first = Phase(
                 "discriminator",
                 trains=("discriminator",),
                 terms=self.discriminator_terms,
@@ -130,13 +130,13 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
                 before=self.draw_mix,
                 after=self.clip_discriminator,
             )
-            self.phases = (judging, *self.phases)  # the discriminator moves first, as officially
+            self.phases = (first, *self.phases)  # the discriminator moves first, as in the official code
         for network in self.networks.values():
             initialise(network)
 
     @classmethod
     def read(cls, folder: Path, options: Pix2PixOptions, part: Part) -> pairs.Pairs:
-        """Pairs, squeezed to a square bicubically and cropped at random as the official code does."""
+        """Pairs, resized to a square bicubically and cropped at random as in the official code."""
         picture = Picture(size=options.size, multiple=2**options.depth, resize="bicubic", crop="none")
         return pairs.read(folder, picture, part, options.flip, options.loaded_side)
 
@@ -150,17 +150,17 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
         return self.options.linear_decay(step)
 
     def draw_mix(self, batch: Batch) -> Batch:
-        """Draws the penalty's mixing factor for each pair, in both phases, so that both go on to draw one z."""
+        """Draws the penalty's mixing factor for each pair, in both phases, so that both then draw the same z."""
         penalised = self.options.game.penalised
         return {**batch, "mix": self.share.rand(len(batch["a"]), 1, 1, 1)} if penalised else batch
 
     def discriminator_terms(self, batch: Batch, step: int) -> Terms:
         """Equation (1) halved; `batch` holds a and b, n x 3 x s x s, and for the penalty mix n x 1 x 1 x 1."""
         x, y = (batch[side] for side in self.sides)
-        with torch.no_grad():  # made again in the generator's phase, from the same z
+        with torch.no_grad():  # the generator's phase makes it again, from the same z
             made = self.generator(x)
-        real, fake = self.judged(x, y), self.judged(x, made)
-        # Two passes: batch norm would mix what is real with what is made.
+        real, fake = self.discriminator_input(x, y), self.discriminator_input(x, made)
+        # Two passes, as batch norm would mix real and made pictures.
         game, judge = self.options.game, self.discriminator
         terms = {"adversarial": 0.5 * game.discriminator(judge(real), judge(fake))}
         if game.penalised:
@@ -173,34 +173,35 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
         made = self.generator(x)
         terms: Terms = {}
         if self.options.adversarial:
-            score = self.discriminator(self.judged(x, made))
+            score = self.discriminator(self.discriminator_input(x, made))
             terms["adversarial"] = self.options.adversarial * self.options.game.generator(score)
         if self.options.reconstruction:
             distance = l1 if self.options.distance == "l1" else l2
             terms["reconstruction"] = self.options.reconstruction * distance(y, made)
         return terms
 
-    def judged(self, x: Tensor, y: Tensor) -> Tensor:
-        """What the discriminator sees of a pair: both, the input first, or the output alone."""
+    def discriminator_input(self, x: Tensor, y: Tensor) -> Tensor:
+        """The pictures of a pair that the discriminator sees: both, the input first, or the output alone."""
         return torch.cat([x, y], dim=1) if self.options.conditional else y
 
     def clip_discriminator(self, terms: Mapping[str, Tensor]) -> None:
-        """Clips the discriminator's weights where the objective wants it."""
+        """Clips the discriminator's weights if the objective needs it."""
         if self.options.game.clipped:
             clip_weights(self.discriminator, self.options.clip)
 
     def samples(self, batch: Batch) -> Tensor:
-        """Each input, its translation in the mode of `inference`, and what it should be."""
+        """Each input, its translation in the mode of `inference`, and the true one."""
         x, y = (batch[side] for side in self.sides)
-        return torch.stack([x, self._shown().train(self.options.inference == "live")(x), y], dim=1)
+        # Training mode with `live` turns dropout on; the twin's norms are the picture's own in either mode.
+        return torch.stack([x, self._inference_twin().train(self.options.inference == "live")(x), y], dim=1)
 
-    def _shown(self) -> nn.Module:
+    def _inference_twin(self) -> nn.Module:
         """The generator in inference mode, on the same weights."""
         return (twin if self.options.inference == "running" else per_picture)(self.generator).eval()
 
     def exported(self) -> dict[str, Exported]:
         """The generator, deterministic."""
-        return {"generator": Exported(self._shown(), source=self.sides[0])}
+        return {"generator": Exported(self._inference_twin(), source=self.sides[0])}
 
     def manifest(self, name: str, data: Description) -> Manifest:
         """A bundle with one target, pictures of one size."""
@@ -218,5 +219,5 @@ class Pix2Pix(Recipe[Pix2PixOptions]):
 
 
 def _halvings(size: int) -> int:
-    """How often a size can be halved without a rest."""
+    """How often 2 divides a size."""
     return (size & -size).bit_length() - 1

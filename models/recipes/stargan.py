@@ -5,26 +5,26 @@ x is a picture, c its own labels, c_t the target labels, a permutation of the ba
     critic     L_D = -L_adv + w_cls L_cls^r            (5), L_adv with gradient penalty (8), L_cls^r (2)
     generator  L_G =  L_adv + w_cls L_cls^f + w_rec L_rec   (6), L_cls^f (3), L_rec = ||x - G(G(x, c_t), c)||_1 (4)
 
-Labels may be unknown. They add nothing to the classification, and a target leaves them unknown; the generator gets what
-the critic reads from the picture in their place.
+Labels may be unknown. An unknown label adds nothing to the classification and leaves the target unknown; for the
+generator, the critic's reading of the picture takes its place.
 
-Several labelled sets are learned together as in section 3.2: c~ = [c_1, ..., c_n, m] (7), where the labels of all sets
-but the picture's own are 0 and the mask m, one-hot, says which set that is. The critic has a logit for each label, of
-which only those of the picture's own set count; targets are permuted within each set.
+Several labelled sets train together as in section 3.2: c~ = [c_1, ..., c_n, m] (7). The labels of all sets except the
+picture's own are 0, and the one-hot mask m names that set. The critic has a logit for each label, and only those of the
+picture's own set count. Targets are permuted within each set.
 
-Where the official code differs from the paper and is followed: classification is summed over attributes; a step is a
-critic step, and the generator moves on every fifth. Its decay ends at 0.999 of the rate by a slip; `decay=official`
-keeps that, `linear` (the default) falls to zero as the paper says.
+Like the official code and unlike the paper, classification is a sum over attributes, and a step is a step of the
+critic, with the generator on every fifth. A slip in the official decay ends it at 0.999 of the rate; `decay=official`
+keeps that, `linear` (the default) falls to zero as in the paper.
 
-Own additions, off by default: `mask` gives the generator GANimation's mask, which lets pixels through. `warmup` trains
-the critic alone first, since a generator that learns reconstruction before domains settles on no change.
-`keep` leaves some of the target's groups as the picture has them, since people ask for one change and not for all at
-once. `identity` weighs ||x - G(x, c)||_1 on those pictures of the batch whose target came out as their own label, at no
-extra pass. `erase` and `shift` change all that the critic sees, real or made: one that sees everything is convinced by
-a few pixels of grey hair, and a generator that is paid for changing little then paints no more than these. `blur` takes
-the speckles from what is classified; whether a picture is real is judged by the sharp one, or speckles would be free.
-`smoothing` ends what the classification pays for exaggeration. `balance` draws rare domains oftener. `projection` shows
-the critic the labels too: hair that is too yellow then looks unlike real blond hair, which no classification says.
+Our additions, off by default. `mask` gives the generator GANimation's mask, which lets pixels through. `warmup` trains
+the critic alone first, since a generator that learns reconstruction before domains settles on no change. `keep` leaves
+some of the picture's own groups in the target, since people request one change and not all at once. `identity` weighs
+||x - G(x, c)||_1 for those pictures whose target equals their own label, without an extra pass. `erase` and `shift`
+change every picture that the critic sees: a few pixels of grey hair can convince a critic that sees everything, and a
+generator that pays for every change then paints only these. `blur` hides such speckles from the classification; the
+score still sees the sharp picture, or speckles would cost nothing. `smoothing` stops the reward for exaggeration.
+`balance` draws rare domains more often. `projection` gives the critic the labels too: hair that is too yellow then
+looks unlike real blond hair, which the classification alone can't tell.
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ from models.recipes.recipe import Batch, Exported, Phase, Recipe, Terms
 
 
 class StarGANOptions(AdversarialOptions):
-    """Defaults are those of the official code."""
+    """The defaults are those of the official code."""
 
     domains: str = ""
     """Columns to learn, `hair=black|blond,smiling`; empty takes the data's domains.txt, else every column."""
@@ -60,18 +60,18 @@ class StarGANOptions(AdversarialOptions):
     blocks: int = Field(6, ge=1)
     """Residual blocks of the generator."""
     mask: bool = False
-    """Whether the generator has GANimation's mask, which lets pixels through; in the paper it paints everything."""
+    """Whether the generator has GANimation's mask, which lets pixels through; the paper paints everything."""
     critic_width: int = Field(64, ge=4)
     """Channels of the critic's first layer."""
     critic_layers: int = Field(6, ge=1)
     """Halvings in the critic; the size must be a multiple of 2 to this power."""
     projection: bool = False
-    """Whether the critic scores how real a picture is for its labels, not only how real it is; the paper: no."""
+    """Whether the critic's score also depends on the labels; the paper: no."""
     objective: Game = "wgan-gp"
     generator_every: int = Field(5, ge=1)
     """Critic steps for each step of the generator (n_critic)."""
     warmup: int = Field(0, ge=0)
-    """Steps of the critic alone at the start, so that it knows the domains before the generator settles; paper: 0."""
+    """Steps of the critic alone at the start, so that it knows the domains before the generator; the paper: 0."""
     rate: Rate = 1e-4
     decay: Literal["linear", "official", "none"] = "linear"
     """How the rate falls: to zero (the paper), by a thousandth in all (the official code), or not at all."""
@@ -80,23 +80,23 @@ class StarGANOptions(AdversarialOptions):
     reconstruction: float = Field(10.0, ge=0)
     """Weight of the cycle's L1 distance."""
     keep: float = Field(0.0, ge=0, lt=1)
-    """Chance for each group and attribute of a target that it stays the picture's own; the paper permutes all: 0."""
+    """Chance that a target keeps a group or attribute of the picture; the paper permutes all: 0."""
     identity: float = Field(0.0, ge=0)
-    """Weight of the L1 distance to the input where the target is the picture's own label; the paper has none: 0."""
+    """Weight of the L1 distance to the input where the target is the picture's own label; the paper: 0."""
     balance: float = Field(0.0, ge=0, le=0.5)
-    """Share of the examples that each label has at least, there or not: rare ones are drawn oftener; the paper: 0."""
+    """Least share of the examples with, and without, each label: rare ones come more often; the paper: 0."""
     erase: float = Field(0.0, ge=0, lt=1)
-    """Side of the square that is erased, anywhere, from what the critic sees, as a share of the size; the paper: 0."""
+    """Side of a random square that the critic does not see, as a share of the size; the paper: 0."""
     shift: float = Field(0.0, ge=0, lt=1)
-    """How far what the critic sees is moved at most, any way, as a share of the size; the paper: 0."""
+    """Largest random shift of the critic's pictures, as a share of the size; the paper: 0."""
     blur: float = Field(0.0, ge=0, le=8)
-    """Sigma in pixels of the strongest blur of what the critic classifies, not of what it scores; the paper: 0."""
+    """Sigma in pixels of the strongest blur of pictures that the critic classifies, not scores; the paper: 0."""
     smoothing: float = Field(0.0, ge=0, lt=1)
-    """How far labels are moved towards knowing nothing, so that more than enough is not paid for; the paper: 0."""
+    """Label smoothing of the classification, so that exaggeration brings no gain; the paper: 0."""
 
     @field_validator("critic_layers")
     @classmethod
-    def _halves_evenly(cls, layers: int, info: ValidationInfo) -> int:
+    def _check_layers(cls, layers: int, info: ValidationInfo) -> int:
         size = info.data.get("size", 0)
         if size % max(4, 2**layers):
             raise ValueError(f"size {size} is no multiple of {max(4, 2**layers)}; take another size or fewer layers")
@@ -141,13 +141,13 @@ class StarGAN(Recipe[StarGANOptions]):
 
     @classmethod
     def read(cls, folder: Path, options: StarGANOptions, part: Part) -> labelled.Labelled:
-        """Labelled pictures, the centre square resized bilinearly as the official code does."""
+        """Labelled pictures, the centre square resized bilinearly as in the official code."""
         picture = Picture(size=options.size, multiple=4, free=True, resize="bilinear", crop="centre")
         return labelled.read(folder, options.domains, picture, part, options.flip, options.balance)
 
     @classmethod
     def create(cls, options: StarGANOptions, data: Description) -> Self:
-        """Fresh weights for the data's domains; PyTorch's own initialisation, as the official code."""
+        """Fresh weights for the data's domains; PyTorch's own initialisation, as in the official code."""
         return cls(options, data.domains, data.masks)
 
     def rate(self, step: int) -> float:
@@ -157,54 +157,52 @@ class StarGAN(Recipe[StarGANOptions]):
         begin = self.options.decay_from * self.options.steps
         if step < begin or self.options.decay == "none":
             return 1.0
+        # The official code subtracts rate / 100,000 once in 1,000 steps; a decay to zero needs it at each.
         return 1.0 - (step - begin) // 1000 / 100_000
 
     def draw_for_critic(self, batch: Batch) -> Batch:
-        """Target labels n x c, for the penalty a mixing factor for each picture, and changes to what is seen."""
+        """Adds targets, the penalty's mixing factors, and draws for the changes to the critic's pictures."""
         drawn = self.with_targets(batch)
-        # Between targets and changes: the order of draws is part of a seeded run.
+        # Between targets and changes, as the order of draws is part of a seeded run.
         if self.options.game.penalised:
             drawn["mix"] = self.share.rand(len(batch["labels"]), 1, 1, 1)
         return self.with_changes(drawn)
 
     def draw_for_generator(self, batch: Batch) -> Batch:
-        """Target labels n x c, the same as the critic's of this step, and changes to what is seen."""
+        """Adds targets, the same as the critic's of this step, and draws for the changes to the critic's pictures."""
         return self.with_changes(self.with_targets(batch))
 
     def with_targets(self, batch: Batch) -> Batch:
-        """The batch with targets n x c, and masks n x m, which are 1 where one set is learned alone."""
+        """Adds targets n x c, the labels permuted within each set, and masks n x m, which are 1 for a single set.
+
+        A target keeps the picture's own group or attribute with chance `keep`, and where the permuted label is unknown.
+        """
         c = batch["labels"]
         m = batch["masks"] if self.masks else c.new_ones(len(c), 1)
-        return {**batch, "targets": self._targets(c, m), "masks": m}
+        permuted = self.share.permute(c, m.argmax(dim=1))
+        kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
+        targets = torch.where(kept[:, self.columns.units] | (permuted == UNKNOWN), c, permuted)
+        return {**batch, "targets": targets, "masks": m}
 
     def with_changes(self, batch: Batch) -> Batch:
-        """The batch with uniform draws, n x numbers, for each change to what the critic sees."""
+        """Adds uniform draws for each change to the critic's pictures."""
         changes = (("erase", self.options.erase, 2), ("shift", self.options.shift, 2), ("blur", self.options.blur, 1))
         n = len(batch["labels"])
         return {**batch, **{name: self.share.rand(n, numbers) for name, strength, numbers in changes if strength}}
-
-    def _targets(self, c: Tensor, m: Tensor) -> Tensor:
-        """The batch's labels permuted within each set.
-
-        A group's columns stay the picture's own with chance `keep`, and where those that came to it are unknown.
-        """
-        permuted = self.share.permuted(c, m.argmax(dim=1))
-        kept = self.share.rand(len(c), max(self.columns.units) + 1) < self.options.keep
-        return torch.where(kept[:, self.columns.units] | (permuted == UNKNOWN), c, permuted)
 
     def critic_terms(self, batch: Batch, step: int) -> Terms:
         """The terms of equation (5).
 
         `batch` holds pixels n x 3 x s x s, labels and targets n x c, masks n x m, mix n x 1 x 1 x 1 for the penalty,
-        and the place or strength of each change to what the critic sees, erase n x 2, shift n x 2, blur n x 1.
+        and draws for the changes to the critic's pictures: erase n x 2, shift n x 2, blur n x 1.
         """
         game = self.options.game
         x, m = batch["pixels"], batch["masks"]
         c, c_t = batch["labels"], batch["targets"]
-        with torch.no_grad():  # the generator does not move here: no graph is kept for it
-            fake = self._translate(x, self._completed(batch)[1], m)
+        with torch.no_grad():  # this phase does not train the generator, so it needs no graph
+            fake = self._translate(x, self._fill_unknown(batch)[1], m)
         x, fake = self._seen(x, batch), self._seen(fake, batch)
-        # One pass over both halves: the critic has no norm, so pictures don't see their neighbours.
+        # One pass over both halves is safe: the critic has no norm, so pictures don't see their neighbours.
         scores, logits = self.critic(torch.cat([x, fake]), torch.cat([c, c_t]))
         real_score, fake_score = scores.chunk(2)
         logits = self._blurred_logits(x, batch) if self.options.blur else logits[: len(x)]
@@ -213,6 +211,7 @@ class StarGAN(Recipe[StarGANOptions]):
             "classification": self._domain_loss(logits, c),
         }
         if game.penalised:
+            # A picture between two has labels between theirs, which only the projection reads.
             between = torch.lerp(c_t, c, batch["mix"].flatten(1))
             slope = gradient_penalty(lambda pixels: self.critic(pixels, between)[0], x, fake, batch["mix"])
             terms["penalty"] = self.options.penalty * slope
@@ -221,7 +220,7 @@ class StarGAN(Recipe[StarGANOptions]):
     def generator_terms(self, batch: Batch, step: int) -> Terms:
         """The terms of equation (6); `batch` as for the critic, without mix."""
         x, m = batch["pixels"], batch["masks"]
-        c, c_t = self._completed(batch)
+        c, c_t = self._fill_unknown(batch)
         fake = self._translate(x, c_t, m)
         seen = self._seen(fake, batch)
         score, logits = self.critic(seen, batch["targets"])
@@ -233,13 +232,13 @@ class StarGAN(Recipe[StarGANOptions]):
             "reconstruction": self.options.reconstruction * l1(x, self._translate(fake, c, m)),
         }
         if self.options.identity:
-            # Others count as 0, so that the term does not jump with the number of pictures that keep their label.
+            # Other pictures count as 0, so that the term does not jump with the number of those that keep their label.
             own = (c == c_t).all(dim=1)[:, None, None, None]
             terms["identity"] = self.options.identity * l1(x * own, fake * own)
         return terms
 
     def _seen(self, pixels: Tensor, batch: Batch) -> Tensor:
-        """What the critic sees of pictures n x 3 x s x s."""
+        """Pictures n x 3 x s x s as the critic sees them."""
         if self.options.shift:
             pixels = shift(pixels, batch["shift"], self.options.shift)
         return erase(pixels, batch["erase"], self.options.erase) if self.options.erase else pixels
@@ -251,39 +250,39 @@ class StarGAN(Recipe[StarGANOptions]):
     def _domain_loss(self, logits: Tensor, c: Tensor) -> Tensor:
         return self.options.classification * self.columns.loss(logits, c, self.options.smoothing)
 
-    def _completed(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The pictures' labels and targets n x c, with what is unknown of a picture's own set read by the critic."""
+    def _fill_unknown(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Labels and targets n x c; the critic reads the unknown ones of a picture's own set."""
         c, c_t = batch["labels"], batch["targets"]
         if not ((c == UNKNOWN) & (self.columns.own(batch["masks"]) == 1)).any():
-            return c, c_t  # a target has gaps only where the labels have them
+            return c, c_t  # a target is unknown only where the label is
         with torch.no_grad():
             logits = self.critic(batch["pixels"])[1]
-        return self.columns.completed(c, logits), self.columns.completed(c_t, logits)
+        return self.columns.fill_unknown(c, logits), self.columns.fill_unknown(c_t, logits)
 
     def _translate(self, x: Tensor, c: Tensor, m: Tensor) -> Tensor:
-        """G(x, c~) of equation (7), the labels of other sets 0; a single set has no mask."""
-        told = c * self.columns.own(m)
-        made: Tensor = self.generator(x, torch.cat([told, m], dim=1) if self.masks else told)
+        """G(x, c~) of equation (7), with labels of other sets 0; a single set has no mask."""
+        own = c * self.columns.own(m)
+        made: Tensor = self.generator(x, torch.cat([own, m], dim=1) if self.masks else own)
         return made
 
     def clip_critic(self, terms: Mapping[str, Tensor]) -> None:
-        """Clips the critic's weights where the objective wants it."""
+        """Clips the critic's weights if the objective needs it."""
         if self.options.game.clipped:
             clip_weights(self.critic, self.options.clip)
 
     def samples(self, batch: Batch) -> Tensor:
-        """Each picture, then its translation to every domain as the official test does.
+        """Each picture, then its translation to every domain as in the official test.
 
-        Unknown labels are those that the critic reads.
+        The critic reads unknown labels.
         """
         x, c = batch["pixels"], batch["labels"]
         if (c == UNKNOWN).any():
-            c = self.columns.completed(c, self.critic(x)[1])
-        made = [self._translate(x, *self.columns.asked(c, place)) for place in range(len(self.columns))]
+            c = self.columns.fill_unknown(c, self.critic(x)[1])
+        made = [self._translate(x, *self.columns.request(c, place)) for place in range(len(self.columns))]
         return torch.stack([x, *made], dim=1)
 
     def exported(self) -> dict[str, Exported]:
-        """The generator, and the critic's classification head to read a picture's own labels."""
+        """The generator, and the critic's classification head, which reads a picture's own labels."""
         return {
             "generator": Exported(
                 self.generator,
@@ -299,7 +298,7 @@ class StarGAN(Recipe[StarGANOptions]):
         }
 
     def manifest(self, name: str, data: Description) -> Manifest:
-        """An attribute bundle with a classifier; of joint sets, each domain says which mask it needs."""
+        """An attribute bundle with a classifier; in a joint training each domain names its mask."""
         return Manifest(
             name=name,
             version="1",
@@ -320,6 +319,7 @@ class Classifier(torch.nn.Module):
 
     def __init__(self, critic: Critic) -> None:
         super().__init__()
+        # With the critic's own names, which become those of the graph's weights: `pretrained` finds them by name.
         self.critic = torch.nn.ModuleDict({"main": critic.main, "conv2": critic.conv2})
 
     def forward(self, pixels: Tensor) -> Tensor:

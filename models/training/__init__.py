@@ -1,1 +1,1 @@
-"""The loop and what it keeps: options, checkpoints, run folder, history; it knows phases, not GANs."""
+"""Trainings: their start, loop, steps, processes, run folder and history; it knows phases, not GANs."""

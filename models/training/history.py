@@ -1,4 +1,4 @@
-"""What a training leaves to be looked at: metrics.jsonl, TensorBoard events and grids of samples."""
+"""The record of a training for people: metrics.jsonl, TensorBoard events and grids of samples."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from models.bundle.pixels import to_pixels
 
 
 class History:
-    """The written side of a run; a resumed run cuts off what was logged after its checkpoint."""
+    """Writes the record of a run; a resumed run first removes the log lines after its checkpoint."""
 
     def __init__(self, folder: Path, start: int) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class History:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One line and one point a metric."""
+        """Writes one line, and one point for each metric."""
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
         for name, value in metrics.items():

@@ -1,8 +1,8 @@
 """The training loop: phases in turn; it names no recipe and prints nothing.
 
-A step is a pure function of (state before, seed, step): batches, noise and learning rates are drawn from seed and step
-alone, so a run that was killed and resumed ends with the same bits as one that never stopped. Under torchrun the step
-is dealt out to processes; one of them writes and reports, and all hold the same state.
+A step is a pure function of (state before, seed, step): batches, noise and learning rates depend on seed and step
+alone, so a run that was killed and resumed ends with the same bits as one that never stopped. Under torchrun several
+processes share each step; all hold the same state, and one of them writes and reports.
 """
 
 import math
@@ -29,7 +29,7 @@ _SAMPLES = 6
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: the last value of every term, `phase/term`, and pictures a second since the start."""
+    """The state of a training: the last value of every term, `phase/term`, and pictures a second since the start."""
 
     step: int
     steps: int
@@ -38,7 +38,7 @@ class Progress:
 
 
 class Trainer:
-    """One training from its state at `step` on."""
+    """A training, from its state at `step` on."""
 
     def __init__(self, run: Run, data: Data, samples: Data) -> None:
         options = run.options
@@ -50,8 +50,8 @@ class Trainer:
         self.step = 0
         self.losses: dict[str, float] = {}
         self._unproven: Path | None = None
-        """The checkpoint of this step, as long as no terms have shown that its weights are sound; older ones stay."""
-        torch.manual_seed(options.seed)  # of the weights; each turn seeds its own draws
+        """The newest checkpoint until the next terms show that its weights are sound; older ones stay that long."""
+        torch.manual_seed(options.seed)  # for the first weights; each turn seeds its own draws
         latest = run.latest()
         self.recipe = run.recipe.create(options, run.data)
         if latest is None and options.pretrained:
@@ -59,12 +59,12 @@ class Trainer:
         self.recipe.share = self.world.share()
         self.autocast = Autocast(options.precision, self.world.device)
         networks = self.recipe.networks
-        for network in networks.values():  # before optimisers and averages, which go by where the weights lie
+        for network in networks.values():  # before optimisers and averages, which keep references to the weights
             layout = torch.channels_last if options.channels_last else torch.contiguous_format
             network.to(device=self.world.device, memory_format=layout)  # type: ignore[call-overload]
             self.autocast.set_up(network)
             if options.compile:
-                network.compile()  # in place, unlike torch.compile, which returns a wrapper
+                network.compile()  # in place; torch.compile would return a wrapper
         self._turns = {
             phase.name: Turn(phase, networks, self.recipe.rate, self.world, self.autocast, options)
             for phase in self.recipe.phases
@@ -73,13 +73,13 @@ class Trainer:
         self.averages = Averages({name: networks[name] for name in averaged}, options.average)
         if latest is not None:
             self._resume(latest)
-        self.world.agree(self.step)  # and from here on each process may write what others have read
+        self.world.agree(self.step)  # every process has read the run folder: from here on it may change
         self.sample_batch = self.to_device(first(samples, _SAMPLES))
 
     def train(self, on_step: Callable[[Progress], None]) -> None:
-        """Runs to the last step; Diverged as soon as a term is not finite, RunError when the disk is full.
+        """Runs to the last step; Diverged as soon as a term is not finite, RunError if the disk is full.
 
-        Of several processes only the one that leads writes, and calls `on_step`.
+        Of several processes only the leading one writes and calls `on_step`.
         """
         options, pinned = self.options, self.world.device.type == "cuda"
         source = batches(self.data, options.batch, options.seed, self.step, options.workers, self.rows, pinned)
@@ -88,12 +88,12 @@ class Trainer:
             self.run.write()
         started_at, started_step = time.monotonic(), self.step
         try:
-            # One ahead: the next batch is on its way while the device works at this one.
+            # One batch ahead: the next one is on its way while the device works.
             batch = self.to_device(next(source))
             while self.step < options.steps:
                 terms: Terms = {}
                 for phase in self.recipe.phases:
-                    # Asked now, and not at the step's start: what an earlier phase has just moved may decide.
+                    # Now and not at the step's start: the answer may depend on an earlier phase of this step.
                     if self.recipe.due(phase, self.step):
                         terms |= self.turn(phase, batch)
                 batch = self.to_device(next(source))
@@ -114,9 +114,9 @@ class Trainer:
                     history.close()
 
     def _begin_history(self, start: int) -> History:
-        """The first step worked, so the run is from now on that of these options, and of the checkpoint at `start`.
+        """Commits the run to these options and to the checkpoint at `start`, after the first step has worked.
 
-        Not before: a resume with options that fail at once leaves a run that can be resumed and exported as it was.
+        Not before: a resume with options that fail at once must leave a run that can still be resumed and exported.
         """
         with _writing(self.run):
             self.run.write()
@@ -132,7 +132,7 @@ class Trainer:
             if name not in content["optimizers"]:
                 raise CheckpointError(f"the checkpoint has no phase {name}; keep the run's options")
             turn.load_state(content["optimizers"][name])
-        if content["precision"] and self.autocast.scaler.is_enabled():  # only 16-mixed has a scale
+        if content["precision"] and self.autocast.scaler.is_enabled():  # the run may have begun without 16-mixed
             self.autocast.scaler.load_state_dict(content["precision"])
         self.recipe.load_state(content["state"])
         self.averages.load_state(content["averages"])
@@ -140,7 +140,7 @@ class Trainer:
         self.step = content["step"]
 
     def to_device(self, batch: Batch) -> Batch:
-        """A batch of the loader's where the networks want it."""
+        """A batch on the device, in the networks' memory layout."""
         moved = {name: tensor.to(self.world.device, non_blocking=True) for name, tensor in batch.items()}
         if not self.options.channels_last:
             return moved
@@ -150,17 +150,18 @@ class Trainer:
         }
 
     def turn(self, phase: Phase, batch: Batch) -> Terms:
-        """One phase's update, and its terms, `phase/term`."""
+        """Runs one phase's update and returns its terms, `phase/term`."""
         return {f"{phase.name}/{name}": term for name, term in self._turns[phase.name].take(batch, self.step).items()}
 
     def _values(self, terms: Terms) -> dict[str, float]:
-        """Takes the terms off the device, once a step, as that waits for it; Diverged when one is not finite."""
+        """Copies the terms from the device, once a step, as that waits for it; Diverged if one is not finite."""
+        # One stacked tensor is one transfer.
         values = dict(zip(terms, torch.stack(list(terms.values())).tolist(), strict=True)) if terms else {}
         for name, value in values.items():
             if not math.isfinite(value):
                 phase, _, term = name.partition("/")
                 if self._unproven is not None and next(iter(values)).startswith(f"{phase}/"):
-                    # Nothing has moved since the save before the step's first phase: these are the saved weights.
+                    # A term of the step's first phase: no weights have moved since the save, so the saved ones are bad.
                     self._unproven.unlink()
                 raise Diverged(self.step, f"phase {phase}: term {term} is {value}")
         return values
@@ -171,7 +172,7 @@ class Trainer:
             if self.step % self.options.log_every == 0 or last:
                 history.log(self.step, {**self.losses, "pictures_per_second": round(speed, 2)})
             if self.step % self.options.sample_every == 0 or last:
-                # Without compiled kernels, which would be built anew for a few samples.
+                # Without compiled kernels: torch.compile would build new ones for this batch size.
                 with torch.no_grad(), torch.compiler.set_stance("force_eager"), self.averages.swapped_in():
                     samples = self.recipe.samples(self.sample_batch)
                 if not samples.isfinite().all():
@@ -183,7 +184,7 @@ class Trainer:
                 self._drop_old_checkpoints()
 
     def _save(self) -> None:
-        """Saves the state, unless an update that followed on finite terms has spoilt it."""
+        """Saves the state; Diverged if the last update, which followed finite terms, gave non-finite weights."""
         for name, network in self.recipe.networks.items():
             if not torch.stack([weights.isfinite().all() for weights in network.parameters()]).all():
                 raise Diverged(self.step, f"the weights of the network {name} are not finite")

@@ -1,9 +1,9 @@
 """Begins a training with the weights of a bundle, shipped, exported or imported, instead of random ones.
 
-A graph's initialisers have the names of the weights that they were exported from. Networks that a bundle does not hold
-begin at random: discriminators, a critic's patch scores. A kernel that grows with the size, as that of a critic's
-classification, is resized, so that a training can go on at another size. A domain that a bundle has not learned begins
-at zero, so that asking for the others gives at first what it gave.
+A graph's initialisers have the names of the network's weights. Networks that the bundle lacks begin at random:
+discriminators, a critic's patch scores. A kernel that grows with the size, like that of a critic's classification, is
+resized, so that the training may have another size. The columns of a new domain begin at zero, so that at first the
+other domains give the same pictures as the bundle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ from models.recipes.recipe import Exported
 
 
 def begin_with(folder: Path, recipe: AnyRecipe, data: Description) -> str:
-    """Copies the bundle's weights into the recipe's networks, those of domains by name; gives its `name@version`.
+    """Copies the bundle's weights into the recipe's networks, domains by name, and returns its `name@version`.
 
-    OptionsError where the bundle can't be read, is of another recipe, or has networks of another shape.
+    OptionsError if the bundle can't be read, is of another recipe, or has networks of another shape.
     """
     try:
         bundle = archive.read(folder)
@@ -39,7 +39,7 @@ def begin_with(folder: Path, recipe: AnyRecipe, data: Description) -> str:
             raise OptionsError(f"the bundle {bundle.ref} has none of the graphs {', '.join(recipe.exported())}")
         for name, exported in shared.items():
             graph = onnx.load_model_from_string(bundle.load(bundle.manifest.graphs[name].file)).graph
-            # Halves of an fp16 bundle become float32 again.
+            # Copied, as the arrays are read-only; float32, as a fp16 bundle has halves.
             stored = {
                 each.name: torch.from_numpy(numpy_helper.to_array(each).copy()).float() for each in graph.initializer
             }
@@ -51,33 +51,33 @@ def begin_with(folder: Path, recipe: AnyRecipe, data: Description) -> str:
 
 
 def _columns(manifest: Manifest, graph: str) -> tuple[str, ...]:
-    """What the columns of a graph's labels or logits stand for."""
+    """The domains and masks of a graph's label columns or logits, in order."""
     return manifest.label_order + (manifest.mask_columns if manifest.graphs[graph].labels else ())
 
 
 def _match(exported: Exported, stored: dict[str, Tensor], had: Sequence[str], wanted: Sequence[str]) -> None:
-    """Gives the weight that has a slice for each domain the slices and kernel that are wanted; zeros for new ones."""
+    """Reorders the stored weight with a slice for each domain, adds zeros for new ones, and resizes its kernel."""
     if exported.columns is None or exported.columns[0] not in stored:
-        return  # `_copy` says what is missing
+        return  # `_copy` reports a missing weight
     name, axis = exported.columns
     old = stored[name].movedim(axis, 0)
     first = len(old) - len(had)
     slices = [old[first + had.index(domain)] if domain in had else torch.zeros_like(old[0]) for domain in wanted]
     matched = torch.cat([old[:first], torch.stack(slices)]).movedim(0, axis)
     kernel = dict(exported.module.named_parameters())[name].shape[2:]
-    # The sum stays, so that the same features everywhere give the same logits.
+    # The kernel's sum stays, so that constant features give the same logits.
     share = matched.shape[2:].numel() / kernel.numel()
     stored[name] = functional.interpolate(matched, size=kernel, mode="area") * share
 
 
 @torch.no_grad()
 def _copy(module: nn.Module, stored: Mapping[str, Tensor], source: str) -> None:
-    """Overwrites all weights and running statistics of a network, or none; OptionsError when they don't fit."""
+    """Overwrites all weights and running statistics of a network; OptionsError, and no change, if they don't fit."""
     buffers = ((name, buffer) for name, buffer in module.named_buffers() if buffer.is_floating_point())
     ours = dict(chain(module.named_parameters(), buffers))
     for name, weights in ours.items():
         if name not in stored:
-            raise OptionsError(f"{source} has no weights {name}: another network, or one that was rewritten on export")
+            raise OptionsError(f"{source} has no weights {name}: another network, or the export rewrote it")
         if weights.shape != stored[name].shape:
             has, wants = (" x ".join(map(str, tensor.shape)) for tensor in (stored[name], weights))
             raise OptionsError(f"{source} has {name} of {has}, these options want {wants}; take its own options")

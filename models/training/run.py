@@ -1,4 +1,4 @@
-"""The folder that one training leaves; everything that is needed to go on, to export or to evaluate lies in it.
+"""A training's run folder, which has everything that a resume, an export or an evaluation needs.
 
 RUN/config.json      recipe, data folder, resolved options, description of the data, versions
 RUN/checkpoints/     STEP.ckpt, each one file of tensors and plain data
@@ -31,7 +31,7 @@ _UNFINISHED = ".tmp"
 
 
 class Checkpoint(TypedDict):
-    """What is saved at a step; `averages`, `optimizers` and `precision` are state dicts as PyTorch has them."""
+    """The saved state of a step; `averages`, `optimizers` and `precision` are PyTorch's state dicts."""
 
     recipe: str
     step: int
@@ -44,7 +44,7 @@ class Checkpoint(TypedDict):
 
 
 class Stage(BaseModel):
-    """A part of a training that was resumed with other options: what had to be said for it, and until which step."""
+    """A part of a training before a resume with other options: its options, and the step at which it ended."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class Stage(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and its resolved config; `stages` are what came before the options that hold now."""
+    """A run folder and its resolved config; `stages` are the parts with earlier options."""
 
     folder: Path
     recipe: type[AnyRecipe]
@@ -63,15 +63,15 @@ class Run:
     data: Description
     stages: tuple[Stage, ...] = ()
     from_step: int | None = None
-    """The step of the checkpoint to go on from; None is the newest one that can be read."""
+    """The step of the checkpoint to go on from; None: the newest readable one."""
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints lie."""
+        """The folder of the checkpoints."""
         return self.folder / "checkpoints"
 
     def write(self) -> None:
-        """Writes config.json atomically; makes the folder."""
+        """Writes config.json atomically, and makes the folder."""
         config = {
             "recipe": self.recipe.name,
             "data_folder": str(self.data_folder.resolve()),
@@ -86,19 +86,20 @@ class Run:
         os.replace(beside, self.folder / "config.json")
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The options that must be said to train so: those that are no defaults, now or in an earlier stage.
+    def set_options(self) -> dict[str, Any]:
+        """The options that a user must set to train like this: those that are no defaults, now or in an earlier stage.
 
-        Of a bundle that it began with only the name, since this is shown to people who have other folders.
+        `pretrained` is only the bundle's name, since cards show it to people with other folders.
         """
+        # An option that went back to its default still needs its word: a resumed run keeps the earlier value.
         mentioned = set(self.options.model_dump(exclude_defaults=True)).union(*(stage.options for stage in self.stages))
         values = {**self.options.model_dump(mode="json"), "pretrained": Path(self.options.pretrained).name}
         return {name: value for name, value in values.items() if name in mentioned}
 
     def latest(self) -> Checkpoint | None:
-        """The checkpoint of `from_step`, else the newest that can be read; None when there is none at all.
+        """The checkpoint of `from_step`, else the newest readable one; None if there are no checkpoints.
 
-        CheckpointError when there is none of that step, when none can be read, or when it is another recipe's.
+        CheckpointError if there is none of that step, if none is readable, or if it is another recipe's.
         """
         paths = saved(self.checkpoints)
         if self.from_step is not None:
@@ -121,12 +122,12 @@ class Run:
         return None
 
     def trained(self) -> tuple[AnyRecipe, int]:
-        """The recipe with its newest weights, averaged where they were averaged, in inference mode; and their step."""
+        """The recipe in inference mode with its newest weights, averaged ones where there are any, and their step."""
         content = self.latest()
         if content is None:
             raise CheckpointError(f"{self.folder} holds no checkpoint yet; train it first")
         recipe = self.recipe.create(self.options, self.data)
-        weights = {**content["networks"], **content["averages"]}  # averaged ones take the place of live ones
+        weights = {**content["networks"], **content["averages"]}  # averaged ones replace live ones
         for name, network in recipe.networks.items():
             load_weights(network, name, weights)
             network.eval().requires_grad_(False)
@@ -144,13 +145,13 @@ def open_run(folder: Path) -> Run:
         stages = tuple(Stage.model_validate(stage) for stage in config.get("stages", []))
         return Run(folder, recipe, options, Path(config["data_folder"]), data, stages)
     except OSError as error:
-        raise OptionsError(f"{folder} is no run of a training: it has no config.json") from error
+        raise OptionsError(f"{folder} is not the run of a training: it has no config.json") from error
     except (KeyError, ValueError, ValidationError) as error:
         raise OptionsError(f"{path} is not the config of a run: {str(error).splitlines()[0]}") from error
 
 
 def load_weights(network: torch.nn.Module, name: str, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Loads one network strictly; CheckpointError names what does not fit."""
+    """Loads one network strictly; CheckpointError names the network or the key that does not fit."""
     if name not in weights:
         raise CheckpointError(f"the checkpoint has no network {name}; keep the run's options")
     try:
@@ -166,12 +167,12 @@ def saved(folder: Path) -> list[Path]:
 
 
 def save(folder: Path, content: Checkpoint) -> Path:
-    """Writes `folder/STEP.ckpt` beside, flushes it and renames it into place.
+    """Writes `folder/STEP.ckpt` under another name, flushes it and renames it.
 
-    A kill, a full disk or a power cut leave what was there before. RunError when it can't be written.
+    A kill, a full disk or a power cut leaves the earlier checkpoints. RunError if it can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"*{_UNFINISHED}"):  # by a save that was killed
+    for left in folder.glob(f"*{_UNFINISHED}"):  # from a save that was killed
         left.unlink()
     path = folder / f"{content['step']:08d}{_SUFFIX}"
     beside = path.with_suffix(_UNFINISHED)
@@ -181,14 +182,14 @@ def save(folder: Path, content: Checkpoint) -> Path:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        # The folder too: after a power cut the new name must be there before old checkpoints are gone.
+        # The folder too: after a power cut the new name must exist before old checkpoints are gone.
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except (OSError, RuntimeError) as error:
-        # PyTorch's writer meets the system's refusal, fails again while it closes the file, and reports that.
+        # After the system's error PyTorch's writer fails again as it closes the file, and raises the second error.
         reason: BaseException | None = error
         while reason is not None and not isinstance(reason, OSError):
             reason = reason.__context__
@@ -206,12 +207,12 @@ def save(folder: Path, content: Checkpoint) -> Path:
 
 
 def load(path: Path) -> Checkpoint:
-    """Reads a checkpoint; nothing in the file is executed. CheckpointError when it isn't one."""
+    """Reads a checkpoint; no code in the file runs. CheckpointError if it isn't one."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torn bytes make the unpickler raise whatever they happen to spell
+    except Exception as error:  # torn bytes can make the unpickler raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is no checkpoint that can be read: {reason}") from error
+        raise CheckpointError(f"{path} is not a readable checkpoint: {reason}") from error
     if not isinstance(content, dict) or not {"recipe", "step", "networks"} <= content.keys():
         raise CheckpointError(f"{path} is no checkpoint of `recast train`")
     # The first versions saved neither losses nor the scale of 16-mixed.

@@ -1,16 +1,14 @@
-"""Begins or resumes a training: everything that can be wrong is found here, before any time is spent."""
+"""Begins or resumes a training: it checks options, data and files before any time is spent."""
 
 import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from models.data.data import Data, Description
 from models.data.parts import Part
@@ -27,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """A training that can begin: options fit, every file has been looked at, and nothing is written yet."""
+    """A training that is ready to begin: options and files are checked, and nothing is written yet."""
 
     run: Run
     training: Data
@@ -48,7 +46,7 @@ def start(
 
 
 def begin(prepared: Prepared) -> Trainer:
-    """A trainer at step 0, or at a checkpoint of the run; it writes the run folder as it begins."""
+    """A trainer at step 0 or at a checkpoint of the run; it writes the run folder when its `train` begins."""
     return Trainer(prepared.run, prepared.training, prepared.samples)
 
 
@@ -63,16 +61,16 @@ def prepare(
     notify: Notify = lambda done, total: None,
     from_step: int | None = None,
 ) -> Prepared:
-    """Options and data of a training, checked; nothing is written.
+    """Checks options and data of a training without writing anything.
 
-    `thorough` decodes every file, even those that are not kept; `notify` is told how many are done. `from_step` is the
-    step of the checkpoint that a resumed run goes on from, by default the newest. OptionsError, DataError or
-    CheckpointError, one line each.
+    `thorough` decodes every file, even those that don't fit into the cache; `notify` gets the number of checked files.
+    A resumed run goes on from the checkpoint of `from_step`, by default the newest. Raises OptionsError, DataError or
+    CheckpointError.
     """
     if recipe not in RECIPES:
-        raise OptionsError(f"there is no recipe {recipe!r}; there are {', '.join(sorted(RECIPES))}")
+        raise OptionsError(f"there is no recipe {recipe!r}; choose one of {', '.join(sorted(RECIPES))}")
     if from_step is not None and not resume:
-        raise OptionsError(f"--from-step {from_step} is for a run that is resumed; add --resume")
+        raise OptionsError(f"--from-step {from_step} needs --resume")
     kind = RECIPES[recipe]
     if not resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -84,20 +82,20 @@ def prepare(
     if earlier.recipe.name != recipe:
         raise OptionsError(f"{out} is a run of the recipe {earlier.recipe.name}, not {recipe}")
     options = resolve(kind.options_type, earlier.options.model_dump(), config, words)
-    latest, stages = earlier.latest(), earlier.stages  # before all files are read, which may take minutes
+    latest, stages = earlier.latest(), earlier.stages  # errors here come before the files, which may take minutes
     training, samples = _read(kind, data, options, thorough, notify)
     _check_meaning(earlier, options, training.description)
     if latest and options != earlier.options:
-        stages = (*stages, Stage(until=latest["step"], options=earlier.said))
+        stages = (*stages, Stage(until=latest["step"], options=earlier.set_options))
     run = replace(earlier, options=options, data_folder=data, data=training.description, stages=stages)
     return Prepared(run, training, samples)
 
 
 def _check_meaning(earlier: Run, options: Options, data: Description) -> None:
-    """OptionsError where as many labels or sides would stand for something else than what the weights have learned."""
+    """OptionsError if labels or sides would have another meaning than the weights have learned."""
     was, now = (
         ", ".join(
-            # `hair=black` in a group, `attributes/smiling` where sets are joined: both say what a column means.
+            # `hair=black` in a group, `attributes/smiling` in a joint training: group and set are part of the meaning.
             "".join([f"{one.mask}/" if one.mask else "", f"{one.group}=" if one.group else "", one.name])
             for one in description.domains
         )
@@ -115,7 +113,7 @@ def _check_meaning(earlier: Run, options: Options, data: Description) -> None:
 
 
 def _read(kind: type[AnyRecipe], folder: Path, options: Options, thorough: bool, notify: Notify) -> tuple[Data, Data]:
-    """Both parts of the data; DataError with all that is wrong with either."""
+    """Both parts of the data; DataError with every problem of both."""
     parts: dict[Part, Data] = {}
     problems: list[str] = []
     wanted: tuple[Part, ...] = ("train", "test")
@@ -126,10 +124,14 @@ def _read(kind: type[AnyRecipe], folder: Path, options: Options, thorough: bool,
             problems += error.problems
     total = sum(len(data.pictures) for data in parts.values())
     done = 0
+
+    def count(checked: int, _: int) -> None:
+        notify(done + checked, total)
+
     for part, data in parts.items():
-        # Training pictures that are all kept are decoded now, and need not be later.
+        # Training pictures that all fit into the cache are decoded now instead of later.
         decode = thorough or (part == "train" and data.pictures.fit)
-        problems += find_broken(data.pictures, decode, partial(_add_to, notify, done, total))
+        problems += find_broken(data.pictures, decode, count)
         done += len(data.pictures)
     if problems:
         raise DataError(*problems)
@@ -139,12 +141,8 @@ def _read(kind: type[AnyRecipe], folder: Path, options: Options, thorough: bool,
     return parts["train"], parts["test"]
 
 
-def _add_to(notify: Notify, before: int, total: int, done: int, _: int) -> None:
-    notify(before + done, total)
-
-
 def resolve(kind: type[Options], base: Mapping[str, Any], config: Path | None, words: Sequence[str]) -> Options:
-    """Options from `base` (a resumed run's), the TOML file and `key=value` words, the later the stronger.
+    """Options from `base` (a resumed run's), the TOML file and `key=value` words; later ones win.
 
     OptionsError with all problems at once.
     """
@@ -152,34 +150,32 @@ def resolve(kind: type[Options], base: Mapping[str, Any], config: Path | None, w
     if bad:
         raise OptionsError(f"--set wants key=value, not {bad[0]!r}")
     pairs = (word.split("=", 1) for word in words)
-    said = {key.strip().replace("-", "_"): value for key, value in pairs}
-    values = {**base, **(_from_file(config) if config else {}), **said}
+    given = {key.strip().replace("-", "_"): value for key, value in pairs}
+    file: dict[str, Any] = {}
+    if config is not None:
+        try:
+            file = tomllib.loads(config.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise OptionsError(f"the config file {config} can't be read: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise OptionsError(f"the config file {config} is not TOML: {error}") from error
     try:
-        return kind.model_validate(values)
+        return kind.model_validate({**base, **file, **given})
     except ValidationError as error:
-        raise OptionsError("; ".join(_problem(kind, problem) for problem in error.errors())) from error
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise OptionsError(f"the config file {path} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionsError(f"the config file {path} is no TOML: {error}") from error
-
-
-def _problem(kind: type[Options], problem: ErrorDetails) -> str:
-    name = ".".join(str(part) for part in problem["loc"]) or "options"
-    if problem["type"] == "extra_forbidden":
-        return f"there is no option {name}; there are {', '.join(kind.model_fields)}"
-    return f"option {name}={problem['input']!r}: {problem['msg'].lower()}"
+        problems: list[str] = []
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]) or "options"
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"there is no option {name}; choose one of {', '.join(kind.model_fields)}")
+            else:
+                problems.append(f"option {name}={problem['input']!r}: {problem['msg'].lower()}")
+        raise OptionsError("; ".join(problems)) from error
 
 
 def describe(prepared: Prepared) -> list[str]:
-    """What a training would do, in a few lines for people: recipe, data, domains and networks.
+    """A summary of the training in a few lines: recipe, data, domains and networks.
 
-    CheckpointError or OptionsError where weights to begin with don't fit.
+    CheckpointError or OptionsError if its first weights don't fit.
     """
     run, options = prepared.run, prepared.run.options
     latest = run.latest()
@@ -192,7 +188,7 @@ def describe(prepared: Prepared) -> list[str]:
     training, held_out = _size(prepared.training), _size(prepared.samples)
     gaps = {name: f" ({count:,} unknown)" for name, count in run.data.unknown.items()}
     counts = [f"{name} {count:,}{gaps.get(name, '')}" for name, count in run.data.counts.items()]
-    with torch.device("meta"):  # shapes alone: no memory is taken
+    with torch.device("meta"):  # shapes only: it takes no memory
         networks = run.recipe.create(options, run.data).networks
     sizes = {name: sum(weights.numel() for weights in network.parameters()) for name, network in networks.items()}
     return [

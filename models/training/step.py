@@ -1,4 +1,4 @@
-"""One phase's update, the arithmetic that it is computed in, and the averages that follow it."""
+"""A phase's update, the arithmetic of its networks, and the averaged weights."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Autocast:
-    """How networks are computed: in float32, or under autocast, with a scaled loss where it is float16."""
+    """The arithmetic of networks: float32, or autocast, with a scaled loss for float16."""
 
     def __init__(self, arithmetic: Arithmetic, device: torch.device) -> None:
         if arithmetic == "16-mixed" and device.type == "cpu":
@@ -26,13 +26,14 @@ class Autocast:
         self._device = device.type
         self._dtype = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(arithmetic)
         self.scaler = torch.amp.GradScaler(device.type, enabled=arithmetic == "16-mixed")
-        """Keeps float16's gradients from vanishing and skips steps whose gradients overflow; else does nothing."""
+        """Keeps float16 gradients from vanishing and skips steps that overflow; in other arithmetic it does nothing."""
 
     def set_up(self, network: nn.Module) -> None:
-        """From now on calls of the network run under autocast and give float32, where means lose no digits.
+        """Makes the network run under autocast and return float32, in which means lose no digits.
 
-        In place, as `forward` of this one object: there is no wrapper whose weights or state dict could be taken for
-        the network's own. A wrapper of a library would also forbid the gradient penalty (docs/decisions/0003).
+        It replaces the `forward` of this one object, so there is no wrapper whose weights or state dict could be
+        mistaken for the network's own. A library's wrapper would also forbid the gradient penalty
+        (docs/decisions/0003).
         """
         if self._dtype is None:
             return
@@ -50,7 +51,7 @@ class Autocast:
 class Turn:
     """A phase's update: gradients of its terms over all parts and processes, then a step of its optimiser.
 
-    `networks` are all of its recipe's, `rate` multiplies the optimiser's learning rates.
+    `networks` are all of the recipe's; `rate` gives the factor of the optimiser's learning rates at a step.
     """
 
     def __init__(
@@ -67,22 +68,22 @@ class Turn:
         self._frozen = [
             weights for name in networks.keys() - set(phase.trains) for weights in networks[name].parameters()
         ]
-        # Of batch norm: the same in all processes in the end, though each part is normalised by itself.
+        # Batch norm's: each part moves them by its own pictures, and an average makes processes agree.
         buffers = (buffer for network in networks.values() for buffer in network.buffers())
         self._statistics = [buffer for buffer in buffers if buffer.is_floating_point()]
         self.optimizer = phase.optimizer(self._trained)
-        # The loop's own schedule multiplies these; a checkpoint's rates are those of its step.
+        # From the options and not from a checkpoint, whose rates have the factor of its step.
         self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self._rate, self._world, self._scaler = rate, world, autocast.scaler
         self._parts, self._seed = options.accumulate, options.seed
 
     def take(self, batch: Batch, step: int) -> Terms:
-        """Updates what the phase trains and gives its terms, means over all parts and processes."""
+        """Updates the phase's networks and returns its terms, means over all parts and processes."""
         self._seed_draws(step, 0)
         for weights in self._trained:
             weights.requires_grad_(True)
             weights.grad = None
-        for weights in self._frozen:  # a generator's loss goes through the critic, whose gradients nobody wants
+        for weights in self._frozen:  # a generator's loss goes through the critic, but needs no gradients for it
             weights.requires_grad_(False)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._rate(step)
@@ -92,13 +93,13 @@ class Turn:
         columns = [tensor.chunk(self._parts) for tensor in batch.values()]
         for part, rows in enumerate(zip(*columns, strict=True)):
             place = self._world.rank * self._parts + part
-            if place:  # Dropout differs from part to part; the first goes on where `before` ended.
+            if place:  # dropout must differ between parts; the first part goes on after the draws of `before`
                 self._seed_draws(step, place)
             terms = self.phase.terms(dict(zip(batch, rows, strict=True)), step)
             values = torch.stack(list(terms.values())) / self._parts
             torch.autograd.backward(self._scaler.scale(values.sum()))  # adds to the gradients of earlier parts
             names, means = list(terms), means + values.detach()
-        # Still scaled for float16: the scaler finds overflows, which are then those of all processes, in its own step.
+        # Averaged before the scaler unscales them, so that all processes see an overflow and skip the same step.
         gradients = [weights.grad for weights in self._trained if weights.grad is not None]
         self._world.average([means, *gradients, *self._statistics])
         self._scaler.step(self.optimizer)
@@ -108,7 +109,7 @@ class Turn:
         return averaged
 
     def _seed_draws(self, step: int, place: int) -> None:
-        # The remainder is what PyTorch can be seeded with; only an enormous seed of the options comes so far.
+        # PyTorch takes seeds below 2^63; only an enormous seed in the options exceeds that.
         self._world.seed((self._seed * 1_000_003 + step + (place << 40)) % 2**63)
 
     def state(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class Turn:
         return self.optimizer.state_dict()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave, in the memory layout of the weights: Adam's fused step goes by memory."""
+        """Restores the state in the weights' memory layout, as Adam's fused step reads memory in order."""
         self.optimizer.load_state_dict(state)
         for weights, kept in self.optimizer.state.items():
             for name, value in kept.items():
@@ -125,9 +126,9 @@ class Turn:
 
 
 class Averages:
-    """Exponentially averaged weights of chosen networks: steadier pictures than the last weights give.
+    """Exponential averages of networks' weights, whose pictures are steadier than those of the last weights.
 
-    They begin as a copy. `decay` is that of a step.
+    They begin as a copy; `decay` is the decay a step.
     """
 
     def __init__(self, networks: Mapping[str, nn.Module], decay: float) -> None:
@@ -137,7 +138,7 @@ class Averages:
             name: {key: value.detach().clone() for key, value in network.state_dict().items()}
             for name, network in networks.items()
         }
-        """For each network what its state dict would be."""
+        """For each network a state dict with averaged weights."""
         self._pairs = [
             (self.weights[name][key], value, isinstance(value, nn.Parameter))
             for name, network in networks.items()
@@ -148,8 +149,9 @@ class Averages:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Moves the averages; early on the decay is smaller, so that the random start is soon forgotten."""
+        """Moves the averages; the decay is smaller in early steps, so that the random start soon fades."""
         if self._means:
+            # One call for all weights: a call for each would cost more than the arithmetic.
             torch._foreach_lerp_(self._means, self._learned, 1 - min(self._decay, (1 + step) / (10 + step)))
         for mean, value, learned in self._pairs:
             if not learned:  # running statistics of batch norm
@@ -157,7 +159,7 @@ class Averages:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Within it the networks have the averaged weights, and the averages the live ones."""
+        """A context in which the networks have the averaged weights, and the averages the live ones."""
         self._swap()
         try:
             yield
@@ -165,12 +167,12 @@ class Averages:
             self._swap()
 
     def _swap(self) -> None:
-        # Only the memory behind the tensors changes places: the optimiser's parameters stay the same objects.
+        # Swaps only the memory of the tensors: the optimiser needs the same parameter objects.
         for mean, value, _ in self._pairs:
             mean.data, value.data = value.data, mean.data
 
     def load_state(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Takes averaged weights from a checkpoint; a network of which it has none begins at its live weights."""
+        """Restores averaged weights from a checkpoint; a network without any begins at its live weights."""
         for name, weights in self.weights.items():
             for key, mean in weights.items():
                 mean.copy_(state[name][key] if name in state else self._live[name].state_dict()[key])

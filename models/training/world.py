@@ -1,7 +1,7 @@
-"""The processes of one training: torchrun starts them, and what each learned is averaged after every phase.
+"""The processes of one training, which torchrun starts; they average their gradients after every phase.
 
-Each holds the same weights and its own rows of every batch. PyTorch's wrapper for that (DDP) is not used: it forbids
-the gradient penalty (docs/decisions/0003), and one exchange of all that a phase trains is simpler than a hook a layer.
+Each holds the same weights and its own rows of every batch. PyTorch's wrapper for that, DDP, would forbid the gradient
+penalty (docs/decisions/0003), and one exchange of all gradients of a phase is simpler than a hook for each layer.
 """
 
 import atexit
@@ -16,6 +16,7 @@ from torch import Tensor, distributed
 from models.errors import CheckpointError, OptionsError
 from models.recipes.recipe import Share
 
+# Parameters of mallopt, from malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 
@@ -30,15 +31,15 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes the run and reports; the first one does."""
+        """Whether this process, the first one, writes the run and reports."""
         return self.rank == 0
 
     def share(self) -> Share:
-        """What a recipe may know of the other processes."""
+        """The recipe's view of the processes."""
         return Share(self.rank, self.ranks, self.device)
 
     def seed(self, seed: int) -> None:
-        """Seeds what is drawn on the CPU and on this process's device; `torch.manual_seed` looks at every backend."""
+        """Seeds the CPU and this process's device; `torch.manual_seed` would go through every backend, at each turn."""
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -46,10 +47,10 @@ class World:
             torch.mps.manual_seed(seed)
 
     def rows(self, batch: int, parts: int) -> range:
-        """The rows of a batch that are held here; OptionsError when they can't be dealt out evenly."""
+        """This process's rows of a batch; OptionsError if the batch can't be divided evenly."""
         if batch % (self.ranks * parts):
             raise OptionsError(
-                f"option batch={batch} can't be dealt out evenly over {self.ranks} processes with accumulate={parts}; "
+                f"option batch={batch} can't be divided evenly over {self.ranks} processes with accumulate={parts}; "
                 f"take a multiple of {self.ranks * parts}"
             )
         held = batch // self.ranks
@@ -66,7 +67,7 @@ class World:
             tensor.copy_(mean.view_as(tensor))
 
     def agree(self, step: int) -> None:
-        """Waits for the others; CheckpointError when they begin at another step, since they see other files."""
+        """Waits for the other processes; CheckpointError if they begin at another step, as they see other files."""
         steps = self.share().gather(torch.tensor([step], device=self.device)).tolist()
         if len(set(steps)) > 1:
             begun = ", ".join(map(str, steps))
@@ -74,12 +75,12 @@ class World:
 
 
 def join() -> World:
-    """This process alone with the first device, or under torchrun one of several, each with a device of its own."""
+    """This process with the first device, or under torchrun one of several, each with its own device."""
     several = distributed.is_torchelastic_launched()
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", distributed.get_node_local_rank() if several else 0)
-        torch.cuda.set_device(device)  # before the processes meet: it says which GPU is this one's
+        torch.cuda.set_device(device)  # before the processes meet, as NCCL takes the current GPU
     elif torch.backends.mps.is_available():
         device = torch.device("mps")
     if device.type == "cpu":
@@ -93,10 +94,10 @@ def join() -> World:
 
 
 def keep_freed() -> None:
-    """From now on this process keeps what memory it frees; with another C library than GNU's nothing happens.
+    """Makes the GNU C library keep freed memory in this process; with another C library it does nothing.
 
-    That one gives large blocks back at once, and the system zeroes them again, page by page, when the next layer asks
-    for as much: at 128 pixels on a CPU this was a fifth of a step, and half of a gradient penalty.
+    By default GNU's returns large blocks at once, and the system zeroes them again, page by page, for the next layer:
+    at 128 pixels on a CPU this was a fifth of a step, and half of a gradient penalty.
     """
     with contextlib.suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)

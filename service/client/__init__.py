@@ -1,11 +1,11 @@
-"""The Python client, blocking and async; it stands alone: httpx, pydantic and `worker.wish`, nothing else of ours.
+"""The Python client, blocking and async; it needs httpx, pydantic and `worker.wish`, and nothing else of ours.
 
     with Client("http://127.0.0.1:8000") as client:
         job = client.submit(Path("photos"), "blond,smiling")
         client.results(job.id, Path("translated"))
 
-`AsyncClient` has the same calls to be awaited. Every call raises a `ClientError`: `Problem` is the service's own
-answer, `Unreachable` a broken connection, `InputError` something here that can't be sent.
+`AsyncClient` has the same calls as coroutines. The calls raise `ClientError`: `Problem` for an error that the service
+answers, `Unreachable` for a broken connection, `InputError` for something that can't be sent.
 """
 
 from service.client.calls import Stored, gather

@@ -1,7 +1,7 @@
-"""What each call sends and how its answer is read; nothing here touches the network.
+"""The request of each call and the reading of its answer; nothing here uses the network.
 
-Pictures are sent as multipart/form-data and not as a ZIP: the service takes each one as it comes, so it needs no second
-pass and no room for an archive, and the length is known beforehand, so what is too long is refused before it is sent.
+Pictures travel as multipart/form-data and not as a ZIP: the service stores each as it comes, without a second pass or
+room for an archive, and it knows the length at once, so that it can refuse a long upload before it is sent.
 """
 
 import json
@@ -22,37 +22,35 @@ from worker.wish import Wish
 
 Value = TypeVar("Value")
 Query = dict[str, str | list[str]]
-Asked = Wish | str | Sequence[str]
+WishLike = Wish | str | Sequence[str]
 """A wish, or only its domain expressions."""
 
-_ACCEPTING_S = 300.0
-"""A job of many thousand pictures takes its time to be accepted, after the last byte."""
-_BETWEEN_EVENTS_S = 35.0
-"""The service says something every 10 s."""
+_ACCEPTING_S = 300.0  # after the last byte, the service needs a while to accept many thousand pictures
+_BETWEEN_EVENTS_S = 35.0  # the service sends at least a comment every 10 s
 _SUFFIXES = ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .gif .bmp .dib .tif .tiff"
 SUFFIXES = frozenset(_SUFFIXES.split())
-"""Files that are taken from folders; a file that is named itself is always taken."""
+"""Suffixes of the files that `gather` takes from folders; it takes a named file whatever its suffix."""
 
 Sending = Callable[[int, int], None]
-"""It is called with how many pictures and how many bytes are on their way."""
+"""Called with the number of sent pictures and of sent bytes."""
 
 _PIECE = 1 << 18  # bytes that are read from a file at once
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Pictures that lie in the service's own storage, in place of pictures to send."""
+    """A folder of pictures in the service's own storage, in place of pictures to send."""
 
     source: str
-    """`ROOT` or `ROOT/FOLDER`; the roots are the service's settings."""
+    """`ROOT` or `ROOT/FOLDER`, with a root of the service's RECAST_ROOTS."""
     destination: str | None = None
-    """`ROOT` or `ROOT/FOLDER` that the results are written to; None: they are kept with the job."""
+    """`ROOT` or `ROOT/FOLDER` for the results; None: they are kept with the job."""
 
 
 def gather(paths: Path | Iterable[Path]) -> dict[str, Path]:
-    """The pictures of files and folders by the names under which they are sent: folders keep their shape.
+    """The pictures of files and folders, by the names under which they are sent; sub-folders are part of the name.
 
-    InputError where a path is missing, where there is no picture at all, or where two have the same name.
+    InputError if a path is missing, if there is no picture, or if two have the same name.
     """
     named = [paths] if isinstance(paths, Path) else list(paths)
     if missing := [path for path in named if not path.exists()]:
@@ -73,13 +71,13 @@ def gather(paths: Path | Iterable[Path]) -> dict[str, Path]:
 
 
 class Form:
-    """The body of one job, to be sent once or again; one file is open at a time."""
+    """The body of one job, which can be sent several times; one file is open at a time."""
 
     def __init__(self, pictures: Mapping[str, Path | bytes], on_progress: Sending | None = None) -> None:
-        """Looks at the length of every file; InputError where one can't be read."""
+        """Reads the length of every file; InputError if one can't be read."""
         self._parts: list[tuple[bytes, Path | bytes, int]] = []
         for name, picture in pictures.items():
-            # As browsers quote names in forms (WHATWG): a line break would end the header.
+            # Quoted as browsers do it (WHATWG HTML, multipart/form-data): a line break would end the header.
             quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "%0D").replace("\n", "%0A")
             head = f'Content-Disposition: form-data; name="images"; filename="{quoted}"\r\n'
             head += "Content-Type: application/octet-stream\r\n\r\n"
@@ -93,12 +91,12 @@ class Form:
         """Bytes of the whole body."""
 
     def body(self) -> Iterator[bytes]:
-        """The bytes from the start; InputError where a file is no longer as it was."""
+        """The bytes from the start; InputError if the length of a file has changed."""
         sent = 0
         for number, (head, picture, length) in enumerate(self._parts):
             yield b"--" + self._boundary + b"\r\n" + head
             for piece in _pieces(picture, length):
-                # A body that ends early breaks the connection, so the service accepts nothing.
+                # The error breaks the connection, so that the service accepts nothing.
                 if self._stop.is_set():
                     raise InputError("the upload was stopped")
                 yield piece
@@ -109,7 +107,7 @@ class Form:
         yield b"--" + self._boundary + b"--\r\n"
 
     def stop(self) -> None:
-        """Ends a body that is on its way in another thread."""
+        """Ends an upload that runs in another thread."""
         self._stop.set()
 
     def _tell(self, pictures: int, sent: int) -> None:
@@ -124,17 +122,17 @@ class Call(Generic[Value]):
     method: str
     path: str
     read: Callable[[httpx.Response], Value]
-    """The answer's value; KeyError, TypeError or ValueError where it is no answer to this call."""
+    """Reads the answer; KeyError, TypeError or ValueError if it is no answer to this call."""
     query: Query = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | Form | None = None
     again: bool = True
-    """Whether it may be sent again when it is unknown whether the service has begun it."""
+    """Whether it may be sent again if the service may have received it."""
     silence: float | None = None
-    """Seconds for which the service may say nothing before it is given up; None: as usual."""
+    """Seconds without a byte from the service after which the call fails; None: the client's timeout."""
 
     def value(self, response: httpx.Response) -> Value:
-        """The value of a response whose body has been read; raises what it says went wrong."""
+        """The value of a response whose body has been read; raises the error that it stands for."""
         if not response.is_success:
             raise refusal(response)
         try:
@@ -143,15 +141,26 @@ class Call(Generic[Value]):
             raise foreign(response) from None
 
 
-def translate(picture: bytes, asked: Asked) -> Call[Translated]:
-    """One picture; not again once it was sent: it may be what broke the service."""
+def translate(picture: bytes, wish: WishLike) -> Call[Translated]:
+    """One picture. It is not sent again after the connection broke, since it may be what broke the service."""
+
+    def read(response: httpx.Response) -> Translated:
+        answer = response.headers
+        return Translated(
+            response.content,
+            answer["Content-Type"],
+            answer["Recast-Model"],
+            {name: float(value) for name, value in _pairs(answer["Recast-Domains"], "=")},
+            {name: float(value) for name, value in _pairs(answer.get("Server-Timing", ""), ";dur=")},
+        )
+
     headers = {"Content-Type": "application/octet-stream"}
-    return Call("POST", "/translate", _translated, _query(asked), headers, picture, again=False)
+    return Call("POST", "/translate", read, _query(wish), headers, picture, again=False)
 
 
-def submit(what: Form | Stored, asked: Asked, webhook: str | None, key: str | None) -> Call[Job]:
-    """A job; with an Idempotency-Key, so that sending it again gives the same job."""
-    query = _query(asked) | ({} if webhook is None else {"webhook": webhook})
+def submit(what: Form | Stored, wish: WishLike, webhook: str | None, key: str | None) -> Call[Job]:
+    """A job; its Idempotency-Key makes the service answer with the same job if it is sent again."""
+    query = _query(wish) | ({} if webhook is None else {"webhook": webhook})
     headers = {"Idempotency-Key": key or uuid.uuid4().hex}
     body: bytes | Form
     if isinstance(what, Form):
@@ -175,20 +184,20 @@ def find(key: str) -> Call[Job | None]:
 
 def job(job_id: str) -> Call[Job]:
     """One job, with its failures."""
-    return Call("GET", _of(job_id), _job)
+    return Call("GET", _job_path(job_id), _job)
 
 
 def jobs(limit: int, before: str | None) -> Call[list[Job]]:
     """Jobs, the newest first."""
-    asked: Query = {"limit": str(limit)}
+    query: Query = {"limit": str(limit)}
     if before is not None:
-        asked["before"] = before
-    return Call("GET", "/jobs", lambda response: [values.job(each) for each in response.json()["jobs"]], asked)
+        query["before"] = before
+    return Call("GET", "/jobs", lambda response: [values.job(each) for each in response.json()["jobs"]], query)
 
 
 def cancel(job_id: str) -> Call[Job]:
-    """Ends a job; what is finished stays."""
-    return Call("DELETE", _of(job_id), _job)
+    """Cancels a job; finished pictures stay."""
+    return Call("DELETE", _job_path(job_id), _job)
 
 
 def events(job_id: str, last_id: str | None) -> Call[None]:
@@ -196,21 +205,23 @@ def events(job_id: str, last_id: str | None) -> Call[None]:
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     if last_id is not None:
         headers["Last-Event-ID"] = last_id
-    return Call("GET", f"{_of(job_id)}/events", _nothing, headers=headers, silence=_BETWEEN_EVENTS_S)
+    return Call("GET", f"{_job_path(job_id)}/events", _nothing, headers=headers, silence=_BETWEEN_EVENTS_S)
 
 
 def pictures(job_id: str, after: int) -> Call[Page]:
-    """What became of a job's pictures, from a place of the list on."""
-    return Call("GET", f"{_of(job_id)}/pictures", lambda response: values.page(response.json()), {"after": str(after)})
+    """The results and failures of a job's finished pictures, a page from `after` on."""
+    return Call(
+        "GET", f"{_job_path(job_id)}/pictures", lambda response: values.page(response.json()), {"after": str(after)}
+    )
 
 
 def result(job_id: str, name: str) -> Call[None]:
-    """One result, to be streamed."""
-    return Call("GET", f"{_of(job_id)}/results/{quote(name)}", _nothing)
+    """One result, whose body is streamed."""
+    return Call("GET", f"{_job_path(job_id)}/results/{quote(name)}", _nothing)
 
 
 def models() -> Call[list[Model]]:
-    """Every bundle that is served, in rank."""
+    """Every bundle, in the order of rank."""
     return Call("GET", "/models", lambda response: [values.model(each) for each in response.json()["models"]])
 
 
@@ -223,16 +234,15 @@ def domains() -> Call[dict[str, tuple[str, ...]]]:
     return Call("GET", "/domains", read)
 
 
-def _query(asked: Asked) -> Query:
-    wish = asked
+def _query(wish: WishLike) -> Query:
     if not isinstance(wish, Wish):
         wish = Wish(domains=(wish,) if isinstance(wish, str) else tuple(wish))
-    # Without defaults, a newer client can still ask an older service, which refuses parameters that it doesn't know.
+    # Defaults are left out, so that a newer client can ask an older service, which refuses unknown parameters.
     members = wish.model_dump(mode="json", exclude_defaults=True)
     return {name: value if isinstance(value, list) else str(value) for name, value in members.items()}
 
 
-def _of(job_id: str) -> str:
+def _job_path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 
@@ -241,19 +251,7 @@ def _job(response: httpx.Response) -> Job:
 
 
 def _nothing(response: httpx.Response) -> None:
-    """The body is read elsewhere, piece by piece."""
-
-
-def _translated(response: httpx.Response) -> Translated:
-    headers = response.headers
-    labels = _pairs(headers["Recast-Domains"], "=")
-    return Translated(
-        response.content,
-        headers["Content-Type"],
-        headers["Recast-Model"],
-        {name: float(value) for name, value in labels},
-        {name: float(value) for name, value in _pairs(headers.get("Server-Timing", ""), ";dur=")},
-    )
+    """Nothing: the caller reads the body piece by piece."""
 
 
 def _pairs(listed: str, sign: str) -> list[tuple[str, str]]:
@@ -287,4 +285,4 @@ def _pieces(picture: Path | bytes, length: int) -> Iterator[bytes]:
     except OSError as error:
         raise InputError(f"{picture} can't be read: {error.strerror}") from None
     if left or picture.stat().st_size != length:
-        raise InputError(f"{picture} changed while it was sent; nothing was accepted, send it again")
+        raise InputError(f"{picture} changed while it was sent, and the service accepted nothing; send it again")

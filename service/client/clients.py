@@ -1,6 +1,6 @@
-"""The client to be awaited, and the one whose calls block, which runs the first in a thread of its own.
+"""AsyncClient, and Client, whose blocking calls run an AsyncClient in a thread.
 
-The blocking one has an own event loop, so it also works where a loop runs already.
+That thread has its own event loop, so Client also works where a loop runs already, as in a notebook.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from service.client import calls, values
-from service.client.calls import Asked, Form, Sending, Stored, gather
+from service.client.calls import Form, Sending, Stored, WishLike, gather
 from service.client.connection import Connection, Patience, Trouble
 from service.client.fetching import Fetch, Fetching, Shelf
 from service.client.values import ClientError, Fetched, InputError, Job, Model, Translated, Unreachable, foreign
 
 Result = TypeVar("Result")
 Pictures = Path | Iterable[Path] | Mapping[str, Path | bytes] | Stored
-"""Files and folders; or pictures by the names under which they are sent; or a folder of the service's own."""
+"""Files and folders; or pictures by the names under which they are sent; or a folder in the service's storage."""
 
 
 class AsyncClient:
@@ -37,15 +37,15 @@ class AsyncClient:
         patience: float = 60.0,
         on_trouble: Trouble | None = None,
     ) -> None:
-        """InputError where the address or the key can't be one.
+        """InputError if the address or the key is malformed.
 
         Args:
-            url: as http://127.0.0.1:8000, or with a path below which the service answers.
-            key: one of the service's keys, where it has any.
-            timeout: seconds without a byte after which a connection is given up.
-            patience: seconds for which a call is repeated that may succeed later: the service has too much to do, has
-                not started yet, or the connection broke. `translate` is not repeated once it was sent. 0: nothing is.
-            on_trouble: is called with each error that is waited out, and the seconds until the next attempt.
+            url: such as http://127.0.0.1:8000, or with the path below which the service answers.
+            key: one of the service's keys, if it needs one.
+            timeout: seconds without a byte after which a connection fails.
+            patience: seconds for which the client repeats a call that may succeed later: the service is busy, has not
+                started yet, or the connection broke. `translate` is not repeated after it was sent. 0: no call is.
+            on_trouble: called with each error before a repetition, and the seconds until then.
         """
         self._connection = Connection(url, key, timeout, patience, on_trouble)
 
@@ -61,8 +61,8 @@ class AsyncClient:
         """Closes the connections."""
         await self._connection.close()
 
-    async def translate(self, picture: bytes | Path, wish: Asked) -> Translated:
-        """One picture, translated while you wait."""
+    async def translate(self, picture: bytes | Path, wish: WishLike) -> Translated:
+        """Translates one picture."""
         try:
             data = picture if isinstance(picture, bytes) else await asyncio.to_thread(picture.read_bytes)
         except OSError as error:
@@ -72,29 +72,33 @@ class AsyncClient:
     async def submit(
         self,
         pictures: Pictures,
-        wish: Asked,
+        wish: WishLike,
         *,
         webhook: str | None = None,
         idempotency_key: str | None = None,
         on_progress: Sending | None = None,
     ) -> Job:
-        """Many pictures as a job, sent file by file; folders keep their shape.
+        """Sends many pictures as a job, file by file; sub-folders are kept.
 
-        It is sent again when the connection breaks, which makes no second job: without an `idempotency_key`, each call
-        has one of its own.
+        When the connection breaks, the client sends them again. That makes no second job, since each call has an
+        Idempotency-Key.
 
         Args:
-            pictures: what to send, or where it lies.
-            wish: what is asked of every picture.
-            webhook: an https address that is called when the job is over.
-            idempotency_key: 1 to 255 visible ASCII characters, by which `find` finds the job.
-            on_progress: is called, in another thread, with how many pictures and bytes are sent.
+            pictures: what to send, or where it is.
+            wish: what to do with every picture.
+            webhook: an https address that the service calls when the job is over.
+            idempotency_key: 1 to 255 visible ASCII characters, by which `find` finds the job; None: a random one.
+            on_progress: called, in another thread, with the number of sent pictures and of sent bytes.
         """
-        what = pictures if isinstance(pictures, Stored) else await asyncio.to_thread(_form, pictures, on_progress)
+
+        def form(given: Path | Iterable[Path] | Mapping[str, Path | bytes]) -> Form:
+            return Form(given if isinstance(given, Mapping) else gather(given), on_progress)
+
+        what = pictures if isinstance(pictures, Stored) else await asyncio.to_thread(form, pictures)
         return await self._connection.send(calls.submit(what, wish, webhook, idempotency_key))
 
     async def find(self, idempotency_key: str) -> Job | None:
-        """The job that was submitted with this key; None where none was accepted, or not yet."""
+        """The job that was submitted with this key; None if the service has accepted none, or not yet."""
         return await self._connection.send(calls.find(idempotency_key))
 
     async def job(self, job_id: str) -> Job:
@@ -102,15 +106,15 @@ class AsyncClient:
         return await self._connection.send(calls.job(job_id))
 
     async def jobs(self, limit: int = 50, before: str | None = None) -> list[Job]:
-        """Jobs, the newest first; `before` is the id of the last one that you have seen."""
+        """Jobs that are not over, then those that are, newest first; `before`: the id of the last one so far."""
         return await self._connection.send(calls.jobs(limit, before))
 
     async def cancel(self, job_id: str) -> Job:
-        """Ends a job; what is finished stays, and a job that is over stays as it is."""
+        """Cancels a job. Finished pictures stay, and a job that is over does not change."""
         return await self._connection.send(calls.cancel(job_id))
 
     async def events(self, job_id: str) -> AsyncGenerator[Job, None]:
-        """The job whenever there is news of it, until it is over; a connection that breaks is made anew."""
+        """The job at each change, until it is over; reconnects when the connection breaks."""
         feed, patience = Feed(), Patience(math.inf)
         while not feed.over:
             call = calls.events(job_id, feed.last_id)
@@ -129,12 +133,12 @@ class AsyncClient:
                     raise Unreachable("the events ended before the job", sent=True)
             except ClientError as error:
                 await asyncio.sleep(patience.pause(call, error))
-                # This waits for a service that is gone, and has the news where something in between holds events up.
+                # `job` waits until the service is back. If a proxy holds events back, it still gets the news.
                 for job in feed.see(await self.job(job_id)):
                     yield job
 
     async def wait(self, job_id: str, on_progress: Callable[[Job], None] | None = None) -> Job:
-        """The job when it is over, with the first 100 of its failures; `on_progress` is called with all news."""
+        """The job when it is over, with the first 100 of its failures; calls `on_progress` at each change."""
         async with aclosing(self.events(job_id)) as events:
             async for job in events:
                 if on_progress:
@@ -142,30 +146,30 @@ class AsyncClient:
         return await self.job(job_id)
 
     async def results(self, job_id: str, folder: Path, on_progress: Fetching | None = None) -> Fetched:
-        """Fetches the results into a folder as they come, until the job is over.
+        """Fetches each result into a folder as soon as it is ready, until the job is over.
 
-        A result has its name only when it is whole. Called again with the same folder, this goes on: what is there
-        whole is not fetched again. OSError where the folder can't be written.
+        A result gets its name only when it is complete. A later call with the same folder fetches only what is missing.
+        OSError if the folder can't be written.
 
-        `on_progress` is called with all news, and with how many results lie in the folder.
+        `on_progress` is called at each change of the job, with the number of results in the folder.
         """
         shelf = await asyncio.to_thread(Shelf, folder, job_id)
         async with aclosing(self.events(job_id)) as events:
             return await Fetch(self._connection, shelf, on_progress).follow(events)
 
     async def models(self) -> list[Model]:
-        """The bundles of the service, in rank."""
+        """The bundles of the service, in the order of rank."""
         return await self._connection.send(calls.models())
 
     async def domains(self) -> dict[str, tuple[str, ...]]:
-        """Every domain that can be asked for, and the bundles that know it as `name@version`."""
+        """Every domain, and the bundles that know it, as `name@version`."""
         return await self._connection.send(calls.domains())
 
 
 class Client:
     """A Recast service. Any number of threads may use it at once.
 
-    What is passed as `on_...` is called in a thread of the client, and must not make calls of the client itself.
+    Functions passed as `on_...` run in a thread of the client, and must not call the client.
     """
 
     def __init__(
@@ -194,14 +198,14 @@ class Client:
         self._loop.run(self._client.close())
         self._loop.close()
 
-    def translate(self, picture: bytes | Path, wish: Asked) -> Translated:
+    def translate(self, picture: bytes | Path, wish: WishLike) -> Translated:
         """As AsyncClient.translate."""
         return self._loop.run(self._client.translate(picture, wish))
 
     def submit(
         self,
         pictures: Pictures,
-        wish: Asked,
+        wish: WishLike,
         *,
         webhook: str | None = None,
         idempotency_key: str | None = None,
@@ -231,7 +235,7 @@ class Client:
         return self._loop.run(self._client.cancel(job_id))
 
     def events(self, job_id: str) -> Iterator[Job]:
-        """As AsyncClient.events; the connection is closed when the iterator is."""
+        """As AsyncClient.events; closing the iterator closes the connection."""
         events = self._client.events(job_id)
 
         async def following() -> Job | None:
@@ -261,7 +265,7 @@ class Client:
 
 
 class Feed:
-    """A job's server-sent events; the bytes may break off anywhere, and a new connection goes on after `last_id`."""
+    """Reads a job's server-sent events; the bytes may end anywhere, and a new connection goes on after `last_id`."""
 
     def __init__(self) -> None:
         self.last_id: str | None = None
@@ -270,12 +274,12 @@ class Feed:
         self._rest = b""
 
     def reconnect(self) -> None:
-        """The next bytes are those of a new connection; what the last one had begun to say is lost."""
+        """Drops the incomplete event of the last connection; the next bytes are those of a new one."""
         self._rest = b""
 
     def read(self, piece: bytes) -> list[Job]:
-        """The job after each event that these bytes end; KeyError, TypeError or ValueError if they tell of no job."""
-        # Data are JSON, in which carriage returns are escaped, so here they can only end lines.
+        """The job after each event that these bytes complete; KeyError, TypeError or ValueError if one is no job."""
+        # Data are JSON, which escapes carriage returns, so all of them are line ends.
         *events, self._rest = (self._rest + piece.replace(b"\r", b"")).split(b"\n\n")
         news: list[Job] = []
         for event in events:
@@ -287,7 +291,7 @@ class Feed:
         return news
 
     def see(self, job: Job) -> Iterator[Job]:
-        """The job, unless nothing is new."""
+        """The job, if anything of it is new."""
         news = replace(job, failures=())
         self.over = news.over
         if news != self._last:
@@ -304,7 +308,7 @@ class _Loop:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """What the work gives; where this is interrupted (Ctrl-C), the work has ended before it says so."""
+        """The result of the work; after Ctrl-C it raises only when the work has ended."""
         if threading.current_thread() is self._thread:
             work.close()
             raise RuntimeError("a client's call can't be made from its own on_progress or on_trouble; use events()")
@@ -318,19 +322,15 @@ class _Loop:
         self._loop.call_soon_threadsafe(begin)
         try:
             ended.wait()
-        except BaseException:  # Ctrl-C is raised here, in the caller's thread; the loop's knows nothing of it
+        except BaseException:  # Python raises KeyboardInterrupt here, in the main thread, and not in the loop's
             self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
             ended.wait()
             raise
         return tasks[0].result()
 
     def close(self) -> None:
-        """Ends the thread; nothing may be running."""
+        """Ends the thread; no call may be running."""
         self.run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-
-
-def _form(pictures: Path | Iterable[Path] | Mapping[str, Path | bytes], on_progress: Sending | None) -> Form:
-    return Form(pictures if isinstance(pictures, Mapping) else gather(pictures), on_progress)

@@ -1,4 +1,4 @@
-"""Sends calls to one service, patiently: a restarted service or a broken line is waited out, for a while."""
+"""Sends calls to one service, and repeats them for a while when the service restarts or the connection breaks."""
 
 import asyncio
 import random
@@ -12,34 +12,35 @@ from typing import Any, TypeVar
 import httpx
 
 from service.client.calls import Call, Form
-from service.client.values import ClientError, InputError, Problem, Unreachable, connected, refusal
+from service.client.values import ClientError, InputError, Problem, Unreachable, refusal, unreachable_errors
 
 Value = TypeVar("Value")
 Trouble = Callable[[ClientError, float], None]
-"""It is called with an error that is waited out, and the seconds until the next attempt."""
+"""Called with an error before the call is repeated, and the seconds until then."""
 
 _UNHEARD = 1 << 16
-"""Bytes of a body from which on the service may answer, and close the connection, before it has read them all."""
+"""Bytes of a body from which the service may answer and close the connection before it has read them all."""
 _FIRST_S = 0.1
 _LONGEST_S = 10.0
 _BUSY = (429, 503)
 
 
 class Patience:
-    """For one call: the pauses between its attempts, which grow until one succeeds."""
+    """The pauses between the attempts of one call, which grow until one succeeds."""
 
     def __init__(self, seconds: float) -> None:
-        """`seconds`: how long, from the first failure in a row."""
+        """`seconds`: how long to try again, from the first of several failures in a row."""
         self._seconds = seconds
         self.renew()
 
     def renew(self) -> None:
-        """An attempt has succeeded."""
+        """Starts again after an attempt that succeeded."""
         self._ends: float | None = None
         self._pause = _FIRST_S
 
     def pause(self, call: Call[Any], error: ClientError) -> float:
-        """Seconds until the next attempt; raises the error where another would be useless, harmful, or too late."""
+        """Seconds until the next attempt; raises the error if another would be useless, harmful or too late."""
+        # A POST that failed inside the service may have done its work; a GET may be repeated after any 5xx.
         if isinstance(error, Problem):
             passing = error.status in _BUSY or (error.status >= 500 and call.method == "GET")
         else:
@@ -50,6 +51,7 @@ class Patience:
         if self._ends is None:
             self._ends = now + self._seconds
         asked = error.retry_after if isinstance(error, Problem) else None
+        # Random, so that many clients of a restarted service do not all come back at one moment.
         pause = max(asked or 0.0, self._pause * random.uniform(0.5, 1.0))
         if now + pause > self._ends:
             raise error
@@ -58,18 +60,18 @@ class Patience:
 
 
 class Connection:
-    """A service's address, and the connections to it that are kept."""
+    """A service's address, and the open connections to it."""
 
     def __init__(self, url: str, key: str | None, timeout: float, patience: float, on_trouble: Trouble | None) -> None:
         """As AsyncClient."""
         try:
             parsed = httpx.URL(url)
         except httpx.InvalidURL as error:
-            raise InputError(f"{url!r} is no address: {error}") from None
+            raise InputError(f"{url!r} is no address: {error}; write it as in http://127.0.0.1:8000") from None
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise InputError(f"{url!r} is no address; write it as in http://127.0.0.1:8000")
         if not (key or "").isprintable():
-            raise InputError("the key has characters that no key has; is it the right file?")
+            raise InputError("the key has line breaks or control characters, which no key has; was it read correctly?")
         self.url = str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
         self._patience = patience
         self._on_trouble = on_trouble
@@ -78,15 +80,29 @@ class Connection:
         self._http = httpx.AsyncClient(base_url=self.url, headers=self._headers, timeout=timeout)
 
     async def close(self) -> None:
-        """Closes what is open."""
+        """Closes the connections."""
         await self._http.aclose()
 
     async def send(self, call: Call[Value]) -> Value:
-        """The answer to a call, which is made again where that may help."""
-        return await self.patiently(call, lambda: self._once(call))
+        """The answer to a call, which is repeated while that may help."""
 
-    async def patiently(self, call: Call[Any], attempt: Callable[[], Awaitable[Value]]) -> Value:
-        """What an attempt at a call gives in the end; raises its last error when patience does."""
+        async def attempt() -> Value:
+            if isinstance(call.body, Form):
+                return await self._send_from_thread(call)
+            try:
+                with unreachable_errors(self.url):
+                    response = await self._http.request(**self._request(call))
+            except Unreachable as error:
+                if not error.sent or len(call.body or b"") < _UNHEARD:
+                    raise
+                # The service may have refused the picture with an answer that asyncio lost: see below.
+                return await self._send_from_thread(call)
+            return call.value(response)
+
+        return await self.repeat(call, attempt)
+
+    async def repeat(self, call: Call[Any], attempt: Callable[[], Awaitable[Value]]) -> Value:
+        """The result of the first attempt that succeeds; raises the error of the last one."""
         patience = Patience(self._patience)
         while True:
             try:
@@ -99,45 +115,33 @@ class Connection:
 
     @asynccontextmanager
     async def open(self, call: Call[Any]) -> AsyncIterator[httpx.Response]:
-        """A response whose body is still to come; errors of the connection in the block become Unreachable."""
-        with connected(self.url):
+        """A response whose body the block reads; errors of the connection in the block become Unreachable."""
+        with unreachable_errors(self.url):
             async with self._http.stream(**self._request(call)) as response:
                 if not response.is_success:
                     await response.aread()
                     raise refusal(response)
                 yield response
 
-    async def _once(self, call: Call[Value]) -> Value:
-        if isinstance(call.body, Form):
-            return await self._from_thread(call)
-        try:
-            with connected(self.url):
-                response = await self._http.request(**self._request(call))
-        except Unreachable as error:
-            if not error.sent or len(call.body or b"") < _UNHEARD:
-                raise
-            return await self._from_thread(call)
-        return call.value(response)
+    async def _send_from_thread(self, call: Call[Value]) -> Value:
+        """The answer through a blocking socket, which also gets an answer that comes before the body was read.
 
-    async def _from_thread(self, call: Call[Value]) -> Value:
-        """The answer through a blocking socket: only that gets an answer that comes before a long body was read.
-
-        A service that refuses a body closes the connection in the middle of it. asyncio takes that for the end of the
-        connection, and drops the answer that came before.
+        A service that refuses a body answers and closes the connection in the middle of it. asyncio sees only the
+        closed connection, and drops the answer.
         """
         done: Future[Value] = Future()
-        done.set_running_or_notify_cancel()  # else a cancelled task would cancel it, and the thread could not set it
+        done.set_running_or_notify_cancel()  # else a cancelled task would cancel the future before the thread sets it
 
         def work() -> None:
             try:
                 http = httpx.Client(base_url=self.url, headers=self._headers, timeout=self._timeout)
-                with http, connected(self.url):
+                with http, unreachable_errors(self.url):
                     response = http.request(**self._request(call))
                 done.set_result(call.value(response))
             except BaseException as error:
                 done.set_exception(error)
 
-        # Not a thread of the loop's: those are waited for at the end, and the service may take minutes to accept a job.
+        # No thread of the loop's pool: the loop waits for those at its end, and a job may take minutes to be accepted.
         threading.Thread(target=work, name="recast-upload", daemon=True).start()
         try:
             return await asyncio.wrap_future(done)

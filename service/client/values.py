@@ -1,10 +1,10 @@
-"""What the service answers, as Python values or errors; members that a newer service adds are passed over.
+"""The service's answers as Python values and errors; members that a newer service adds are ignored.
 
-ClientError ─┬─ Problem      the service answered that something is wrong
+ClientError ─┬─ Problem      the service answered with an error
              ├─ Unreachable  no answer came, or the connection broke
-             └─ InputError   something here can't be sent
+             └─ InputError   something can't be sent
 
-Each error is one line for people.
+The text of each error is one line for people.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ import httpx
 from pydantic import TypeAdapter
 
 FOREIGN = "not-recast"
-"""The code of a Problem where something other than a Recast service answers."""
+"""The code of the Problem when another program than a Recast service answers."""
 
 _GATEWAY = (502, 503, 504)
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -29,11 +29,11 @@ class ClientError(Exception):
 
 
 class InputError(ClientError):
-    """A picture that is not there, or an address or a key that can't be one."""
+    """A picture is missing, or an address or a key is malformed."""
 
 
 class Unreachable(ClientError):
-    """No answer came; `sent` tells whether the service may have begun what was asked."""
+    """No answer came; `sent`: whether the service may have received the request."""
 
     def __init__(self, message: str, *, sent: bool) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class Unreachable(ClientError):
 
 
 class Problem(ClientError):
-    """The service's answer that something is wrong (RFC 9457); programs rely on `code`."""
+    """An error that the service answers (RFC 9457); programs rely on `code`."""
 
     def __init__(
         self,
@@ -57,17 +57,17 @@ class Problem(ClientError):
         self.code = code
         self.status = status
         self.detail = detail
-        """What is wrong this time, and what helps."""
+        """What is wrong with this request, and what helps."""
         self.retry_after = retry_after
         """Seconds after which to ask again."""
         self.request_id = request_id
-        """By which the log of the service knows the request."""
+        """The id of the request in the service's log."""
         self.extras = dict(extras or {})
-        """Further members of the answer, as `known` and `nearest` of `unknown-domain`."""
+        """More members of the answer, such as `known` and `nearest` of `unknown-domain`."""
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def unreachable_errors(address: str) -> Iterator[None]:
     """Turns the errors of httpx inside the block into Unreachable."""
     try:
         yield
@@ -82,7 +82,7 @@ def connected(address: str) -> Iterator[None]:
 
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-"""`failed`: it is over, and not one picture could be translated."""
+"""`failed`: the job is over, and no picture could be translated."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class Translated:
     data: bytes
     """The file."""
     media_type: str
-    """As `image/png`."""
+    """Such as `image/png`."""
     model: str
     """The bundle, or bundles, as `name@version`."""
     domains: dict[str, float]
-    """What was applied: every label by its name."""
+    """The applied value of every label."""
     timings: dict[str, float]
     """Milliseconds by step: `decode`, `queue`, `infer`, `compose`, `encode`."""
 
@@ -106,7 +106,7 @@ class Failure:
     """A picture of a job that has no result."""
 
     name: str
-    """As it was sent."""
+    """The name under which it was sent."""
     code: str
     """The code of the Problem that `translate` would have raised."""
     reason: str
@@ -115,45 +115,45 @@ class Failure:
 
 @dataclass(frozen=True)
 class Job:
-    """A job, and how far it is."""
+    """A job and its progress."""
 
     id: str
     state: State
     created: datetime
     ended: datetime | None
     pictures: int
-    """How many it has."""
+    """The number of its pictures."""
     done: int
-    """Of these, translated."""
+    """How many are translated."""
     failed: int
-    """Of these, failed."""
+    """How many have failed."""
     position: int | None
-    """Jobs that come before it, while it is queued."""
+    """The number of jobs before it, while it is queued."""
     rate: float | None
     """Pictures a second, lately."""
     seconds_left: float | None
-    """Until it is over, at this rate."""
+    """Seconds until it is over, at this rate."""
     domains: tuple[str, ...]
     model: str | None
-    """The bundle as `name@version`; None where several take part."""
+    """The bundle as `name@version`; None if several take part."""
     failures: tuple[Failure, ...] = ()
     """The first 100; only `job` and `wait` give them."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it will change; what is under way when a job is cancelled still ends."""
+        """Whether nothing of it will change; a cancelled job is over only when its running chunks have ended."""
         return self.ended is not None
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `results` has fetched."""
+    """The outcome of `results`."""
 
     job: Job
-    """As it was in the end."""
+    """The job after it was over."""
     folder: Path
     pictures: int
-    """Results that lie in the folder, whole."""
+    """The number of results in the folder."""
     failures: tuple[Failure, ...]
     """All pictures without a result, in the order in which they were sent."""
 
@@ -173,33 +173,33 @@ class Model:
 
     @property
     def ref(self) -> str:
-        """As in `model=`."""
+        """The bundle as `name@version`."""
         return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True)
 class Page:
-    """What became of some pictures of a job, in the order in which they were sent."""
+    """Some finished pictures of a job, in the order in which they were sent."""
 
     outputs: tuple[str, ...]
     """Names of results."""
     failures: tuple[Failure, ...]
     next: int | None
-    """Where to go on; None when the job is over and there is nothing more."""
+    """The start of the next page; None if the job is over and this is the last."""
 
 
 def job(data: object) -> Job:
-    """A job of its JSON; ValueError where that is something else."""
+    """A job from its JSON; ValueError if that is something else."""
     return _JOB.validate_python(data)
 
 
 def model(data: Mapping[str, Any]) -> Model:
-    """A model of its JSON; KeyError, TypeError or ValueError where that is something else."""
+    """A model from its JSON; KeyError, TypeError or ValueError if that is something else."""
     return _MODEL.validate_python({**data, "domains": [each["name"] for each in data["domains"]]})
 
 
 def page(data: Mapping[str, Any]) -> Page:
-    """A page of its JSON; errors as those of `model`."""
+    """A page from its JSON; errors as those of `model`."""
     pictures = data["pictures"]
     outputs = tuple(each["output"] for each in pictures if each["output"] is not None)
     failures = [each for each in pictures if each["output"] is None]
@@ -207,14 +207,14 @@ def page(data: Mapping[str, Any]) -> Page:
 
 
 def refusal(response: httpx.Response) -> ClientError:
-    """The error that an answer without success stands for; its body has been read."""
+    """The error of an answer that is no success; its body has been read."""
     members: Any = None
     if response.headers.get("Content-Type", "").startswith("application/problem+json"):
         with suppress(ValueError):
             members = response.json()
     if isinstance(members, dict) and isinstance(members.get("code"), str):
         known = ("type", "title", "status", "detail", "code", "request_id")
-        # Retry-After has another form, a date, which the service never sends.
+        # Retry-After may also be a date, which the service never sends.
         wait = response.headers.get("Retry-After", "")
         return Problem(
             members["code"],
@@ -225,19 +225,19 @@ def refusal(response: httpx.Response) -> ClientError:
             extras={name: value for name, value in members.items() if name not in known},
         )
     if response.status_code in _GATEWAY:
-        # From a proxy in between: the service itself answers with problems.
+        # A proxy's answer: the service itself answers with problems.
         message = f"{response.url.host} can't reach the service behind it ({response.status_code})"
         return Unreachable(message, sent=True)
     return foreign(response)
 
 
 def foreign(response: httpx.Response) -> Problem:
-    """The error for an answer that no Recast service gives."""
+    """The error of an answer that no Recast service gives."""
     kind = response.headers.get("Content-Type", "no content type").partition(";")[0]
-    said = f"it answers {response.status_code} with {kind}"
+    answer = f"it answers {response.status_code} with {kind}"
     if response.has_redirect_location:
-        said = f"it leads to {response.headers['Location'][:200]}"
-    detail = f"{response.url.copy_with(query=None)} is no Recast service: {said}; check the address"
+        answer = f"it leads to {response.headers['Location'][:200]}"
+    detail = f"{response.url.copy_with(query=None)} is no Recast service: {answer}; check the address"
     return Problem(FOREIGN, response.status_code, detail)
 
 

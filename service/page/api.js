@@ -1,4 +1,4 @@
-// Calls the service, with the key if there is one; every failure becomes a Problem.
+// Calls the service, with the key if the user gave one; every failure becomes a Problem.
 
 const KEY = "recast-key";
 
@@ -14,7 +14,7 @@ export const key = {
   set: (value) => sessionStorage.setItem(KEY, value),
 };
 
-/** The models that can be asked for, in rank. */
+/** The models that translate pictures, in the order of rank. */
 export async function models() {
   const found = await (await call("models")).json();
   return found.models.filter((model) => model.task === "translate");
@@ -25,7 +25,7 @@ export async function picture(path) {
   return (await call(path)).blob();
 }
 
-/** The path of POST /translate for these options; what is at its default is left out. */
+/** The path of POST /translate for these options, without those that have their default. */
 export function translatePath({ domains, model, strength, region, format, size }) {
   const query = new URLSearchParams({ domains: domains.join(",") });
   if (model) query.set("model", model);
@@ -36,7 +36,7 @@ export function translatePath({ domains, model, strength, region, format, size }
   return `translate?${query.toString().replaceAll("%2C", ",").replaceAll("%40", "@").replaceAll("*", "%2A")}`;
 }
 
-/** Translates a Blob; resolves to the picture and what the headers say of it. */
+/** Translates a Blob; resolves to the picture and the facts of the headers. */
 export async function translate(blob, options, signal) {
   const headers = { "Content-Type": "application/octet-stream" };
   const response = await call(translatePath(options), { method: "POST", body: blob, headers, signal });
@@ -56,13 +56,13 @@ async function call(path, options = {}) {
     response = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem({ title: "The service does not answer", detail: "Is it running, and is the network there?", code: "no-answer", status: 0 });
+    throw new Problem({ title: "The service does not answer", detail: "Check that it is running, and that the network works.", code: "no-answer", status: 0 });
   }
-  if (!response.ok) throw new Problem(await explained(response));
+  if (!response.ok) throw new Problem(await explanation(response));
   return response;
 }
 
-async function explained(response) {
+async function explanation(response) {
   const fallback = { title: `The service answered ${response.status}`, detail: response.statusText, code: "no-problem", status: response.status };
   return response.json().catch(() => fallback);
 }

@@ -1,4 +1,4 @@
-// Two pictures, one over the other, and a divider between them; where they differ in size, the new one stands alone.
+// Two pictures, one over the other, and a divider between them; if they differ in size, only the new one is shown.
 
 export class Compare {
   #figure;
@@ -22,12 +22,12 @@ export class Compare {
     this.#arrange();
   }
 
-  /** Lays the translation over the original; `alone`: it is no version of it (a contact sheet). */
+  /** Shows the translation over the original, or `alone`, as a contact sheet. */
   async translated(blob, { alone = false } = {}) {
     const turn = ++this.#loading;
     const fresh = new Image();
     await show(fresh, blob);
-    if (turn !== this.#loading) return release(fresh);
+    if (turn !== this.#loading) return release(fresh); // a later picture came while this one was decoded
     release(this.#after);
     this.#after.src = fresh.src;
     await this.#after.decode();
@@ -35,7 +35,7 @@ export class Compare {
     this.#arrange(alone);
   }
 
-  /** Takes the translation away; the original stays. */
+  /** Removes the translation; the original stays. */
   clear() {
     this.#loading++;
     release(this.#after);

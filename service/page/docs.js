@@ -1,4 +1,4 @@
-// Shows openapi.json for reading: every call, what it takes and answers, and the table of errors that `type` links to.
+// Shows openapi.json as a page: every call with its parameters and answers, and the table of errors that `type` links to.
 
 start();
 
@@ -15,12 +15,12 @@ async function start() {
   );
   host.replaceChildren(lead(api), ...calls.map(section), errors(api));
   document.getElementById("contents").replaceChildren(...calls.map(entry), link("#errors", "Errors"));
-  // The browser looked for the fragment before there was anything to find.
+  // The browser looked for the fragment before its target was on the page.
   if (location.hash) location.replace(location.hash);
 }
 
 function lead(api) {
-  return made("div", { className: "lead" }, ...api.info.description.split("\n\n").map((text) => made("p", {}, ...prose(text))));
+  return element("div", { className: "lead" }, ...api.info.description.split("\n\n").map((text) => element("p", {}, ...prose(text))));
 }
 
 function entry(call) {
@@ -29,14 +29,14 @@ function entry(call) {
 
 function section(call) {
   const parts = [
-    made("h2", {}, made("span", { className: "method" }, call.method), call.path),
-    ...(call.description ?? "").split("\n\n").map((text) => made("p", {}, ...prose(text))),
+    element("h2", {}, element("span", { className: "method" }, call.method), call.path),
+    ...(call.description ?? "").split("\n\n").map((text) => element("p", {}, ...prose(text))),
   ];
-  if (call.parameters) parts.push(made("h3", {}, "Parameters"), parameters(call.parameters));
-  if (call.requestBody) parts.push(made("h3", {}, "Body"), made("p", {}, ...prose(`${call.requestBody.description} ${mediaTypes(call.requestBody)}`)));
-  if (call.path === "/translate") parts.push(made("h3", {}, "For example"), made("pre", {}, made("code", {}, example())));
-  parts.push(made("h3", {}, "Answers"), answers(call.responses));
-  return made("section", { id: call.operationId }, ...parts);
+  if (call.parameters) parts.push(element("h3", {}, "Parameters"), parameters(call.parameters));
+  if (call.requestBody) parts.push(element("h3", {}, "Body"), element("p", {}, ...prose(`${call.requestBody.description} ${mediaTypes(call.requestBody)}`)));
+  if (call.path === "/translate") parts.push(element("h3", {}, "For example"), element("pre", {}, element("code", {}, example())));
+  parts.push(element("h3", {}, "Answers"), answers(call.responses));
+  return element("section", { id: call.operationId }, ...parts);
 }
 
 function parameters(list) {
@@ -71,8 +71,8 @@ function errors(api) {
   const rows = api.components.schemas.Problem["x-codes"].map((kind) =>
     Object.assign([code(kind.code), String(kind.status), kind.title], { id: kind.code }),
   );
-  const text = "Every error is a JSON object (RFC 9457). Programs go by `code`; `detail` says what is wrong this time, and what helps.";
-  return made("section", { id: "errors" }, made("h2", {}, "Errors"), made("p", {}, ...prose(text)), table(["code", "status", "meaning"], rows));
+  const text = "Every error is a JSON object (RFC 9457). Programs rely on `code`; `detail` says what is wrong, and what helps.";
+  return element("section", { id: "errors" }, element("h2", {}, "Errors"), element("p", {}, ...prose(text)), table(["code", "status", "meaning"], rows));
 }
 
 function mediaTypes(holder) {
@@ -84,9 +84,9 @@ function example() {
 }
 
 function table(head, rows) {
-  const lines = rows.map((cells) => made("tr", { id: cells.id ?? "" }, ...cells.map((cell) => made("td", {}, ...[cell].flat()))));
-  const top = made("tr", {}, ...head.map((name) => made("th", { scope: "col" }, name)));
-  return made("div", { className: "scroll" }, made("table", {}, made("thead", {}, top), made("tbody", {}, ...lines)));
+  const lines = rows.map((cells) => element("tr", { id: cells.id ?? "" }, ...cells.map((cell) => element("td", {}, ...[cell].flat()))));
+  const top = element("tr", {}, ...head.map((name) => element("th", { scope: "col" }, name)));
+  return element("div", { className: "scroll" }, element("table", {}, element("thead", {}, top), element("tbody", {}, ...lines)));
 }
 
 /** Text with `code` in it, as nodes. */
@@ -95,14 +95,14 @@ function prose(text) {
 }
 
 function code(text) {
-  return made("code", {}, text);
+  return element("code", {}, text);
 }
 
 function link(href, text) {
-  return made("a", { href }, text);
+  return element("a", { href }, text);
 }
 
-function made(tag, properties, ...content) {
+function element(tag, properties, ...content) {
   const node = Object.assign(document.createElement(tag), properties);
   node.append(...content);
   if (!node.id) node.removeAttribute("id");

@@ -1,4 +1,4 @@
-// The switches of one model: each domain is left alone, asked for ("on") or asked to be absent ("without").
+// The switches of one model: each domain is not named, asked for ("on") or asked to be absent ("without").
 
 export class Domains {
   #host;
@@ -17,7 +17,7 @@ export class Domains {
     });
   }
 
-  /** Shows a model's switches; keeps the wishes that it knows too. */
+  /** Shows a model's switches; keeps the wishes that this model knows. */
   show(model) {
     this.#model = model;
     const known = new Map(model.domains.map((domain) => [domain.name, domain]));
@@ -32,7 +32,7 @@ export class Domains {
     this.#paint();
   }
 
-  /** The expression's terms, in the model's order: ["blond", "-smiling"]. */
+  /** The terms of the wish, in the model's order: ["blond", "-smiling"]. */
   get terms() {
     const names = this.#model ? this.#model.domains.map((domain) => domain.name) : [];
     return names.filter((name) => this.#wanted.has(name)).map((name) => (this.#wanted.get(name) === "without" ? `-${name}` : name));

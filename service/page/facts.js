@@ -1,10 +1,10 @@
-// What the answer's headers say: where the time went, which model it was, and the labels that were really applied.
+// The facts of an answer: its model, the labels that were applied, and the time of each step.
 
 import { pretty } from "./domains.js";
 
 const KNOWN = ["decode", "queue", "infer", "compose", "encode"];
 
-/** Shows them in `host`, replacing what is there. */
+/** Shows the facts in `host`, in place of the last ones. */
 export function showFacts(host, { model, domains, timings }) {
   const total = timings.reduce((sum, [, ms]) => sum + ms, 0);
   host.replaceChildren(
@@ -40,8 +40,8 @@ function round(ms) {
 }
 
 function element(tag, name, content) {
-  const made = document.createElement(tag);
-  made.className = name;
-  made.append(...[content].flat());
-  return made;
+  const node = document.createElement(tag);
+  node.className = name;
+  node.append(...[content].flat());
+  return node;
 }

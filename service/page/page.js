@@ -1,11 +1,11 @@
-// The flow of the page: a picture and wishes go out, at once and only the latest; the answer comes back to be compared.
+// The page: sends the picture and the wishes at each change, keeps only the latest request, and shows its answer.
 
 import { Problem, key, models, picture, translate, translatePath } from "./api.js";
 import { Compare } from "./compare.js";
 import { Domains, pretty } from "./domains.js";
 import { showFacts } from "./facts.js";
 
-const PAUSE_MS = 120;
+const PAUSE_MS = 120; // a slider's many changes make one request
 const $ = (id) => document.getElementById(id);
 
 const compare = new Compare($("compare"));
@@ -27,7 +27,7 @@ document.addEventListener("paste", (event) => take(pictureIn(event.clipboardData
 window.addEventListener("hashchange", () => { readFragment(); wish(); });
 listenForDrops();
 start();
-// The description may be switched off.
+// RECAST_DOCS=false removes the page of the API, so its link shows only if it answers.
 fetch("docs", { method: "HEAD" }).then((response) => { $("docs-link").hidden = !response.ok; }, () => null);
 
 async function start() {
@@ -41,7 +41,7 @@ async function start() {
   }
   $("controls").hidden = false;
   if (!state.models.length) {
-    $("hint").textContent = "No model is here yet. A bundle put into the store appears by itself; then load this page again.";
+    $("hint").textContent = "There is no model yet. Put a bundle into the store, then load this page again.";
     return;
   }
   $("model").replaceChildren(...state.models.map((each) => new Option(each.title, each.name)));
@@ -68,7 +68,7 @@ function options() {
   };
 }
 
-/** Takes a picture, from wherever it came. */
+/** Takes a picture from a file, a drop, the clipboard or a sample. */
 async function take(blob, name = blob?.name) {
   if (!blob) return;
   state.source = { blob, name: name || "picture.png" };
@@ -80,7 +80,7 @@ async function take(blob, name = blob?.name) {
   ask();
 }
 
-/** Something about the wish changed: show it, keep it in the address, and ask soon. */
+/** After a change of the wish: shows it, keeps it in the address, and asks the service after a pause. */
 function wish({ sheet = state.sheet } = {}) {
   state.sheet = sheet;
   $("sheet").setAttribute("aria-pressed", String(sheet));
@@ -112,7 +112,7 @@ async function ask() {
   }
 }
 
-/** Takes back what belongs to an answer that is no longer wanted. */
+/** Removes everything that belongs to the last answer. */
 function forget() {
   compare.clear();
   setProblem(null);
@@ -135,7 +135,7 @@ function offer(answer) {
 function hint() {
   const chosen = options().domains.length > 0;
   const text = state.source
-    ? chosen ? "" : "Now choose what to change; the picture follows at once."
+    ? chosen ? "" : "Now choose what to change."
     : chosen ? "Now choose a picture." : "Choose a picture, then what to change in it.";
   $("hint").textContent = text;
 }
@@ -172,7 +172,7 @@ function paintStrength() {
   $("strength-value").textContent = Number($("strength").value).toFixed(2);
 }
 
-/** Those of the chosen model, as others are nothing to it; where it has none, all there are. */
+/** Shows the samples of the chosen model, which suit it; if it has none, those of all models. */
 async function showSamples() {
   const chosen = model();
   const owners = chosen.samples.length ? [chosen] : state.models;

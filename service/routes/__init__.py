@@ -1,1 +1,1 @@
-"""The routes, one noun a file; `service.app` puts them together and decides which of them need a key."""
+"""The routes, one noun a file; `service.app` includes them and decides which need a key."""

@@ -1,4 +1,4 @@
-"""Many pictures at once: POST /jobs takes them in, the other calls show what storage says of them."""
+"""Jobs over HTTP: POST /jobs accepts many pictures, the other calls show the job's state in storage."""
 
 import asyncio
 import re
@@ -43,22 +43,22 @@ FAILURES = 100
 PING_S = 10
 """Seconds between the comments that keep a quiet connection open."""
 PAUSE_S = 0.2
-"""Seconds between two events at least: asking storage how far a job is costs more the more pictures it has."""
+"""Seconds between two events, at least: the state of a job with many pictures takes time to read from storage."""
 FAREWELL_S = 1.0
-"""Seconds that a stream may take to end when the server stops."""
+"""Seconds that a stream has to end when the server stops."""
 
 _ACCEPTED = {
     "headers": {
         "Location": {"description": "The job's path.", "schema": {"type": "string"}},
         "Idempotent-Replayed": {
-            "description": "`true` where the key had been used for the same request before: this is its job.",
+            "description": "`true` if an earlier request with this key started the job.",
             "schema": {"type": "string", "enum": ["true"]},
         },
     }
 }
 _EVENTS = {
-    "description": "`progress` whenever something has changed, then one `end`; the data of both are the job as in the "
-    "list of jobs. The id counts the pictures that are finished.",
+    "description": "`progress` at each change, then one `end`; the data of both are the job as in the list of jobs. "
+    "The id of an event is the number of finished pictures.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
 }
 _ZIP = {"description": "A ZIP.", "content": {"application/zip": {}}}
@@ -76,19 +76,18 @@ _PROBLEMS = (
     "timed-out",
 )
 
-
-# The pattern is published, but not checked by the framework: what can't be a job's id is unknown, not invalid.
+# The framework publishes the pattern but does not check it: a malformed id is a 404 like any unknown one, not a 422.
 _ID = Path(alias="id", description="The job's id.", json_schema_extra={"pattern": JOB_ID})
 
 
-async def _checked(job_id: Annotated[str, _ID]) -> str:
-    """The id in the path, before storage is asked for anything by that name."""
+async def _valid_id(job_id: Annotated[str, _ID]) -> str:
+    """The id in the path; checks it before it becomes part of a name in storage."""
     if not re.fullmatch(JOB_ID, job_id):
         raise UnknownJob(f"there is no job {job_id[:100]!r}")
     return job_id
 
 
-JobId = Annotated[str, Depends(_checked)]
+JobId = Annotated[str, Depends(_valid_id)]
 Key = Annotated[
     str | None,
     Header(
@@ -97,14 +96,16 @@ Key = Annotated[
         description="1 to 255 visible ASCII characters; the same key and the same request give the same job.",
     ),
 ]
-LastEvent = Annotated[str | None, Header(alias="Last-Event-ID", description="The id of the last event that came.")]
+LastEvent = Annotated[
+    str | None, Header(alias="Last-Event-ID", description="The id of the last event that the client has.")
+]
 
 
 @router.post(
     "/jobs",
     status_code=202,
     summary="Start a job",
-    response_description="The job, accepted: from now on it is done, whatever breaks.",
+    response_description="The accepted job. From now on the service finishes it, even after crashes.",
     responses={202: _ACCEPTED, **responses(*_PROBLEMS)},
     openapi_extra={"requestBody": uploads.JOB_BODY},
 )
@@ -117,11 +118,11 @@ async def start_job(
     jobs: JobsPart,
     key: Key = None,
 ) -> JobInfo:
-    """Translates every picture of a form, a ZIP or a folder in storage as /translate does one.
+    """Translates every picture of a form, a ZIP or a folder in storage, each as /translate does.
 
-    Pictures are stored as they arrive. A picture that can't be translated fails alone, and the job goes on.
+    The service stores pictures as they arrive. A picture that can't be translated fails alone, and the job goes on.
     """
-    # One bundle for all the pictures, though a newer one may come before the last of them is done.
+    # All pictures get the version of this moment, even if a newer one comes before the last of them is done.
     refs = {step.bundle.ref for step in pipeline.plan(query.wish).steps}
     picked = refs.pop() if len(refs) == 1 else None
     if query.webhook is not None:
@@ -138,7 +139,7 @@ async def start_job(
             await uploads.pictures(request, upload, max_bytes=settings.max_bytes, idle_s=settings.deadline_s)
         job, new = await upload.commit()
     finally:
-        await upload.abort()
+        await upload.abort()  # removes nothing of an accepted job
     if new:
         await jobs.runner.wake(job.id)
     else:
@@ -146,7 +147,7 @@ async def start_job(
     try:
         status = await jobs.board.status(job.id)
     except StorageError:
-        status = Status(job, "queued", 0, 0)  # it is accepted all the same: an error would have it sent again
+        status = Status(job, "queued", 0, 0)  # the job is accepted: after an error the client would send it again
     info = await _info(jobs, status, request)
     response.headers["Location"] = info.links.self
     return info
@@ -159,7 +160,7 @@ async def start_job(
     responses=responses("unknown-job", "invalid-parameter", "not-ready"),
 )
 async def list_jobs(request: Request, query: Annotated[JobsQuery, Query()], jobs: JobsPart) -> JobList:
-    """The jobs that are not over, then those that are, each the newest first, a page at a time."""
+    """The jobs that are not over, then those that are, both with the newest first, a page at a time."""
     if query.idempotency_key is not None:
         try:
             status = await jobs.board.status(id_of(query.idempotency_key))
@@ -187,7 +188,7 @@ async def show_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo:
     responses=responses("unknown-job", "not-ready"),
 )
 async def cancel_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo:
-    """Ends a job; what is finished stays, and a job that is over stays as it is."""
+    """Cancels a job. Finished pictures stay, and a job that is over does not change."""
     status = await jobs.board.cancel(job_id)
     await jobs.runner.wake(job_id)
     return await _info(jobs, status, request)
@@ -200,7 +201,7 @@ async def cancel_job(job_id: JobId, request: Request, jobs: JobsPart) -> JobInfo
     responses={200: _EVENTS, **responses("unknown-job", "not-ready")},
 )
 async def show_events(job_id: JobId, request: Request, jobs: JobsPart, last: LastEvent = None) -> Response:
-    """A job's progress as server-sent events, until it is over; a client that reconnects gets what it has missed."""
+    """A job's progress as server-sent events, until it is over; a client that reconnects gets what it missed."""
     await jobs.board.status(job_id)
     stopping = anyio.Event()
     events = _events(jobs, job_id, _root(request), last, stopping)
@@ -210,11 +211,11 @@ async def show_events(job_id: JobId, request: Request, jobs: JobsPart, last: Las
 @router.get(
     "/jobs/{id}/pictures",
     summary="Results and failures",
-    response_description="Pictures that are finished.",
+    response_description="Finished pictures.",
     responses=responses("unknown-job", "invalid-parameter", "not-ready"),
 )
 async def list_pictures(job_id: JobId, query: Annotated[JobPicturesQuery, Query()], jobs: JobsPart) -> JobPictures:
-    """The results' names, and every failure, a page at a time; while the job runs, as far as it has come."""
+    """The name of the result, or the failure, of each finished picture, a page at a time."""
     outcomes, following = await jobs.board.outcomes(await jobs.board.job(job_id), query.after)
     return JobPictures(pictures=tuple(JobPicture(**outcome.model_dump()) for outcome in outcomes), next=following)
 
@@ -226,7 +227,7 @@ async def list_pictures(job_id: JobId, query: Annotated[JobPicturesQuery, Query(
     responses={200: _ZIP, **responses("unknown-job", "unknown-result", "not-ready")},
 )
 async def show_results(job_id: JobId, jobs: JobsPart) -> Response:
-    """What is translated by now as a ZIP, made while it is sent; `failures.json` in it has what could not be."""
+    """All finished results as a ZIP, made while it is sent; its `failures.json` lists the pictures that failed."""
     job = await jobs.board.job(job_id)
     return _streamed(
         results.archive(jobs.storage, jobs.roots, job), "application/zip", f"recast-{job_id}.zip", "attachment"
@@ -270,28 +271,29 @@ def _streamed(pieces: AsyncIterator[bytes], media_type: str, name: str, disposit
 async def _events(
     jobs: Jobs, job_id: str, root: str, last: str | None, stopping: anyio.Event
 ) -> AsyncIterator[ServerSentEvent]:
-    """The job's events; `last` is the id of an event that the client has from an earlier stream."""
-    said: object = None
+    """The job's events; `last` is the id of the last event that the client got from an earlier stream."""
+    sent: object = None
     async with aclosing(_news(jobs, job_id, stopping)) as news:
         async for _ in news:
             try:
                 status = await jobs.board.status(job_id)
             except RecastError:
-                return  # The storage is away, or the job: the client asks again, and is answered by a problem.
-            seen = str(status.done + status.failed)
-            now = status.state, seen, status.position
+                return  # Storage fails, or the job is gone: the client reconnects, and gets a problem as its answer.
+            count = str(status.done + status.failed)
+            now = status.state, count, status.position
             over = status.ended_at is not None
-            if over or (now != said and not (said is None and seen == last)):
+            # `end` is always sent: the client may have the last count, but not know that the job is over.
+            if over or (now != sent and not (sent is None and count == last)):
                 data = JobSummary.of(status, root).model_dump_json()
-                yield ServerSentEvent(data, event="end" if over else "progress", id=seen)
+                yield ServerSentEvent(data, event="end" if over else "progress", id=count)
             if over:
                 return
-            said = now
+            sent = now
             await asyncio.sleep(PAUSE_S)
 
 
 async def _news(jobs: Jobs, job_id: str, stopping: anyio.Event) -> AsyncGenerator[None, None]:
-    """The runner's news, until the server stops: then the stream ends as a whole one, not as a broken one."""
+    """The runner's news, until the server stops; then the stream ends properly, and not as a broken connection."""
     stopped = asyncio.ensure_future(stopping.wait())
     async with aclosing(jobs.runner.news(job_id)) as news:
         coming = asyncio.ensure_future(_next(news))
@@ -309,7 +311,7 @@ async def _news(jobs: Jobs, job_id: str, stopping: anyio.Event) -> AsyncGenerato
 
 
 async def _next(news: AsyncIterator[None]) -> bool:
-    """Whether there is any more."""
+    """Waits for news; False if there is no more."""
     async for _ in news:
         return True
     return False

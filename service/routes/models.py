@@ -1,4 +1,4 @@
-"""GET /models and /domains: what the store holds; plain functions, so that a slow disk never holds up the loop."""
+"""GET /models and /domains: the bundles of the stores; no coroutines, so that a slow disk never blocks the loop."""
 
 from contextlib import suppress
 from pathlib import PurePosixPath
@@ -19,7 +19,7 @@ router = APIRouter(tags=["models"])
 
 @router.get("/models", summary="List the models", response_description="The bundles.")
 def list_models(request: Request, store: StorePart) -> ModelList:
-    """Every bundle that is served, in rank, and the ones that are refused with the reason."""
+    """Every bundle, in the order of rank, and the refused folders with the reasons."""
     snapshot = store.snapshot()
     return ModelList(
         models=tuple(_info(bundle, request) for bundle in snapshot.models),
@@ -45,12 +45,13 @@ def show_model(name: str, request: Request, store: StorePart) -> ModelInfo:
     },
 )
 def show_sample(name: str, file: str, request: Request, store: StorePart) -> Response:
-    """One of the pictures that a bundle brings along to be tried with; only those that its manifest lists."""
+    """One of the sample pictures that the bundle's manifest lists."""
     bundle = _find(store.snapshot(), name)
     path = f"samples/{file}"
     if path not in [sample.file for sample in bundle.manifest.samples]:
         raise NotFound(f"{bundle.ref} has no sample {file[:100]!r}")
     etag = f'"{bundle.manifest.files[path]}"'
+    # Browsers may keep the picture, but ask each time whether its hash is still the same.
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -64,7 +65,7 @@ def show_sample(name: str, file: str, request: Request, store: StorePart) -> Res
 
 @router.get("/domains", summary="List the domains", response_description="The domains.")
 def list_domains(store: StorePart) -> DomainList:
-    """Every domain that can be asked for, and the bundles that know it."""
+    """Every domain, and the bundles that know it."""
     known = store.snapshot().domains()
     return DomainList(
         domains=tuple(KnownDomain(name=name, models=tuple(bundle.ref for bundle in known[name])) for name in known)
@@ -83,7 +84,7 @@ def _info(bundle: Bundle, request: Request) -> ModelInfo:
     manifest = bundle.manifest
     size = 0
     for file in manifest.files:
-        # A bundle that is being replaced at this moment has lost files; the next snapshot has the new one.
+        # A bundle that is just being replaced may lack files; the next snapshot has the new one.
         with suppress(FileNotFoundError):
             size += (bundle.folder / file).stat().st_size
     root = f"{request.scope.get('root_path', '')}/models/{quote(bundle.ref, safe='@')}/samples/"

@@ -1,4 +1,4 @@
-"""Health, readiness and metrics for operators; all are open, cheap, and hold nothing about users."""
+"""Health, readiness and metrics for operators; all need no key, are cheap, and say nothing about users."""
 
 from fastapi import APIRouter, Response
 
@@ -9,23 +9,23 @@ from worker.exposition import MEDIA_TYPE
 
 router = APIRouter(tags=["operations"])
 
-_METRICS = {"description": "Figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+_METRICS = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 @router.get("/healthz", summary="Alive", response_description="Alive.")
 async def healthz() -> Health:
-    """The process answers; it says nothing of models."""
+    """Answers as long as the process lives, whether or not it can translate."""
     return Health()
 
 
 @router.get("/readyz", summary="Ready to translate", response_description="Ready.", responses=responses("not-ready"))
 async def readyz(store: StorePart, translator: TranslatorPart) -> Ready:
-    """Pictures can be translated; 503 with the reason until then."""
+    """Answers 200 if pictures can be translated, else 503 with the reason."""
     await translator.ready()
     return Ready(models=len(store.snapshot().models))
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses={200: _METRICS})
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses={200: _METRICS})
 async def metrics(registry: RegistryPart) -> Response:
-    """What this process has counted and timed, as Prometheus reads it; each worker has figures of its own."""
+    """The metrics of this process in Prometheus' text format; each worker has its own."""
     return Response(registry.text(), media_type=MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""The upload page and the description of the API; files without a build, which load nothing from elsewhere."""
+"""The upload page and the page of the API: plain files that need no build, and load nothing from other hosts."""
 
 from pathlib import Path
 
@@ -18,9 +18,10 @@ async def show_page() -> FileResponse:
 
 @docs.get("/docs")
 async def show_docs() -> FileResponse:
-    """Every call, as /openapi.json describes it."""
+    """The page of the API, which shows /openapi.json."""
     return _html("docs.html")
 
 
 def _html(name: str) -> FileResponse:
+    # no-cache: browsers ask each time, so that a new version of the page shows at once.
     return FileResponse(FOLDER / name, media_type="text/html; charset=utf-8", headers={"Cache-Control": "no-cache"})

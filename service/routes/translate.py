@@ -1,4 +1,4 @@
-"""POST /translate: one picture in, one out, while the client waits; the query is judged before the body is read."""
+"""POST /translate: one picture in, one out, while the client waits; checks the query before it reads the body."""
 
 import hashlib
 import re
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.dependencies import Deadline, PipelinePart, awaited
+from service.dependencies import Deadline, PipelinePart, wait_for_answer
 from service.problems import responses
 from service.uploads import BODY, picture
 from worker.imaging.formats import Format, by_media_type
@@ -18,14 +18,14 @@ _HEADERS = {
     "ETag": "Strong hash of the picture.",
     "Server-Timing": "`decode`, `queue`, `infer`, `compose`, `encode` in milliseconds.",
     "Recast-Model": "The bundle, or bundles, as `name@version`.",
-    "Recast-Domains": "The full label vector that was really applied, as in `black=0, blond=1`.",
+    "Recast-Domains": "Every label that was applied, as in `black=0, blond=1`.",
 }
 _PICTURE = {
     "description": "The translated picture.",
     "content": {"image/*": {}},
     "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
 }
-_LIKING = re.compile(r"q=([01](?:\.\d{0,3})?)", re.IGNORECASE)
+_QUALITY = re.compile(r"q=([01](?:\.\d{0,3})?)", re.IGNORECASE)
 _PROBLEMS = (
     "unreadable-image",
     "unknown-model",
@@ -51,21 +51,21 @@ _PROBLEMS = (
 async def translate(
     request: Request, wish: Annotated[Wish, Query()], pipeline: PipelinePart, deadline: Deadline
 ) -> Response:
-    """The picture, translated into the domains; what they do not name keeps what the picture has.
+    """Translates the picture into the domains; what they do not name stays as it is in the picture.
 
     The picture is the multipart field `image`, or the body itself. The answer is marked as made by AI, keeps its colour
     profile and transparency, and loses its private metadata.
     """
-    # `format=` is stronger than Accept: a browser sends an Accept that its user never chose.
-    if wish.format is None and (liked := accepted(",".join(request.headers.getlist("accept")))):
-        wish = wish.model_copy(update={"format": liked.name})
+    # `format=` wins over Accept: a browser sends an Accept that its user never chose.
+    if wish.format is None and (preferred := preferred_format(",".join(request.headers.getlist("accept")))):
+        wish = wish.model_copy(update={"format": preferred.name})
     data = await picture(request, deadline=deadline)
-    answer = await awaited(pipeline.translate(data, wish, deadline=deadline), request, deadline=deadline)
+    answer = await wait_for_answer(pipeline.translate(data, wish, deadline=deadline), request, deadline=deadline)
     headers = {
         "ETag": f'"{hashlib.sha256(answer.data).hexdigest()}"',
         "Server-Timing": ", ".join(f"{name};dur={duration:.3f}" for name, duration in answer.timings.items()),
         "Recast-Model": answer.model,
-        # Adding 0.0 turns -0 into 0.
+        # Adding 0.0 turns -0.0 into 0.0.
         "Recast-Domains": ", ".join(f"{name}={round(value, 3) + 0.0:g}" for name, value in answer.domains.items()),
         "Cache-Control": "no-store",
         "Content-Disposition": f'inline; filename="recast{answer.format.extensions[0]}"',
@@ -74,21 +74,21 @@ async def translate(
     return Response(answer.data, media_type=answer.media_type, headers=headers)
 
 
-def accepted(header: str) -> Format | None:
-    """The format that the Accept header (RFC 9110) likes best, of those that are written here; None: as uploaded.
+def preferred_format(header: str) -> Format | None:
+    """The format that an Accept header (RFC 9110) prefers, of those that Recast writes; None: as uploaded.
 
-    Of equally liked ones a named format comes before `image/*` and `*/*`, which both mean as uploaded. Nothing fails:
-    a picture as uploaded is better than none.
+    At equal quality a named format comes before `image/*` and `*/*`, which both mean as uploaded. A malformed header is
+    no error, since a picture in the upload's format is better than none.
     """
-    best = max((_liking(item) for item in header.split(",")), key=lambda liking: liking[:2], default=None)
+    best = max((_preference(item) for item in header.split(",")), key=lambda preference: preference[:2], default=None)
     return best[2] if best and best[0] > 0 else None
 
 
-def _liking(item: str) -> tuple[float, bool, Format | None]:
-    """How much a media range is liked, whether it names a format, and which."""
+def _preference(item: str) -> tuple[float, bool, Format | None]:
+    """The quality of one media range, whether it names a format, and which."""
     media_type, *parameters = (part.strip() for part in item.lower().split(";"))
     named = by_media_type(media_type)
     if (named is None or not named.writes) and media_type not in ("image/*", "*/*"):
         return 0.0, False, None
-    qualities = [float(found[1]) for part in parameters if (found := _LIKING.fullmatch(part))]
+    qualities = [float(found[1]) for part in parameters if (found := _QUALITY.fullmatch(part))]
     return (qualities[0] if qualities else 1.0), named is not None, named

@@ -1,4 +1,4 @@
-"""The images and docker-compose.yml keep what docs/containers.md promises, as far as it shows without an engine."""
+"""The images and docker-compose.yml keep the promises of docs/containers.md, as far as shows without Docker."""
 
 import importlib.metadata
 import json
@@ -52,21 +52,21 @@ FOREIGN = re.compile("(AWS|OTEL|GF)_[A-Z_]+|REDISCLI_AUTH|GRAFANA_PASSWORD")
 
 
 def tool(name: str) -> str:
-    """The program of that name; skips the test where there is none."""
+    """The program of that name; skips the test if it is not installed."""
     beside = Path(sys.executable).with_name(name)
     found = str(beside) if beside.exists() else shutil.which(name)
     return found or pytest.skip(f"{name} is not installed")
 
 
 def test_the_compose_file_fits_the_published_schema() -> None:
-    """The JSON Schema of the Compose specification has nothing against docker-compose.yml."""
+    """docker-compose.yml is valid by the JSON Schema of the Compose specification."""
     words = ["--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
     done = subprocess.run([tool("check-jsonschema"), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def compose_config(**environment: str) -> subprocess.CompletedProcess[str]:
-    """What `docker compose config` says of the whole file; skips the test where there is no such command."""
+    """The output of `docker compose config`; skips the test if Docker is not installed."""
     docker = tool("docker")
     if subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
         pytest.skip("docker compose is not installed")
@@ -76,7 +76,7 @@ def compose_config(**environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_docker_compose_takes_the_file() -> None:
-    """`docker compose config` accepts it once the secrets are there, with no warning."""
+    """`docker compose config` accepts docker-compose.yml with the secrets, without a warning."""
     done = compose_config(**SECRETS)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["services"].keys() == SERVICES.keys()
@@ -84,7 +84,7 @@ def test_docker_compose_takes_the_file() -> None:
 
 @pytest.mark.parametrize("missing", SECRETS)
 def test_docker_compose_demands_the_secrets(missing: str) -> None:
-    """Without a secret nothing starts, and what is missing is named."""
+    """Without a secret nothing starts, and the error names it."""
     done = compose_config(**{name: value for name, value in SECRETS.items() if name != missing})
     assert done.returncode != 0
     assert f"variable {missing} is missing" in done.stderr
@@ -92,14 +92,14 @@ def test_docker_compose_demands_the_secrets(missing: str) -> None:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
 def test_hadolint_finds_nothing(path: Path) -> None:
-    """The linter of Dockerfiles, and ShellCheck in it, have nothing to say."""
+    """hadolint, with its ShellCheck, finds nothing in the Dockerfiles."""
     done = subprocess.run([tool("hadolint"), "--no-color", str(path)], capture_output=True, text=True)
     assert done.stdout + done.stderr == ""
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_containers_can_do_little(name: str) -> None:
-    """Each runs as nobody special, on a read-only root, without capabilities, with limits, and is looked after."""
+    """Each container has a user without rights, a read-only root, no capabilities, limits and a health check."""
     service = SERVICES[name]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
@@ -116,12 +116,12 @@ def test_containers_can_do_little(name: str) -> None:
 
 
 def user(name: str) -> str:
-    """Whom a container runs as."""
+    """The user of a container."""
     return str(SERVICES[name].get("user") or dict(dockerfile(name))["USER"])
 
 
 def test_no_secret_has_a_default() -> None:
-    """Whatever is secret comes from outside: it is handed on as it is, or it must be there."""
+    """No secret has a default: each comes from the environment, and required ones must be set."""
     text = COMPOSE.read_text(encoding="utf-8")
     used = re.findall(r"(?<!\$)\$\{([A-Z_]+)([^}]*)\}", text)
     assert {name for name, _ in used} >= SECRETS.keys()
@@ -136,7 +136,7 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_grafana_does_not_start_without_a_password() -> None:
-    """Its container ends with one line before Grafana could give `admin` a password that everybody knows."""
+    """Without a password Grafana's container ends with one line."""
     entrypoint = [word.replace("$$", "$") for word in SERVICES["grafana"]["entrypoint"]]
     done = subprocess.run(entrypoint, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
     assert done.returncode != 0
@@ -144,7 +144,7 @@ def test_grafana_does_not_start_without_a_password() -> None:
 
 
 def test_redis_loses_and_throws_away_nothing(tmp_path: Path) -> None:
-    """Its command starts a Redis that wants the password, keeps an append-only file, and refuses what does not fit."""
+    """The container's command starts a Redis with the password, an append-only file, and no eviction."""
     shell, option, script = (word.replace("$$", "$") for word in SERVICES["redis"]["command"])
     script = script.replace("dir /data", f"dir {tmp_path}\nport 0\nunixsocket redis.sock")
     environment = {"PATH": f"{os.environ['PATH']}:/usr/bin", "REDISCLI_AUTH": SECRETS["REDIS_PASSWORD"]}
@@ -168,20 +168,20 @@ def test_redis_loses_and_throws_away_nothing(tmp_path: Path) -> None:
 
 
 def memory(text: str) -> int:
-    """The bytes that `2g` and `512m` say."""
+    """The bytes of `2g` and `512m`."""
     return int(text[:-1]) << {"m": 20, "g": 30}[text[-1]]
 
 
 @pytest.mark.parametrize("name", ["worker", "worker-gpu"])
 def test_docker_waits_longer_than_the_drain(name: str) -> None:
-    """A worker that is told to stop has finished or given back its work before Docker kills it."""
+    """A worker's time to stop ends before Docker kills it."""
     patience = float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
     assert float(SERVICES[name]["environment"]["RECAST_DRAIN_S"]) + 5 <= patience
 
 
 @pytest.mark.parametrize("name", OURS)
 def test_commands_are_understood(name: str) -> None:
-    """What a container runs is a command of `recast` with options that it takes, in the image and in Compose."""
+    """Each container's command is one of `recast` with options that it has, in the image and in Compose."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     instructions = dict(dockerfile(name))
@@ -192,14 +192,14 @@ def test_commands_are_understood(name: str) -> None:
 
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_every_setting_reaches_its_containers(kind: type[BaseModel]) -> None:
-    """What stands in `.env` holds in containers, too, but for what an image or the published port decides."""
+    """Every setting of `.env` reaches the containers, except those that an image or the published port decides."""
     names = {f"RECAST_{name.upper()}" for name in kind.model_fields} - FIXED
     for service in SETTINGS[kind]:
         assert names - SERVICES[service]["environment"].keys() == set(), service
 
 
 def test_compose_names_nothing_but_settings() -> None:
-    """Each variable of a container is a setting, or one that somebody else is known to read."""
+    """Each variable of a container is a setting, or one that a known library reads."""
     settings = {f"RECAST_{name.upper()}" for kind in SETTINGS for name in kind.model_fields}
     named = {name for service in SERVICES.values() for name in service.get("environment", {})}
     named |= set(re.findall(r"RECAST_[A-Z_]+", "".join(path.read_text(encoding="utf-8") for path in DOCKERFILES)))
@@ -220,7 +220,7 @@ def test_containers_meet_at_their_ports() -> None:
 
 
 def test_grafana_finds_prometheus_and_the_dashboard() -> None:
-    """What is provisioned names the container and the folder that Compose gives it."""
+    """Grafana's and Prometheus' files name the containers and folders of Compose."""
     source = yaml.safe_load((ROOT / "docker/grafana/datasources/prometheus.yml").read_text(encoding="utf-8"))
     assert [each["url"] for each in source["datasources"]] == ["http://prometheus:9090"]
     provider = yaml.safe_load((ROOT / "docker/grafana/dashboards/recast.yml").read_text(encoding="utf-8"))
@@ -255,7 +255,7 @@ def answering(status: int) -> Iterator[int]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -269,7 +269,7 @@ def answering(status: int) -> Iterator[int]:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
 def test_images_install_what_the_project_names(path: Path) -> None:
-    """The libraries come with extras that exist, held by the lock, and before the code; the code comes alone."""
+    """Each image installs libraries first, by existing extras and the lock, and then the code alone."""
     libraries, code = [line for name, line in instructions(path) if name == "RUN" and "pip install" in line]
     assert "--constraint requirements.lock" in libraries
     runtimes = {SERVICES[name]["build"]["args"]["RUNTIME"] for name in ("worker", "worker-gpu")}
@@ -287,7 +287,7 @@ def test_images_install_what_the_project_names(path: Path) -> None:
     ],
 )
 def test_images_hold_no_more_than_they_need(image: str, without: set[str]) -> None:
-    """Nothing that an image installs needs ONNX Runtime in the service, or PyTorch anywhere but in training."""
+    """The service's image installs no ONNX Runtime, and only that of training PyTorch."""
     path = ROOT / f"docker/{image}.Dockerfile"
     needed = closure(Requirement(f"recast[{','.join(extras(path))}]"))
     assert {"numpy", "pydantic"} <= needed
@@ -295,7 +295,7 @@ def test_images_hold_no_more_than_they_need(image: str, without: set[str]) -> No
 
 
 def closure(wanted: Requirement) -> set[str]:
-    """The names of all that a requirement on the project brings, as the libraries that are installed here say."""
+    """The names of all packages that a requirement on the project installs, by the metadata of this environment."""
     options = PROJECT["project"]["optional-dependencies"]
     todo = [*PROJECT["project"]["dependencies"], *(line for extra in wanted.extras for line in options[extra])]
     found: set[tuple[str, str]] = set()
@@ -313,7 +313,7 @@ def closure(wanted: Requirement) -> set[str]:
 
 
 def find_distribution(name: str) -> bool:
-    """Whether a library is installed here: those of a GPU need not be."""
+    """Whether a library is installed here; those for a GPU may be missing."""
     try:
         importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -322,7 +322,7 @@ def find_distribution(name: str) -> bool:
 
 
 def test_the_context_holds_the_project_and_nothing_else() -> None:
-    """What is built gets every module and package, and neither secrets nor data."""
+    """The build context has every module and package, and neither secrets nor data."""
     lines = [line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] not in "#"]
     assert lines[0] == "*"
     let_in = [line.removeprefix("!") for line in lines if line.startswith("!")]
@@ -343,8 +343,8 @@ for name in ("onnxruntime", "torch", "onnx", "onnxscript"):
 
 
 def test_the_service_runs_without_onnx_runtime(tmp_path: Path) -> None:
-    """What serves with a broker can be imported where neither ONNX Runtime nor PyTorch is installed."""
-    names = "service.app, worker.pipeline, worker.queue.remote, wiring.service"
+    """The service with a broker can be imported without ONNX Runtime and PyTorch."""
+    names = "service.app, worker.pipeline, worker.queue.remote, wiring.service, wiring.workers"
     done = bare(tmp_path, [sys.executable, "-c", f"import {names}"])
     assert done.returncode == 0, done.stderr
 
@@ -357,7 +357,7 @@ def test_the_service_runs_without_onnx_runtime(tmp_path: Path) -> None:
     ],
 )
 def test_errors_without_onnx_runtime_are_one_line(tmp_path: Path, words: list[str], message: str) -> None:
-    """In the image of the service, too, what is wrong is one line; without a broker, it names what is missing."""
+    """Errors are one line in the service's image too; without a broker, the line names the missing package."""
     done = bare(tmp_path, [sys.executable, "-c", "import recast; recast.main()", *words])
     assert done.returncode == 2
     assert (done.stdout, done.stderr.count("\n")) == ("", 1), done.stderr
@@ -380,7 +380,7 @@ def extras(path: Path) -> list[str]:
 
 
 def dockerfile(name: str) -> list[tuple[str, str]]:
-    """The instructions of the image that a container of docker-compose.yml is built from; none for others' images."""
+    """The instructions of a container's own Dockerfile; none for others' images."""
     build = SERVICES[name].get("build")
     return list(instructions(ROOT / build["dockerfile"])) if build else []
 

@@ -1,4 +1,4 @@
-"""The documentation is complete and true as far as a machine can tell; a failure prints the lines that are missing."""
+"""The documentation is complete and true, as far as a machine can tell; a failure prints the missing lines."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Importing has no side effect, and serving never loads PyTorch: what really loads, where import-linter sees chains."""
+"""Importing has no side effect, and serving never loads PyTorch; these tests see what really loads."""
 
 import ast
 import json
@@ -91,7 +91,7 @@ def test_importing_has_no_side_effect(process: str, request: pytest.FixtureReque
 
 
 def test_only_settings_read_the_environment() -> None:
-    """os.environ, os.getenv and BaseSettings stand in modules named settings and nowhere else."""
+    """Only modules named settings use os.environ, os.getenv and BaseSettings."""
     readers = {"environ", "getenv", "BaseSettings"}
     found = {
         path.relative_to(ROOT).as_posix()

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md says where a GAN system is added; here somebody follows it, in a copy of the project."""
+"""ARCHITECTURE.md says where to add a GAN system; this test follows it in a copy of the project."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ ROW = '"pix2pix": Pix2Pix}'
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project with a recipe more: one file, and one row in the table of recipes."""
+    """A copy of the project with one more recipe: one file, and one row in the table of recipes."""
     folder = tmp_path_factory.mktemp("project")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
@@ -43,7 +43,7 @@ def call(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_recipe_is_one_file_and_one_row(copy: Path, tmp_path: Path) -> None:
-    """It is trained, exported and asked for a picture by the commands, and nothing else knows its name."""
+    """The commands train, export and use the new recipe, and no other file has its name."""
     data, run, bundle = pair_folder(tmp_path / "data"), tmp_path / "run", tmp_path / "store" / "negative"
     options = [f"--set={word}" for word in ("size=32", "steps=150", "batch=4", "workers=0")]
     trained = call(copy, "recast", "train", "repaint", "--data", data, "--out", run, *options)

@@ -1,4 +1,4 @@
-"""docs/operations.md and the dashboard know every figure that the code has, and no other."""
+"""docs/operations.md and the dashboard have every metric of the code, and no other."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ PROMETHEUS = {"job", "instance", "le"}
 
 
 class Everything:
-    """What a Library says of itself."""
+    """A fake Library with what its metrics show."""
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class Everything:
 
 @pytest.fixture(scope="module")
 def figures() -> Figures:
-    """Every figure of service and workers, each with a value."""
+    """Every metric of service and workers, each with a value."""
     registry = Registry()
     metrics, watch = Metrics(registry), Observer(registry)
     metrics.picture({"decode": 0.1})
@@ -86,7 +86,7 @@ def queries() -> list[str]:
 
 
 def test_every_figure_is_in_the_table(figures: Figures) -> None:
-    """The table has name, type, labels and the code's own sentence of each of our figures."""
+    """The table has name, type, labels and the code's sentence of each metric."""
     rows = [row(metric) for metric in figures.metrics if metric.name.startswith("recast_")]
     assert len(rows) > 10
     assert "\n".join(row for row in rows if not any(line.startswith(row) for line in PAGE.splitlines())) == ""
@@ -100,7 +100,7 @@ def test_no_figure_is_named_that_is_not_there(figures: Figures) -> None:
 
 
 def test_every_figure_is_on_the_dashboard(figures: Figures) -> None:
-    """Each of our figures is shown somewhere."""
+    """The dashboard shows each metric."""
     asked = " ".join(queries())
     ours = [metric.name for metric in figures.metrics if metric.name.startswith("recast_")]
     assert [name for name in ours if not re.search(rf"\b{name}(_total|_sum|_count|_bucket)?\b", asked)] == []
@@ -108,7 +108,7 @@ def test_every_figure_is_on_the_dashboard(figures: Figures) -> None:
 
 @pytest.mark.parametrize("query", queries())
 def test_queries_name_labels_that_exist(figures: Figures, query: str) -> None:
-    """What a query groups and chooses by are labels of the figures that it names, and its brackets close."""
+    """Each query of the dashboard uses labels of the metrics that it names, and its brackets close."""
     named = set(FIGURE.findall(query))
     samples = [sample for metric in figures.metrics for sample in metric.samples if sample.name in named]
     labels = {label for sample in samples for label in sample.labels} | PROMETHEUS
@@ -120,7 +120,7 @@ def test_queries_name_labels_that_exist(figures: Figures, query: str) -> None:
 
 
 def test_panels_have_places_of_their_own() -> None:
-    """No two panels overlap, each has an id of its own, and all ask the data source that is provisioned."""
+    """No two panels overlap, each has its own id, and all use the provisioned data source."""
     panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     cells = [

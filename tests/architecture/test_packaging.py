@@ -1,4 +1,4 @@
-"""What is installed: the project's own packages under their own names, and the command."""
+"""The installed project: its packages, and the command."""
 
 import subprocess
 import sys
@@ -34,13 +34,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_nothing_generic_is_installed(wheel: zipfile.ZipFile) -> None:
-    """The packages of the project and its front `recast.py` land in site-packages, and no other module."""
+    """Only the project's packages and `recast.py` are installed into site-packages."""
     found = {name.partition("/")[0] for name in wheel.namelist() if ".dist-info/" not in name}
     assert found == {"recast.py", "cli", "models", "service", "wiring", "worker"}
 
 
 def test_every_module_and_what_it_reads_is_installed(wheel: zipfile.ZipFile) -> None:
-    """Modules, the page and the shipped bundles, as they lie in the repository."""
+    """The wheel has the modules, the page and the shipped bundles of the repository."""
     wanted = {
         path.relative_to(ROOT).as_posix()
         for folder in ("cli", "models", "service", "wiring", "worker")
@@ -52,7 +52,7 @@ def test_every_module_and_what_it_reads_is_installed(wheel: zipfile.ZipFile) -> 
 
 
 def test_the_command_is_installed(wheel: zipfile.ZipFile) -> None:
-    """`recast` begins the command line of the wheel's version."""
+    """The wheel's `recast` starts the command line."""
     (points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "recast = recast:main" in wheel.read(points).decode()
     assert points.startswith(f"recast-{PROJECT['project']['version']}.dist-info/")

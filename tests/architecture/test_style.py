@@ -29,12 +29,12 @@ def test_files_stay_small() -> None:
 
 
 def test_functions_stay_small() -> None:
-    """No function is over 50 lines, in the tests neither."""
+    """No function is over 50 lines, nor is one of the tests."""
     assert [at for at, f in functions(OURS + TESTS) if (f.end_lineno or 0) - f.lineno >= LONGEST_FUNCTION] == []
 
 
 def test_signatures_name_what_they_take() -> None:
-    """No function takes **kwargs, but the one that Typer calls with the options that it read from a signature."""
+    """No function takes **kwargs, except the one that Typer calls with a wish's options."""
     taking = [(at.partition(":")[0], f.name) for at, f in functions(OURS) if f.args.kwarg]
     assert taking == [("cli/options.py", "run")]
 
@@ -56,7 +56,7 @@ def test_tests_state_their_claim() -> None:
 
 
 def test_tests_have_names_of_their_own() -> None:
-    """No two test modules have one basename, as pytest imports them without packages."""
+    """No two test modules have the same basename, since pytest imports them without packages."""
     names = [path.name for path in TESTS if path.name.startswith("test_")]
     assert sorted(names) == sorted(set(names))
 

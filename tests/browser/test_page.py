@@ -69,7 +69,7 @@ def address(store: Store) -> Iterator[str]:
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Open]:
-    """Opens an address in a fresh browser; the test fails if the page complained of anything, or asked another host."""
+    """Opens an address in a fresh browser; the test fails if the page logs an error or asks another host."""
     complaints: list[str] = []
     with ExitStack() as stack:
 
@@ -97,7 +97,7 @@ def page(visit: Open, address: str) -> Page:
 
 
 def test_sample_and_a_toggle_give_a_new_picture(page: Page) -> None:
-    """A sample and one press: the picture changes, and it is explained and can be downloaded."""
+    """One press translates a sample, and the page shows the facts and the download."""
     page.get_by_role("button", name="Sample 1").click()
     page.get_by_role("button", name="Brown").click()
     expect(page.locator("#compare")).to_have_attribute("data-view", "both")
@@ -113,7 +113,7 @@ def test_sample_and_a_toggle_give_a_new_picture(page: Page) -> None:
 
 
 def test_a_toggle_without_a_picture_keeps_the_place_to_drop_one(page: Page) -> None:
-    """Whoever chooses a domain first is asked for a picture, and sees no broken one; a sample is then translated."""
+    """A user who chooses a domain first is asked for a picture and sees no broken one; a sample is then translated."""
     page.get_by_role("button", name="Brown").click()
     expect(page.get_by_text("Now choose a picture.")).to_be_visible()
     page.wait_for_timeout(500)  # the pause before the page asks, after which it showed a broken picture
@@ -133,7 +133,7 @@ def test_uploaded_picture_is_translated_at_once(page: Page) -> None:
 
 @pytest.mark.parametrize("event", ["paste", "drop"])
 def test_picture_can_be_pasted_or_dropped(page: Page, event: str) -> None:
-    """A picture from the clipboard or from another window is taken like an uploaded one."""
+    """A pasted or dropped picture is shown like an uploaded one."""
     page.evaluate(
         """([event, picture]) => {
             const data = new DataTransfer();
@@ -151,7 +151,7 @@ def test_picture_can_be_pasted_or_dropped(page: Page, event: str) -> None:
 
 
 def test_switches_exclude_each_other_and_have_three_states(page: Page) -> None:
-    """One of a group, or none; an attribute is on, off or left alone; the address keeps it all."""
+    """At most one domain of a group is on; an attribute is on, off or not named; the address keeps all of it."""
     pressed = page.locator("#domains [aria-pressed=true]")
     page.get_by_role("button", name="Black").click()
     page.get_by_role("button", name="Grey").click()
@@ -168,7 +168,7 @@ def test_switches_exclude_each_other_and_have_three_states(page: Page) -> None:
 
 
 def test_only_the_latest_wish_is_shown(page: Page) -> None:
-    """Pressed quickly one after the other, the picture and its explanation are those of the last press."""
+    """After several quick presses, the picture and its facts are those of the last one."""
     page.get_by_role("button", name="Sample 1").click()
     for name in ("Black", "Blond", "Brown", "Grey"):
         page.get_by_role("button", name=name).click()
@@ -190,7 +190,7 @@ def test_strength_is_sent(page: Page) -> None:
 
 
 def test_divider_moves_by_keys(page: Page) -> None:
-    """The compare slider is a real slider: keys move it, and it says where it stands."""
+    """Keys move the divider, and its position is readable text."""
     page.get_by_role("button", name="Sample 1").click()
     page.get_by_role("button", name="Brown").click()
     divider = page.locator("#divider")
@@ -203,7 +203,7 @@ def test_divider_moves_by_keys(page: Page) -> None:
 
 
 def test_contact_sheet_stands_alone(page: Page) -> None:
-    """The sheet is shown whole, without the original under it; a switch leads back."""
+    """The contact sheet is shown alone; a switch goes back to the comparison."""
     page.get_by_role("button", name="Sample 1").click()
     page.get_by_role("button", name="Contact sheet").click()
     expect(page.locator("#compare")).to_have_attribute("data-view", "after")
@@ -213,7 +213,7 @@ def test_contact_sheet_stands_alone(page: Page) -> None:
 
 
 def test_other_model_has_its_own_switches(page: Page) -> None:
-    """Choosing a model changes the switches, and what it can't negate has no `without`."""
+    """Choosing a model changes the switches, and a domain that can't be negated has no `without`."""
     page.get_by_role("combobox", name="Model").select_option("flip")
     expect(page.get_by_role("button", name="Zebra")).to_be_visible()
     expect(page.get_by_role("button", name="Blond")).to_have_count(0)
@@ -221,7 +221,7 @@ def test_other_model_has_its_own_switches(page: Page) -> None:
 
 
 def test_samples_are_those_of_the_chosen_model(visit: Open, tmp_path: Path) -> None:
-    """A sample of another model would have that one chosen again; where the chosen one has none, all are shown."""
+    """The page shows the chosen model's samples, or all samples if it has none."""
     toy_bundle(tmp_path, name="one")
     toy_bundle(tmp_path, name="two", size=64)
     flip_bundle(tmp_path)
@@ -237,7 +237,7 @@ def test_samples_are_those_of_the_chosen_model(visit: Open, tmp_path: Path) -> N
 
 
 def test_new_wish_drops_the_work_of_the_former(visit: Open, store: Store) -> None:
-    """Another press while the service is busy hangs up on it, so that it does no work for nobody."""
+    """Another press while the service is busy cancels the last request."""
     stuck = Stuck()
     with serving(store, settings(), stuck) as address:
         page = visit(address)
@@ -251,7 +251,7 @@ def test_new_wish_drops_the_work_of_the_former(visit: Open, store: Store) -> Non
 
 
 def test_file_that_is_no_picture_is_explained(page: Page) -> None:
-    """The problem's own words and code are shown, and trying again is not offered where it can't help."""
+    """The page shows a problem's words and code, and no `Try again` if that can't help."""
     page.get_by_role("button", name="Brown").click()
     page.locator("#file").set_input_files({"name": "not.png", "mimeType": "image/png", "buffer": b"no picture"})
     expect(page.get_by_role("alert")).to_contain_text("unsupported-media-type")
@@ -259,7 +259,7 @@ def test_file_that_is_no_picture_is_explained(page: Page) -> None:
 
 
 def test_region_is_sent_and_reset(page: Page) -> None:
-    """Asked for faces, a picture without one is explained; a reset asks for what the model wants again."""
+    """With the region `face`, a picture without one shows the problem; Reset goes back to the default."""
     page.get_by_role("button", name="Sample 1").click()
     page.get_by_role("button", name="Brown").click()
     expect(page.locator("#compare")).to_have_attribute("data-view", "both")
@@ -273,7 +273,7 @@ def test_region_is_sent_and_reset(page: Page) -> None:
 
 
 def test_problem_takes_the_place_of_the_old_picture(visit: Open, store: Store) -> None:
-    """When a wish fails, the result of the former one goes; trying again is offered where it may help."""
+    """When a wish fails, the last result goes, and `Try again` is shown if it may help."""
     with serving(store, settings(rate="1/hour")) as address:
         page = visit(address)
         page.get_by_role("button", name="Sample 1").click()
@@ -287,7 +287,7 @@ def test_problem_takes_the_place_of_the_old_picture(visit: Open, store: Store) -
 
 
 def test_curl_command_is_the_present_wish(page: Page, address: str) -> None:
-    """The copied command has the picture's name and the domains, ready to be run."""
+    """The copied curl command has the picture's name and the domains."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Blond").click()
     page.locator("#file").set_input_files({**PICTURE, "name": "it's me.png"})
@@ -299,7 +299,7 @@ def test_curl_command_is_the_present_wish(page: Page, address: str) -> None:
 
 
 def test_key_is_asked_for_and_remembered(visit: Open, store: Store) -> None:
-    """A locked service asks for the key, says when it is wrong, and opens with the right one."""
+    """With keys, the page asks for one, shows when it is wrong, and works with the right one."""
     locked: ServiceSettings = settings(keys=("open sesame",))
     with serving(store, locked) as address:
         page = visit(address)
@@ -316,7 +316,7 @@ def test_key_is_asked_for_and_remembered(visit: Open, store: Store) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_fits_a_telephone(visit: Open, address: str, path: str) -> None:
-    """On a narrow screen nothing sticks out at the side."""
+    """On a narrow screen nothing is wider than the page."""
     page = visit(f"{address}{path}", width=390, height=844)
     expect(page.locator("#sample-list button, #errors").first).to_be_visible()
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390

@@ -99,7 +99,7 @@ def test_a_bundle_replaced_behind_a_readers_back_is_noticed(tmp_path: Path) -> N
     """Loading a file by an old manifest from a folder that holds a newer bundle is an error, not a mixture."""
     old = fixed_bundle(tmp_path / "fixed", content=b"one")
     fixed_bundle(tmp_path / "fixed", version="2", content=b"two")
-    with pytest.raises(BundleError, match=r"fixed@1: generator\.onnx is not what the manifest says"):
+    with pytest.raises(BundleError, match=r"fixed@1: generator\.onnx does not fit its SHA-256"):
         old.load("generator.onnx")
 
 
@@ -166,9 +166,9 @@ def test_every_file_in_use_must_be_listed(tmp_path: Path) -> None:
     """A graph without a hash is refused when read, and a graph without content when written."""
     bundle = fixed_bundle(tmp_path / "fixed")
     rewrite_manifest(bundle.folder, files={})
-    with pytest.raises(BundleError, match=r"generator\.onnx is used by the manifest but not among its files"):
+    with pytest.raises(BundleError, match=r"generator\.onnx is used by the manifest, but missing from its files"):
         read(bundle.folder)
-    with pytest.raises(BundleError, match="not among its files"):
+    with pytest.raises(BundleError, match="missing from its files"):
         write(tmp_path / "other", FIXED, {"readme": b""})
 
 
@@ -195,13 +195,13 @@ def test_a_failed_write_leaves_what_was_there(
 
 
 def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path: Path) -> None:
-    """Files of somebody's are kept, an empty folder is filled, a file in the way and a hidden name are refused."""
+    """A writer fills an empty folder, and refuses one with other files, a plain file and a hidden name."""
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("ten years")
     with pytest.raises(BundleError, match=r"precious: holds files but no bundle\.json"):
         fixed_bundle(precious)
-    with pytest.raises(BundleError, match=r"thesis\.txt: is there already and is no folder"):
+    with pytest.raises(BundleError, match=r"thesis\.txt: is a file and not a folder"):
         fixed_bundle(precious / "thesis.txt")
     with pytest.raises(BundleError, match="without a leading dot"):
         fixed_bundle(tmp_path / ".hidden")

@@ -14,7 +14,7 @@ from models.bundle.archive import Bundle
 from models.bundle.labels import own_labels, probabilities
 from models.bundle.manifest import Domain, Manifest, Picture
 from models.bundle.store import Snapshot
-from worker.domains import Step, Term, covered, labels, plan
+from worker.domains import Step, Term, labels, plan, step_columns
 from worker.wish import Wish
 
 COLUMNS = tuple(TOY_LEVELS)
@@ -31,7 +31,7 @@ def vector(toy: Bundle, expression: str, look: dict[str, float]) -> tuple[dict[s
 
 
 def test_open_labels_are_the_pictures_own(toy: Bundle) -> None:
-    """What is not asked for is read from the picture: the likeliest hair colour, each attribute above one half."""
+    """Labels that a request leaves open come from the picture: the likeliest hair colour, attributes above one half."""
     look = {"brown": 0.6, "black": 0.3, "glasses": 0.9}
     assert vector(toy, "smiling", look) == ({"brown": 1, "smiling": 1, "glasses": 1}, 1)
     assert vector(toy, "blond", look) == ({"blond": 1, "glasses": 1}, 1)
@@ -56,7 +56,7 @@ def test_weaker_terms_move_their_labels_part_of_the_way(toy: Bundle) -> None:
 
 
 def test_nothing_known_means_nothing_set(toy: Bundle) -> None:
-    """Without a classifier, all probabilities being 0, only what is asked for is set."""
+    """Without a classifier all probabilities are 0, and only the requested labels are set."""
     (step,) = plan(Wish(domains=("smiling",)), Snapshot((toy,))).steps
     values, _ = labels(step, np.zeros(len(COLUMNS), np.float32))
     assert values.tolist() == [0, 0, 0, 0, 1, 0]
@@ -124,7 +124,10 @@ def test_joint_training_sets_the_mask_and_clears_the_other_set() -> None:
     likely = np.array([0.1, 0.9, 0.8, 0.1], np.float32)
     assert labels(blond, likely)[0].tolist() == [1, 1, 0, 0, 1, 0]
     assert labels(sad, likely)[0].tolist() == [0, 0, 0, 1, 0, 1]
-    assert [covered(step).tolist() for step in (blond, sad)] == [[True, True, False, False], [False, False, True, True]]
+    assert [step_columns(step).tolist() for step in (blond, sad)] == [
+        [True, True, False, False],
+        [False, False, True, True],
+    ]
 
 
 def test_as_many_passes_as_masks_are_needed() -> None:

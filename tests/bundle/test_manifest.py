@@ -255,7 +255,7 @@ def test_mask_columns_need_a_mask_for_every_column() -> None:
 
 @given(st.text())
 def test_canonical_is_idempotent(name: str) -> None:
-    """What is canonical stays as it is."""
+    """A canonical name does not change."""
     assert canonical(canonical(name)) == canonical(name)
 
 

@@ -110,7 +110,7 @@ def test_nothing_outside_of_the_box_has_influence() -> None:
 
 @pytest.mark.parametrize("resize", ["bilinear", "bicubic", "lanczos"])
 def test_shrinking_is_antialiased(resize: str) -> None:
-    """A fine checkerboard becomes an even grey, whatever the filter, also where it shrinks many-fold."""
+    """Every filter makes an even grey from a fine checkerboard, also when it shrinks many-fold."""
     board = np.indices((256, 256)).sum(axis=0) % 2 * np.uint8(255)
     image = Image.fromarray(np.repeat(board[..., None], 3, axis=2).astype(np.uint8))
     small = shrink(image, Picture.model_validate({"size": 16, "resize": resize}))

@@ -59,7 +59,7 @@ def test_a_missing_folder_is_an_error_at_start(tmp_path: Path) -> None:
 
 
 def test_bundles_rank_by_store_then_by_folder(tmp_path: Path) -> None:
-    """The order is that of the store folders, then of the bundles' folder names, whatever the bundles are called."""
+    """Bundles rank by store folder, then by the name of their own folder, not by their name in the manifest."""
     mine, shipped = tmp_path / "z-mine", tmp_path / "a-shipped"
     toy_bundle(shipped, name="b", folder="2")
     toy_bundle(shipped, name="a", folder="3")
@@ -92,7 +92,7 @@ def test_a_higher_folder_overrides_a_lower_one(tmp_path: Path) -> None:
     assert refs(snapshot) == ["toy@1", "toy@2"]
     assert snapshot.bundles[0].folder.parent.name == "mine"
     assert snapshot.get("toy") == snapshot.bundles[0]
-    assert refused(snapshot) == {"toy": "toy@1 is there already, in a folder of higher rank"}
+    assert refused(snapshot) == {"toy": "a folder of higher rank has toy@1 already"}
 
 
 def test_a_folder_given_twice_counts_once(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_store_folder_that_goes_is_refused_and_may_come_back(tmp_path: Path) -
     store = Store([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "a").rename(tmp_path / "moved")
     assert refs(store.refresh()) == ["flip@1"]
-    assert "cannot be read" in refused(store.snapshot())["a"]
+    assert "can't be read" in refused(store.snapshot())["a"]
     (tmp_path / "moved").rename(tmp_path / "a")
     assert refs(store.refresh()) == ["toy@1", "flip@1"]
 
@@ -321,7 +321,7 @@ def test_a_folder_that_was_away_is_followed_again(tmp_path: Path) -> None:
 
 
 def test_closing_ends_the_watch_and_may_be_repeated(tmp_path: Path) -> None:
-    """After close() the thread is gone, the last snapshot stays, and the store can be watched again."""
+    """close() ends the thread and keeps the last snapshot, and the store can be watched again."""
     toy_bundle(tmp_path)
     store = Store([tmp_path])
     store.close()

@@ -11,7 +11,7 @@ import recast
 
 @pytest.fixture
 def recast_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Recast:
-    """Runs `recast WORDS...` and gives its exit code and what it printed."""
+    """Runs `recast WORDS...`; returns its exit code and output."""
 
     def run(*words: object) -> Said:
         monkeypatch.setattr("sys.argv", ["recast", *map(str, words)])

@@ -16,13 +16,13 @@ from worker.queue.beats import Beat
 
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A Redis that answers."""
+    """A running Redis."""
     with serving(tmp_path_factory.mktemp("redis")) as started:
         yield started
 
 
 def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """Everything that serving needs is looked at and named, and a storage that is not there yet is not made."""
+    """doctor checks and names everything that serving needs, and does not make a missing storage."""
     said = recast_("doctor", "--store", toy_store, "--storage", tmp_path / "jobs")
     assert said.code == 0
     assert "bundle toy@1: every graph runs" in said.out
@@ -34,7 +34,7 @@ def test_doctor_finds_the_store_and_its_bundles(recast_: Recast, toy_store: Path
 
 
 def test_doctor_names_the_workers_that_the_broker_hears(recast_: Recast, tmp_path: Path, server: Server) -> None:
-    """What each can translate with, on what it runs, and its version where that is another one."""
+    """doctor names each worker's bundles and providers, and its version if it is another one."""
 
     async def say() -> None:
         async with aclosing(broker.connect_async(server.url)) as client:
@@ -49,14 +49,14 @@ def test_doctor_names_the_workers_that_the_broker_hears(recast_: Recast, tmp_pat
 
 
 def test_doctor_warns_of_a_broker_that_throws_work_away(recast_: Recast, tmp_path: Path, server: Server) -> None:
-    """A Redis that evicts keys when it is full is not taken for one that works."""
+    """A Redis that evicts keys when it is full fails the check."""
     server.client().config_set("maxmemory-policy", "allkeys-lru")
     said = recast_("doctor", "--storage", tmp_path, "--broker", server.url)
     assert "set noeviction" in said.out
 
 
 def test_doctor_fails_where_the_broker_does_not_answer(recast_: Recast, tmp_path: Path) -> None:
-    """The exit code is 1, and the rest is looked at all the same."""
+    """With a broken part the exit code is 1, and the other parts are checked too."""
     said = recast_("doctor", "--storage", tmp_path, "--broker", "redis://127.0.0.1:1/0")
     assert said.code == 1
     assert "FAIL broker: " in said.out
@@ -64,14 +64,14 @@ def test_doctor_fails_where_the_broker_does_not_answer(recast_: Recast, tmp_path
 
 
 def test_doctor_fails_where_the_storage_can_not_be_written(recast_: Recast, tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+    """A storage that is a file fails the check."""
     (tmp_path / "file").write_bytes(b"")
     said = recast_("doctor", "--storage", tmp_path / "file")
     assert (said.code, "FAIL storage: " in said.out) == (1, True)
 
 
 def test_doctor_leaves_nothing_in_the_storage(recast_: Recast, tmp_path: Path) -> None:
-    """What it writes to try is removed."""
+    """doctor removes what it writes to try the storage."""
     said = recast_("doctor", "--storage", tmp_path)
     assert f"storage: {tmp_path} can be written to" in said.out
     assert list(tmp_path.iterdir()) == []
@@ -80,7 +80,7 @@ def test_doctor_leaves_nothing_in_the_storage(recast_: Recast, tmp_path: Path) -
 def test_only_a_service_with_a_broker_does_without_onnx_runtime(
     recast_: Recast, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it is not installed, doctor runs nevertheless, and says who needs it."""
+    """Without onnxruntime doctor runs too, and says what needs it."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert recast_("doctor", "--storage", tmp_path).code == 1
     said = recast_("doctor", "--storage", tmp_path / "jobs", "--broker", server.url)

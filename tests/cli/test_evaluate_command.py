@@ -13,13 +13,13 @@ from models.evaluation import judge
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Judges learn nothing here: what is tested is the command."""
+    """Judges train for no time, since these tests are about the command."""
     torch.set_num_threads(1)
     monkeypatch.setattr(judge, "_train", lambda network, *rest: network)
 
 
 def test_two_runs_are_compared(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """Figures of both are printed beside each other and written to one report; the judge is made once and kept."""
+    """Figures of two subjects are printed side by side and written to one report, and the judge is trained once."""
     runs = [trained("stargan", labelled_set, tmp_path / name, 2).run.folder for name in ("one", "two")]
     said = recast_("evaluate", *runs, "--data", labelled_set, "--count", 4, "--out", tmp_path / "out")
     assert said.code == 0, said.err
@@ -31,7 +31,7 @@ def test_two_runs_are_compared(recast_: Recast, labelled_set: Path, tmp_path: Pa
 
 
 def test_a_run_has_its_report_beside_it(recast_: Recast, pair_set: Path, tmp_path: Path) -> None:
-    """Without --out the report lies in the run's folder, and the judge where it was asked to be kept."""
+    """Without `--out` the report is in the run's folder, and the judge in that of `--judges`."""
     run = trained("pix2pix", pair_set, tmp_path / "run", 2).run.folder
     said = recast_("evaluate", run, "--data", pair_set, "--count", 4, "--judges", tmp_path / "judges")
     assert said.code == 0, said.err
@@ -40,7 +40,7 @@ def test_a_run_has_its_report_beside_it(recast_: Recast, pair_set: Path, tmp_pat
 
 
 def test_a_file_of_weights_that_does_not_fit_is_one_line(recast_: Recast, pair_set: Path, tmp_path: Path) -> None:
-    """Files are opened before anything is trained or translated."""
+    """A wrong file of `--inception` or `--lpips` is refused in one line that names it."""
     run = trained("pix2pix", pair_set, tmp_path / "run", 2).run.folder
     wrong = tmp_path / "weights.pth"
     wrong.write_bytes(b"nothing")

@@ -1,4 +1,4 @@
-"""`recast import` makes bundles that `recast translate` serves, says what it found, and refuses in one line."""
+"""`recast import` makes bundles that `recast translate` uses, prints what it found, and refuses in one line."""
 
 from pathlib import Path
 
@@ -26,12 +26,12 @@ def levels(tensor: Tensor) -> np.ndarray:
 
 
 def tensor(picture: Image.Image) -> Tensor:
-    """The same the other way."""
+    """A picture, 0..255, as pixels in [-1, 1]."""
     return torch.from_numpy(np.asarray(picture).astype(np.float32)).permute(2, 0, 1)[None] / 127.5 - 1
 
 
 def test_cyclegan_files_become_a_bundle_that_translates(recast_: Recast, tmp_path: Path) -> None:
-    """Both ways, each by its own file, to within rounding what the published network makes."""
+    """Both directions of an imported CycleGAN make the published networks' pictures, to within rounding."""
     there, back = resnet(BATCH, blocks=1, seed=1), resnet(blocks=1, seed=2)
     files = [saved(tmp_path / f"latest_net_G_{way}.pth", state) for way, state in (("A", there), ("B", back))]
     store, picture = tmp_path / "store", tmp_path / "in.png"
@@ -54,7 +54,7 @@ def test_cyclegan_files_become_a_bundle_that_translates(recast_: Recast, tmp_pat
 
 
 def test_a_foreign_graph_becomes_a_bundle_that_translates(recast_: Recast, tmp_path: Path) -> None:
-    """One with a batch of one, in the order of colours that was said; samples come along, and the bundle verifies."""
+    """A graph with a fixed batch of one and BGR is imported with its samples, and the bundle verifies."""
     graph = tmp_path / "any.onnx"
     held = convolution(then=[node("Reshape", "made", "out", "one")], constants={"one": np.array([1, 3, SIDE, SIDE])})
     onnx.save_model(held, graph)
@@ -84,15 +84,15 @@ def test_a_foreign_graph_becomes_a_bundle_that_translates(recast_: Recast, tmp_p
         (["stargan", "G.ckpt", "--domains", "a,b", "--to", "store/x"], "but --domains names 2"),
         (["stargan", "gone.ckpt", "--to", "store/UPPER"], "a bundle's folder is its name, in lower case"),
         (["cyclegan", "G.ckpt", "--domains", "a,b", "--to", "store/x"], "holds a StarGAN generator"),
-        (["pix2pix", "junk.pth", "--domains", "a", "--to", "store/x"], "is no file of torch.save"),
-        (["onnx", "junk.pth", "--domains", "a", "--to", "store/x"], "is no ONNX file that can be read"),
+        (["pix2pix", "junk.pth", "--domains", "a", "--to", "store/x"], "is not a file of torch.save"),
+        (["onnx", "junk.pth", "--domains", "a", "--to", "store/x"], "is not a readable ONNX file"),
         (["onnx", "junk.pth", "--domains", "a", "--range", "1", "--to", "store/x"], "--range is '1'"),
     ],
 )
 def test_a_refusal_is_one_line_and_exit_2(
     recast_: Recast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
-    """No trace, and no bundle."""
+    """A file that can't be imported gives one line, no traceback and no bundle."""
     monkeypatch.chdir(tmp_path)
     saved(Path("G.ckpt"), stargan_generator())
     Path("junk.pth").write_bytes(b"junk")

@@ -1,4 +1,4 @@
-"""`recast serve`, `recast work`, and what `recast` says of itself."""
+"""`recast serve`, `recast work` and `recast --version`."""
 
 import importlib.metadata
 from pathlib import Path
@@ -14,7 +14,7 @@ def test_it_says_its_version(recast_: Recast) -> None:
 
 
 def test_with_a_broker_the_device_is_the_workers(recast_: Recast, toy_store: Path) -> None:
-    """A service whose workers run the models refuses options that it would not follow, and says who takes them."""
+    """With a broker `serve` refuses options of the engine, and says that they belong to `recast work`."""
     options = ["--device", "cpu", "--threads", "2", "--max-batch", "4"]
     said = recast_("serve", "--broker", "redis://127.0.0.1:1/0", "--store", toy_store, *options)
     assert (said.code, said.err.count("\n")) == (2, 1)
@@ -29,7 +29,7 @@ def test_with_a_broker_the_device_is_the_workers(recast_: Recast, toy_store: Pat
 def test_options_of_the_engine_are_checked(
     recast_: Recast, toy_store: Path, command: list[str], option: str, value: str, named: str
 ) -> None:
-    """Service and worker refuse a device, threads or a batch that can't be, and name the value."""
+    """`serve` and `work` refuse an impossible device, number of threads or batch, and name the value."""
     said = recast_(*command, "--store", toy_store, option, value)
     assert (said.code, said.err.count("\n")) == (2, 1)
     assert named in said.err

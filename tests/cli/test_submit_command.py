@@ -1,4 +1,4 @@
-"""`recast submit` against the real service, which is restarted, refuses, and is left alone in the middle."""
+"""`recast submit` against a real service, which restarts, refuses, or is interrupted."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ Submit = Callable[..., Said]
 
 @pytest.fixture
 def submit(recast_: Recast, monkeypatch: pytest.MonkeyPatch) -> Submit:
-    """Runs `recast submit WORDS...`; where nobody answers at first, it gives up at once."""
+    """Runs `recast submit WORDS...`, which does not wait for a service that does not answer at first."""
     monkeypatch.setattr(submit_commands, "_FIRST_CONTACT_S", 0)
     return partial(recast_, "submit")
 
@@ -59,7 +59,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_folder_is_translated_and_keeps_its_shape(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
-    """Folder in, folder out, with the pictures of the single call; only the last line goes to standard output."""
+    """A folder becomes a folder with the pictures of the single call; standard output has only the last line."""
     said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
     assert (said.code, said.out) == (0, f"2 of 2 pictures are in {tmp_path / 'out'}\n")
     assert names(tmp_path / "out") == ["a.png", "deep/b.png"]
@@ -68,7 +68,7 @@ def test_a_folder_is_translated_and_keeps_its_shape(submit: Submit, url: str, pi
 
 
 def test_options_reach_the_service(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
-    """The format shows in the results' names."""
+    """`--format` decides the suffix of the results."""
     words = ["--format", "webp", "--quality", 50, "--size", "model", "--region", "whole", "--strength", 0.5]
     said = submit(pictures / "a.png", "--domains", "smiling", "--url", url, "--out", tmp_path / "out", *words)
     assert said.code == 0, said.err
@@ -76,7 +76,7 @@ def test_options_reach_the_service(submit: Submit, url: str, pictures: Path, tmp
 
 
 def test_a_bad_picture_fails_alone(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
-    """It has a line with its name and the reason, and the exit code is 1."""
+    """A picture that fails has a line with its name and reason, and the exit code is 1."""
     (pictures / "broken.png").write_bytes((pictures / "a.png").read_bytes()[:60])
     said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
     assert said.code == 1
@@ -85,7 +85,7 @@ def test_a_bad_picture_fails_alone(submit: Submit, url: str, pictures: Path, tmp
 
 
 def test_a_job_is_left_to_itself_and_come_back_to(submit: Submit, url: str, pictures: Path, tmp_path: Path) -> None:
-    """--detach prints its id, and --job with that id fetches the results."""
+    """`--detach` prints the job's id, and `--job` with that id fetches the results."""
     said = submit(pictures, "--domains", "smiling", "--url", url, "--detach")
     assert (said.code, len(said.out.strip())) == (0, 26)
     said = submit("--job", said.out.strip(), "--url", url, "--out", tmp_path / "out")
@@ -97,7 +97,7 @@ def test_a_job_is_left_to_itself_and_come_back_to(submit: Submit, url: str, pict
     [
         (["gone.png", "--domains", "blond"], "there is no file or folder gone.png"),
         (["--domains", "blond"], "there are no pictures"),
-        (["."], "--domains says what to ask for"),
+        (["."], "--domains is missing"),
         ([".", "--job", "x"], "leave IN and --domains out"),
         (["--job", "x"], "there is no job 'x'"),
         (["in", "--domains", "smilling"], "did you mean 'smiling'"),
@@ -110,7 +110,7 @@ def test_a_job_is_left_to_itself_and_come_back_to(submit: Submit, url: str, pict
 def test_mistakes_are_one_line_and_exit_2(
     submit: Submit, url: str, pictures: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
-    """The line names the mistake; no pictures are sent, and no folder is made."""
+    """A mistake gives one line that names it; no picture is sent, and no folder is made."""
     monkeypatch.chdir(pictures.parent)
     said = submit(*(words if "--url" in words else [*words, "--url", url]))
     lines = [line for line in said.err.splitlines() if not line.startswith("sending ")]
@@ -122,7 +122,7 @@ def test_mistakes_are_one_line_and_exit_2(
 def test_the_key_comes_by_option_or_by_environment(
     submit: Submit, toy_store: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it the service refuses before anything is sent; RECAST_KEY keeps it out of the list of processes."""
+    """Without the key `submit` is refused before it sends anything; with RECAST_KEY it works."""
     words = [pictures, "--domains", "smiling", "--detach", "--url"]
     with serving(Store([toy_store]), settings(keys=("secret",))) as url:
         assert "a key is needed" in submit(*words, url).err
@@ -132,7 +132,7 @@ def test_the_key_comes_by_option_or_by_environment(
 
 
 def test_a_restarted_service_is_waited_for(submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path) -> None:
-    """It goes in the middle of a job, and comes back at the other end of the line: the command goes on by itself."""
+    """When the service restarts in the middle of a job, the command goes on by itself."""
     store, jobs, stuck = Store([toy_store]), JobSettings(storage=str(tmp_path / "storage")), Stuck()
     with ExitStack() as first, ExitStack() as second, ThreadPoolExecutor(1) as threads:
         there = first.enter_context(line(first.enter_context(serving(store, settings(), stuck, jobs))))
@@ -153,12 +153,12 @@ def test_a_restarted_service_is_waited_for(submit: Submit, toy_store: Path, pict
 
 
 def interrupt() -> None:
-    """Ctrl-C in the main thread, which runs the command."""
+    """Raises Ctrl-C in the main thread, which runs the command."""
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def test_ctrl_c_leaves_the_job_running(submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path) -> None:
-    """Exit code 130, and the line says how to come back, word for word."""
+    """Ctrl-C gives the exit code 130, and a line with the command that comes back to the job."""
     stuck = Stuck()
 
     def stop() -> None:
@@ -178,11 +178,11 @@ def test_ctrl_c_leaves_the_job_running(submit: Submit, toy_store: Path, pictures
 
 @dataclass
 class Late:
-    """A way to a service that holds the answer to POST /jobs back: the job is accepted, and nobody has heard of it."""
+    """A proxy that holds back the answer to POST /jobs: the job is accepted, but the client does not know it."""
 
     app: ASGIApp
     accepted: Callable[[], None]
-    """Called when the service has answered; what it answers never arrives."""
+    """Called when the service has answered; the answer never arrives."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI request."""
@@ -197,7 +197,7 @@ class Late:
 
 @contextmanager
 def answering_late(folder: Path, store: Path, accepted: Callable[[], None]) -> Iterator[tuple[str, Board]]:
-    """The address of a service behind Late, whose translator does nothing, and the board of its jobs."""
+    """The address of a service behind Late whose translator does nothing, and the board of its jobs."""
     bundles, stuck = Store([store]), Stuck()
     pipeline = Pipeline(bundles, stuck, settings().limits(), threads=1)
     jobs = job_parts(JobSettings(storage=str(folder / "storage")), pipeline)
@@ -213,7 +213,7 @@ def answering_late(folder: Path, store: Path, accepted: Callable[[], None]) -> I
 def test_ctrl_c_before_the_answer_finds_the_job(
     submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    """Interrupted between the service's acceptance and the answer, the line names the job that was accepted."""
+    """After Ctrl-C between the service's acceptance and its answer, the line names the accepted job."""
     with answering_late(tmp_path, toy_store, interrupt) as (url, board):
         said = submit(pictures, "--domains", "smiling", "--url", url, "--out", tmp_path / "out")
         (status,) = asyncio.run(board.statuses(limit=5))
@@ -224,7 +224,7 @@ def test_ctrl_c_before_the_answer_finds_the_job(
 def test_ctrl_c_without_an_answer_says_how_to_find_out(
     submit: Submit, toy_store: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    """Where the service can't be asked either, the line has the key of the job that may have been accepted."""
+    """If the service can't be asked either, the line has the key of the job that may have been accepted."""
     accepted: list[Callable[[], None]] = []
     with answering_late(tmp_path, toy_store, lambda: accepted[0]()) as (url, board), line(url) as way:
 
@@ -242,7 +242,7 @@ def test_ctrl_c_without_an_answer_says_how_to_find_out(
 
 
 def test_ctrl_c_in_the_middle_of_an_upload_accepts_nothing(submit: Submit, pictures: Path, tmp_path: Path) -> None:
-    """While pictures are still to be sent, the service can't have a job, and the line says so."""
+    """After Ctrl-C before the last picture is sent, the line says that nothing was accepted."""
     with (pictures / "big.png").open("wb") as file:
         file.truncate(64 << 20)
     app = FastAPI()

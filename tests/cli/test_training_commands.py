@@ -1,4 +1,4 @@
-"""`recast data`, `train`, `evaluate` and `export` in a row, and what they say when something is missing."""
+"""`recast data`, `train`, `evaluate` and `export` in a row, and their errors."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ def test_train_then_export_then_translate(recast_: Recast, labelled_set: Path, t
 
 
 def test_a_dry_run_says_what_would_be_trained(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """`--dry-run` names recipe, data, domains and networks with their numbers, and leaves nothing behind."""
+    """`--dry-run` prints recipe, data, domains and networks with their numbers, and writes nothing."""
     said = recast_("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run", "--dry-run", *options(3))
     assert said.code == 0, said.err
     recipe, data, domains, networks = said.out.splitlines()
@@ -47,7 +47,7 @@ def test_a_dry_run_says_what_would_be_trained(recast_: Recast, labelled_set: Pat
 
 
 def test_a_dry_run_of_a_run_says_where_it_goes_on(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """With `--resume` the run's own options and its last step are shown, or that of `--from-step`; the run stays."""
+    """`--resume --dry-run` prints the run's options and the step that it goes on from, and changes nothing."""
     train = ("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run")
     recast_(*train, *options(2), "--set", "save_every=1")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -59,7 +59,7 @@ def test_a_dry_run_of_a_run_says_where_it_goes_on(recast_: Recast, labelled_set:
 
 
 def test_a_dry_run_decodes_every_file(recast_: Recast, tmp_path: Path) -> None:
-    """A held-out picture that is cut short is found, which the start of a training does not look for."""
+    """`--dry-run` finds a broken held-out picture, which the start of a training does not decode."""
     folder = labelled_folder(tmp_path / "set")
     last = folder / "images" / "000040.png"
     last.write_bytes(last.read_bytes()[:-100])
@@ -82,7 +82,7 @@ def test_data_writes_avatars(recast_: Recast, tmp_path: Path) -> None:
     [(["expressions"], "train/neutral/000001.png"), (["emoji", "--layout", "hair"], "images/000003.png")],
 )
 def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list[str], written: str) -> None:
-    """`recast data` makes every set that it names, and tells how far it is."""
+    """`recast data` makes every set that it offers, and shows its progress."""
     said = recast_("data", *words, "--count", 3, "--size", 16, "--out", tmp_path / "made")
     assert said.code == 0, said.err
     assert "drawing 3/3" in said.err
@@ -97,13 +97,13 @@ def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list
         (["train", "stargan", "--data", "empty", "--out", "run"], "has no attribute file"),
         (
             ["train", "nogan", "--data", "empty", "--out", "run"],
-            "there is no recipe 'nogan'; there are cyclegan, pix2pix, stargan",
+            "there is no recipe 'nogan'; choose one of cyclegan, pix2pix, stargan",
         ),
         (["train", "stargan", "--data", "empty", "--out", "run", "--config", "gone.toml"], "gone.toml can't be read"),
-        (["train", "stargan", "--data", "empty", "--out", "run", "--resume"], "is no run of a training"),
+        (["train", "stargan", "--data", "empty", "--out", "run", "--resume"], "is not the run of a training"),
         (["train", "stargan", "--data", "empty", "--out", "run", "--from-step", "3"], "--from-step 3"),
-        (["export", "gone", "--to", "store/x"], "gone is no run of a training"),
-        (["export", "empty", "--to", "store/x"], "empty is no run of a training"),
+        (["export", "gone", "--to", "store/x"], "gone is not the run of a training"),
+        (["export", "empty", "--to", "store/x"], "empty is not the run of a training"),
         (["evaluate", "empty", "--data", "gone"], "is neither a run"),
         (["data", "avatars", "--count", "0", "--out", "new"], "count"),
         (["data", "avatars", "--size", "5", "--out", "new"], "size"),
@@ -114,7 +114,7 @@ def test_data_writes_the_other_sets(recast_: Recast, tmp_path: Path, words: list
 def test_what_is_missing_is_one_line_and_exit_2(
     recast_: Recast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], message: str
 ) -> None:
-    """No trace, no half-written folder: one clear line on standard error."""
+    """A mistake gives one line on standard error, no traceback and no half-written folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     said = recast_(*command)
@@ -124,7 +124,7 @@ def test_what_is_missing_is_one_line_and_exit_2(
 
 
 def test_a_missing_attribute_is_named(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """A domain without a column is refused with the columns there are."""
+    """A domain without a column is refused, and the error lists the columns."""
     said = recast_("train", "stargan", "--data", labelled_set, "--out", tmp_path / "run", "--set", "domains=blue")
     assert said.code == 2
     assert "no attribute column blue; the data have red, green, bright" in said.err
@@ -132,7 +132,7 @@ def test_a_missing_attribute_is_named(recast_: Recast, labelled_set: Path, tmp_p
 
 
 def test_a_refused_export_leaves_the_old_bundle(recast_: Recast, labelled_set: Path, tmp_path: Path) -> None:
-    """A bundle that is there stays when the next export can't be checked."""
+    """A failed export leaves the bundle of the last one in place."""
     run, bundle = tmp_path / "run", tmp_path / "store" / "toy"
     recast_("train", "stargan", "--data", labelled_set, "--out", run, *options(2))
     recast_("export", run, "--to", bundle)

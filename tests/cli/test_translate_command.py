@@ -25,7 +25,7 @@ def picture(path: Path) -> Path:
 
 
 def test_a_file_is_translated_to_the_file_named(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """One picture in, the translated one out, with the labels that were not asked for read from the picture."""
+    """A picture is translated, and labels that were not asked for are read from it."""
     source = picture(tmp_path / "in.png")
     said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out.png")
     assert said.code == 0, said.err
@@ -43,7 +43,7 @@ def test_domains_may_be_repeated(recast_: Recast, toy_store: Path, tmp_path: Pat
 
 
 def test_a_strength_of_nothing_leaves_the_picture(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """`--strength 0` is a value like any other, not a missing one."""
+    """`--strength 0` returns the same pixels."""
     source = picture(tmp_path / "in.png")
     words = ["--domains", "smiling", "--strength", "0", "--store", toy_store, "--out", tmp_path / "out.png"]
     assert recast_("translate", source, *words).code == 0
@@ -52,7 +52,7 @@ def test_a_strength_of_nothing_leaves_the_picture(recast_: Recast, toy_store: Pa
 
 
 def test_the_output_files_suffix_is_its_format(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """--out x.webp writes WebP without being told."""
+    """`--out x.webp` writes WebP without `--format`."""
     source = picture(tmp_path / "in.png")
     recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out.webp")
     assert sniff((tmp_path / "out.webp").read_bytes()) is WEBP
@@ -61,7 +61,7 @@ def test_the_output_files_suffix_is_its_format(recast_: Recast, toy_store: Path,
 def test_a_folder_keeps_its_shape_and_a_bad_picture_fails_alone(
     recast_: Recast, toy_store: Path, tmp_path: Path
 ) -> None:
-    """Sub-folders are kept, what is no picture is passed over, a broken one is named, and the exit code is 1."""
+    """Sub-folders are kept, other files are skipped, and a broken picture is named and makes the exit code 1."""
     picture(tmp_path / "in" / "a.png")
     picture(tmp_path / "in" / "deep" / "b.png")
     (tmp_path / "in" / "notes.txt").write_text("no picture")
@@ -106,7 +106,7 @@ def test_bad_domains_are_one_line_and_exit_2(
 def test_bad_parameters_are_one_line_and_exit_2(
     recast_: Recast, toy_store: Path, tmp_path: Path, words: list[str], message: str
 ) -> None:
-    """The value and what is allowed stand in the line."""
+    """The error of a wrong option has its value and the allowed ones."""
     source = picture(tmp_path / "in.png")
     out = tmp_path / "out.png"
     said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", out, *words)
@@ -116,19 +116,19 @@ def test_bad_parameters_are_one_line_and_exit_2(
 
 
 def test_a_missing_input_is_named(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """The file that is not there stands in the line."""
+    """The error for a missing file has its path."""
     said = recast_("translate", tmp_path / "gone.png", "--domains", "smiling", "--store", toy_store)
     assert (said.code, "there is no file or folder" in said.err) == (2, True)
 
 
 def test_a_folder_without_pictures_is_refused(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """An empty folder is a mistake, not a success of nothing."""
+    """A folder without pictures is an error."""
     said = recast_("translate", tmp_path, "--domains", "smiling", "--store", toy_store)
     assert (said.code, "there are no pictures in" in said.err) == (2, True)
 
 
 def test_two_pictures_never_overwrite_each_other(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """Equal names from two folders are refused before anything is written."""
+    """Two pictures with one output are refused before anything is written."""
     first, second = picture(tmp_path / "a" / "x.png"), picture(tmp_path / "b" / "x.png")
     said = recast_("translate", first, second, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out")
     assert (said.code, "two pictures would be written" in said.err) == (2, True)
@@ -152,7 +152,7 @@ def test_pictures_of_one_name_and_two_formats_stay_apart(
 def test_outputs_that_would_be_one_file_are_refused(
     recast_: Recast, toy_store: Path, tmp_path: Path, names: tuple[str, ...], words: list[str]
 ) -> None:
-    """Both would be a.png: by --format, or since GIF is not written and PNG takes its place."""
+    """Two pictures that would both be a.png, by `--format` or since a GIF becomes a PNG, are refused."""
     for name in names:
         picture(tmp_path / "in" / name)
     out = tmp_path / "out"
@@ -162,7 +162,7 @@ def test_outputs_that_would_be_one_file_are_refused(
 
 
 def test_formats_are_told_by_content(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """A PNG that is called a.jpg, beside a.png, would be written to a.png, too."""
+    """A PNG that is named a.jpg is refused beside a.png, since both would be a.png."""
     picture(tmp_path / "in" / "a.png").rename(tmp_path / "in" / "a.jpg")
     picture(tmp_path / "in" / "a.png")
     said = recast_("translate", tmp_path / "in", "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "o")
@@ -179,7 +179,7 @@ def test_a_suffix_within_a_name_is_no_format(recast_: Recast, toy_store: Path, t
 
 
 def test_outputs_of_an_earlier_run_are_no_inputs(recast_: Recast, toy_store: Path, tmp_path: Path) -> None:
-    """The output folder may lie within the input's."""
+    """An output folder within the input's is not translated again."""
     picture(tmp_path / "a.png")
     for _ in range(2):
         said = recast_("translate", tmp_path, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / "out")
@@ -188,16 +188,16 @@ def test_outputs_of_an_earlier_run_are_no_inputs(recast_: Recast, toy_store: Pat
 
 @pytest.mark.parametrize("out", ["in", "in/a.png"])
 def test_a_picture_is_not_written_over(recast_: Recast, toy_store: Path, tmp_path: Path, out: str) -> None:
-    """An output that would be its own source is refused: what was there before could not be had back."""
+    """An output that would replace its own source is refused, and the source stays."""
     source = picture(tmp_path / "in" / "a.png")
     before = source.read_bytes()
     said = recast_("translate", source, "--domains", "smiling", "--store", toy_store, "--out", tmp_path / out)
-    assert (said.code, "is the picture itself" in said.err) == (2, True)
+    assert (said.code, "would replace an input" in said.err) == (2, True)
     assert source.read_bytes() == before
 
 
 def test_gathering_compares_no_picture_with_every_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, each path is compared a few times; and of names that differ no file is opened."""
+    """For thousands of pictures `gather` compares few paths, and opens no file whose output is clear."""
     count = 300
     (tmp_path / "in").mkdir()
     for number in range(count):
@@ -236,6 +236,6 @@ def test_models_verify_refuses_a_damaged_graph(recast_: Recast, toy_store: Path,
 
 
 def test_a_store_that_is_not_there_is_named(recast_: Recast, tmp_path: Path) -> None:
-    """A misspelt store is an error, not an empty one."""
+    """A store that does not exist is an error."""
     said = recast_("models", "--store", tmp_path / "nowhere")
     assert (said.code, "nowhere" in said.err) == (2, True)

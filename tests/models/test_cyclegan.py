@@ -86,7 +86,7 @@ def test_every_ablation_of_the_paper_can_be_said(options: dict[str, Any], names:
 
 
 def test_terms_are_those_of_the_equations() -> None:
-    """Scores of 0 cost the generators 1 each; cycles and identities are the weighted distances of what was made."""
+    """Scores of 0 cost the generators 1 each; cycles and identities are weighted distances of the made pictures."""
     made, given = recipe(cycle_a=3, cycle_b=5), batch()
     for side in "ab":
         last = list(made.networks[f"discriminator_{side}"].modules())[-1]
@@ -127,7 +127,7 @@ def numbered(*numbers: float) -> Tensor:
 
 
 def test_the_pool_fills_first_and_then_gives_every_other_time_an_old_picture() -> None:
-    """The first three come back as they are; of many more about half are older ones, each given once."""
+    """The pool returns the first three unchanged; later about half are older ones, each returned once."""
     torch.manual_seed(0)
     pool = PicturePool(3)
     assert torch.equal(pool.exchange(numbered(0, 1, 2)), numbered(0, 1, 2))

@@ -65,7 +65,7 @@ def test_parts_add_up_to_the_gradients_of_the_whole(case: str, sets: dict[str, P
 def test_a_run_goes_on_with_another_number_of_processes(
     case: str, sets: dict[str, Path], together: Path, tmp_path: Path
 ) -> None:
-    """Begun by one, gone on with by two, or the other way round: the losses are those of one alone."""
+    """A run that changes between one process and two has the losses of one process."""
     assert losses(together / "grown" / case) == about(losses(together / "alone" / case))
     shutil.copytree(together / "grown" / case, tmp_path / "back")
     trained(case, sets[case], tmp_path / "back", 5, *ranks.words(case), resume=True)
@@ -75,7 +75,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
 
 @pytest.mark.parametrize("case", FOLDERS)
 def test_all_processes_hold_the_same_bits(case: str, together: Path) -> None:
-    """Weights, averages, statistics of batch norm and the picture pool do not drift apart, whatever each one saw."""
+    """Both processes have the same weights, averages, running statistics and picture pool after different rows."""
     first, *others = (torch.load(together / f"alike.{case}.{rank}.pt") for rank in range(RANKS))
     assert len(first) > 2
     for other in others:
@@ -142,7 +142,7 @@ def losses(run: Path) -> dict[str, float]:
 
 
 def about(expected: dict[str, float]) -> object:
-    """Equal up to rounding, and what an optimiser's first steps, which are all sign, make of it."""
+    """Equal up to rounding, which an optimiser's first steps, all sign, enlarge."""
     return pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 

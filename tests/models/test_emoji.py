@@ -61,9 +61,9 @@ def test_a_font_is_asked_for_by_its_package(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("content", [b"", b"no font at all, only text", b"\0\1\0\0" + bytes(60)])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
-    """What is no font of pictures gives one clear error with the file's name."""
+    """A file that is not a font with pictures gives one clear error with its name."""
     (tmp_path / "other.ttf").write_bytes(content)
-    with pytest.raises(DataError, match=r"other\.ttf is no font with pictures"):
+    with pytest.raises(DataError, match=r"other\.ttf is not a font with pictures"):
         EmojiFont(tmp_path / "other.ttf")
 
 

@@ -55,10 +55,10 @@ def test_labels_are_what_the_files_show(sets: Path) -> None:
         names = [domain.name for domain in data.description.domains]
         assert names == [*SKINS, *GENDERS]
         assert {domain.group for domain in data.description.domains} == {"skin", "gender"}
-        for index in range(len(data.paths)):
-            portrait = made.scene(data.paths[index])
+        for index in range(len(data.pictures.paths)):
+            portrait = made.scene(data.pictures.paths[index])
             assert portrait is not None
-            assert (portrait.draw(SIDE) == data.picture(index)).all()
+            assert (portrait.draw(SIDE) == data.pictures[index]).all()
             assert portrait.emoji.labels(tuple(names)) == tuple(data.labels[index])
 
 

@@ -1,4 +1,4 @@
-"""An evaluation gives a perfect model perfect figures and an idle one poor ones, whatever kind of model it is."""
+"""An evaluation gives a perfect model perfect figures and an idle one poor ones, for every kind of model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from models.data import labelled
 from models.data.tables import parse_domains
 from models.drawn import people
 from models.drawn.person import COLUMNS, DOMAINS, HAIR, Attributes
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.errors import DataError, OptionsError
 from models.evaluation.evaluate import evaluate
 from models.evaluation.report import write_report
@@ -34,7 +34,7 @@ def _one_thread() -> None:
 
 
 def test_a_perfect_model_has_perfect_figures(labelled_set: Path) -> None:
-    """Everything asked is set, everything else kept, and own labels are read right."""
+    """All requests are fulfilled, all other labels kept, and own labels read correctly."""
     metrics = measure(ideal(), labelled_set).metrics
     assert metrics["judge's accuracy on real pictures, lowest domain, %"] == 100
     assert metrics["domain set on request, lowest domain, %"] == 100
@@ -43,7 +43,7 @@ def test_a_perfect_model_has_perfect_figures(labelled_set: Path) -> None:
 
 
 def test_unknown_labels_are_no_errors(tmp_path: Path) -> None:
-    """A perfect model has perfect figures where held-out labels are unknown, and those pictures are not asked."""
+    """Unknown labels of held-out pictures leave a perfect model's figures perfect, and don't count as absent."""
     data = labelled_folder(tmp_path / "set", unknown=True)
     evaluation = measure(ideal(), data)
     assert evaluation.metrics["attributes not asked for kept, lowest domain, %"] == 100
@@ -56,7 +56,7 @@ def test_unknown_labels_are_no_errors(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_nothing_sets_nothing(labelled_set: Path) -> None:
-    """The identity keeps all and sets none, at the highest PSNR to its input; a weak judge would be noted."""
+    """The identity keeps all labels and sets none, with the highest PSNR to its input."""
     idle = replace(ideal(), graphs={"generator": graph(lambda x, c: x), "classifier": graph(read, "logits")})
     evaluation = measure(idle, labelled_set)
     assert evaluation.metrics["domain set on request, %"] == 0
@@ -66,13 +66,13 @@ def test_a_model_that_does_nothing_sets_nothing(labelled_set: Path) -> None:
 
 
 def test_a_weak_judge_is_noted(labelled_set: Path) -> None:
-    """A judge of two steps is right on too few real pictures, and a note says on which domains."""
+    """For a judge of two steps a note names the domains on which it is not reliable."""
     (note,) = measure(ideal(), labelled_set, steps=2).notes
     assert "right on less than 98 % of real pictures" in note
 
 
 def test_without_a_classifier_no_labels_are_known(labelled_set: Path) -> None:
-    """As in serving, a model that can't read labels is told only what is asked."""
+    """As in serving, a model without a classifier gets only the labels of the request."""
     manifest = toy_manifest().model_copy(update={"classifier": None})
     told: list[Array] = []
 
@@ -86,14 +86,14 @@ def test_without_a_classifier_no_labels_are_known(labelled_set: Path) -> None:
 
 @pytest.fixture(scope="module")
 def drawn_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 avatars of 64 px, to be looked at with 32."""
+    """30 avatars of 64 px, for models of 32 px."""
     folder = tmp_path_factory.mktemp("drawn") / "avatars"
     people.write("avatars", folder, 30, 2 * SIDE, 3, lambda *done: None)
     return folder
 
 
 def test_counterfactuals_are_those_of_the_renderer(drawn_people: Path) -> None:
-    """A model that draws the person anew has 100 dB everywhere; one that does nothing has what the input has."""
+    """A model that draws the person again has 100 dB everywhere; one that does nothing has the input's figures."""
     renderer = redrawing(drawn_people)
     metrics = measure(renderer, drawn_people, 2).metrics
     assert metrics["PSNR to the exact counterfactual over the face, lowest domain, dB"] == 100
@@ -111,7 +111,7 @@ def test_counterfactuals_are_those_of_the_renderer(drawn_people: Path) -> None:
 
 
 def redrawing(folder: Path) -> Subject:
-    """Draws the people of a set anew at the size of its files, with the attributes that labels stand for."""
+    """A model that draws the people of a set again, at the size of its files, with the attributes of the labels."""
     made = people.read(folder)
     assert made is not None
     domains = parse_domains(DOMAINS)
@@ -121,11 +121,11 @@ def redrawing(folder: Path) -> Subject:
         {**toy_manifest().model_dump(), "domains": domains, "label_order": order, "graphs": graphs}
     )
     held_out = labelled.read(folder, "", manifest.picture, "test", False)
-    shown = {held_out.picture(i).tobytes(): made.scene(path).person for i, path in enumerate(held_out.paths)}
+    shown = {held_out.pictures[i].tobytes(): made.scene(path).person for i, path in enumerate(held_out.pictures.paths)}
 
     def redraw(tensor: Array, labels: Array) -> Array:
         drawn = [
-            Image.fromarray(draw(shown[picture.tobytes()].with_attributes(described(row)), made.size))
+            Image.fromarray(Portrait(shown[picture.tobytes()].with_attributes(described(row))).draw(made.size))
             for picture, row in zip(to_pixels(tensor, manifest.picture), labels, strict=True)
         ]
         return to_tensor(np.stack([shrink(image, manifest.picture) for image in drawn]), manifest.picture)
@@ -138,7 +138,7 @@ def redrawing(folder: Path) -> Subject:
 
 
 def described(labels: Array) -> Attributes:
-    """The attributes that a label vector in the avatars' column order stands for."""
+    """The attributes of a label vector in the avatars' column order."""
     has = dict(zip(COLUMNS, labels > 0.5, strict=True))
     return Attributes(
         hair=next(hair for hair in HAIR if has[hair]),
@@ -152,7 +152,7 @@ def described(labels: Array) -> Attributes:
 
 
 def test_each_joined_set_has_its_judge_and_its_mask(joint_set: Path) -> None:
-    """Requests carry the mask of their own set and no label of another's, and each set's judge sees what was asked."""
+    """Requests carry the mask of their own set and no label of another's, and each set's judge checks its requests."""
     told: list[Array] = []
 
     def paint(tensor: Array, labels: Array) -> Array:
@@ -201,7 +201,7 @@ def test_pairs_are_measured_against_the_truth(pair_set: Path) -> None:
 
 
 def test_a_model_of_pairs_may_go_from_b_to_a(pair_set: Path) -> None:
-    """Where a graph takes B, the truth is A."""
+    """If a graph takes B, the truth is A."""
     forward = fixed("pix2pix", {"a": "generator"}, generator=lambda x: 255 - x)
     backward = measure(replace(forward, sources={"generator": "b"}), pair_set, 2)
     inputs, _, truth = (strip.pictures for strip in backward.sheets[0].strips)
@@ -210,7 +210,7 @@ def test_a_model_of_pairs_may_go_from_b_to_a(pair_set: Path) -> None:
 
 
 def test_unpaired_ways_lead_there_and_back(tmp_path: Path) -> None:
-    """The exact negative is taken for the other domain and comes back; files of one name on both sides are true."""
+    """The exact negative is taken for the other domain and comes back; files of one name are the truth."""
     folder = unpaired_folder(tmp_path / "unpaired", 60)
     both = {"a": "b-to-a", "b": "a-to-b"}
     perfect = measure(fixed("cyclegan", both, a_to_b=lambda x: 255 - x, b_to_a=lambda x: 255 - x), folder)
@@ -227,7 +227,7 @@ def test_unpaired_ways_lead_there_and_back(tmp_path: Path) -> None:
 
 
 def test_one_way_alone_has_no_cycle(tmp_path: Path) -> None:
-    """A model with one graph is measured one way."""
+    """A model with one graph is measured in one direction."""
     folder = unpaired_folder(tmp_path / "unpaired", 20)
     metrics = measure(fixed("cyclegan", {"zebra": "a-to-b"}, a_to_b=lambda x: 255 - x), folder, 2).metrics
     assert "taken for the target domain, a to b, %" in metrics
@@ -238,7 +238,7 @@ def test_one_way_alone_has_no_cycle(tmp_path: Path) -> None:
 def test_every_recipes_run_can_be_measured(
     case: str, data: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """A run of each recipe, hardly trained, has finite figures, sheets of pictures and its training's curves."""
+    """A short run of each recipe gives finite figures, sheets of pictures and the curves of its training."""
     folder = request.getfixturevalue(data)
     subject = open_subject(trained(case, folder, tmp_path / "run", 2).run.folder)
     evaluation = evaluate(subject, folder, tools(steps=2, count=4))
@@ -248,7 +248,7 @@ def test_every_recipes_run_can_be_measured(
     assert evaluation.curves
 
 
-def test_run_and_bundle_are_measured_alike(labelled_set: Path, tmp_path: Path) -> None:
+def test_run_and_bundle_have_the_same_figures(labelled_set: Path, tmp_path: Path) -> None:
     """PyTorch and ONNX Runtime give the same pictures and labels for the same weights, to one level."""
     made = trained("stargan", labelled_set, tmp_path / "run", 2).run
     export(made, tmp_path / "toy", "fp32", Facts(), None)
@@ -260,8 +260,8 @@ def test_run_and_bundle_are_measured_alike(labelled_set: Path, tmp_path: Path) -
     assert (run.own_labels(pixels) == bundle.own_labels(pixels)).all()
 
 
-def test_bundles_say_what_their_graphs_take(tmp_path: Path) -> None:
-    """Of two domains the first is A, which is made of B; one alone is made of A, unless it was trained from B to A."""
+def test_the_sources_of_a_bundles_graphs_are_inferred(tmp_path: Path) -> None:
+    """Of two domains the first is A, made from B; a single one is made from A, unless trained from B to A."""
     flip_bundle(tmp_path)
     assert open_subject(tmp_path / "flip").sources == {"zebra": "b", "horse": "a"}
     manifest = fixed("pix2pix", {"a": "generator"}).manifest
@@ -272,7 +272,7 @@ def test_bundles_say_what_their_graphs_take(tmp_path: Path) -> None:
 
 
 def test_metrics_of_an_evaluation_go_into_the_bundle(labelled_set: Path, tmp_path: Path) -> None:
-    """A run that was evaluated, alone or beside others, exports its figures; those of other weights are left out."""
+    """Export adds the figures of an evaluation of these weights, alone or with others, and no other figures."""
     run = trained("stargan", labelled_set, tmp_path / "run", 2).run
     evaluation = measure(open_subject(run.folder), labelled_set, 2)
     write_report([measure(ideal(), labelled_set, 2), evaluation], run.folder / "evaluation")
@@ -289,8 +289,8 @@ def test_neither_run_nor_bundle_is_refused(tmp_path: Path) -> None:
         open_subject(tmp_path)
 
 
-def test_subjects_that_are_called_alike_are_told_apart(labelled_set: Path, tmp_path: Path) -> None:
-    """Two runs of one name go by their folders."""
+def test_subjects_of_one_name_are_named_by_their_folders(labelled_set: Path, tmp_path: Path) -> None:
+    """Two runs with the same name get their folders as names."""
     for place in ("one", "two"):
         trained("stargan", labelled_set, tmp_path / place / "run", 2)
     names = [subject.name for subject in open_subjects([tmp_path / "one" / "run", tmp_path / "two" / "run"])]
@@ -298,20 +298,20 @@ def test_subjects_that_are_called_alike_are_told_apart(labelled_set: Path, tmp_p
 
 
 def test_what_does_not_translate_is_refused(labelled_set: Path) -> None:
-    """A model that makes pictures of nothing has no translations to measure."""
+    """A model that makes pictures from noise has no translations to measure."""
     subject = replace(ideal(), manifest=toy_manifest().model_copy(update={"task": "generate"}))
     with pytest.raises(OptionsError, match="does not translate"):
         measure(subject, labelled_set)
 
 
 def test_many_fixed_targets_are_refused(unpaired_set: Path) -> None:
-    """Three graphs without labels are no two sides."""
+    """Three graphs without labels are not two sides."""
     three = {name: name for name in ("one", "two", "three")}
     with pytest.raises(OptionsError, match="3 targets without labels"):
         measure(fixed("onnx", three), unpaired_set)
 
 
 def test_missing_data_stop_before_the_judge_is_trained(tmp_path: Path) -> None:
-    """The data folder that is not there is named."""
+    """The error names the missing data folder."""
     with pytest.raises(DataError, match="there is no data folder"):
         measure(ideal(), tmp_path / "nowhere")

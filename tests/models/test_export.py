@@ -135,7 +135,7 @@ def test_written_graphs_take_any_batch_and_free_sides(made: Made) -> None:
 
 @pytest.mark.parametrize("made", ["cyclegan"], indirect=True)
 def test_samples_show_what_each_graph_takes(made: Made) -> None:
-    """CycleGAN's bundle has as many pictures of A, which are dark here, as of B, which are bright."""
+    """CycleGAN's bundle has as many samples of A, which are dark here, as of B, which are bright."""
     files = [made.bundle.path(sample.file) for sample in made.bundle.manifest.samples]
     shades = [float(np.asarray(Image.open(file)).mean()) for file in files]
     half = len(shades) // 2
@@ -152,9 +152,9 @@ def test_a_bundle_of_joint_sets_is_served_in_a_pass_for_each(made: Made, joint_s
     expected = np.asarray(Image.open(picture))[None]
     for name in ("green", "light"):
         x = torch.from_numpy(to_tensor(expected, made.bundle.manifest.picture))
-        own = recipe.columns.completed(torch.full((1, 5), UNKNOWN), recipe.critic(x)[1])
+        own = recipe.columns.fill_unknown(torch.full((1, 5), UNKNOWN), recipe.critic(x)[1])
         place = made.bundle.manifest.label_order.index(name)
-        labels = torch.cat(recipe.columns.asked(own, place), dim=1)
+        labels = torch.cat(recipe.columns.request(own, place), dim=1)
         expected = to_pixels(recipe.generator(x, labels).numpy(), made.bundle.manifest.picture)
     shown = np.asarray(Image.open(io.BytesIO(answer.data)))
     assert np.abs(shown.astype(int) - expected[0]).max() <= 1
@@ -223,7 +223,7 @@ def test_a_fp16_graph_that_is_too_coarse_is_refused_with_the_figure() -> None:
     exported = Exported(Shifted())
     graph = to_onnx(exported, TINY)
     torch.nn.init.constant_(exported.module.shift, 0.1)  # type: ignore[arg-type]
-    with pytest.raises(ExportError, match=r"at 26\.0 dB to fp32 in translated, less than 45; take fp32"):
+    with pytest.raises(ExportError, match=r"has 26\.0 dB PSNR to fp32 in translated, less than 45; take fp32"):
         compare_fp16("g", network(exported), graph, [{"pixels": np.zeros((1, 3, 8, 8), np.float32)}], TINY)
 
 
@@ -248,7 +248,7 @@ def test_a_network_whose_outputs_are_not_its_ports_is_refused() -> None:
 
 
 def test_samples_may_be_chosen(run: Run, labelled_set: Path, tmp_path: Path) -> None:
-    """A folder of pictures becomes the bundle's samples as they are; one without pictures is refused."""
+    """The pictures of a folder become the bundle's samples unchanged; a folder without pictures is refused."""
     facts = Facts(samples=labelled_set / "images")
     export(run, tmp_path / "toy", "fp32", facts, None)
     samples = archive.read(tmp_path / "toy").manifest.samples
@@ -281,5 +281,5 @@ def test_missing_data_are_named(run: Run, tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     """A data folder is not mistaken for a run."""
-    with pytest.raises(OptionsError, match="is no run of a training"):
+    with pytest.raises(OptionsError, match="is not the run of a training"):
         open_run(labelled_folder(tmp_path / "set"))

@@ -25,7 +25,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
-    """A state dict with the names of the published file: no counters of batches, and a classifier behind."""
+    """A state dict with the names of the published file: without counters of batches, with a classifier."""
     torch.manual_seed(0)
     drawn = InceptionV3().state_dict()
     kept = {name: value for name, value in drawn.items() if not name.endswith("num_batches_tracked")}
@@ -34,7 +34,7 @@ def weights() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the names of torchvision's AlexNet, its classifier among them."""
+    """A file with the names of torchvision's AlexNet, including its classifier."""
     path = tmp_path_factory.mktemp("lpips") / "alexnet.pth"
     drawn = torch.Generator().manual_seed(0)
     state = {"classifier.1.weight": torch.zeros(1)}
@@ -47,7 +47,7 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(backbone: Path, folder: Path, scale: float = 1.0, layers: range = range(5)) -> Lpips:
-    """LPIPS with all channels weighted alike, in some layers."""
+    """LPIPS with equal weights for all channels of some layers."""
     sizes = [outputs for _, outputs, _ in CHANNELS.values()]
     weights = {f"lin{i}.model.1.weight": torch.full((1, n, 1, 1), scale * (i in layers)) for i, n in enumerate(sizes)}
     torch.save(weights, folder / "alex.pth")
@@ -79,7 +79,7 @@ def test_a_file_of_weights_gives_2048_features(weights: dict[str, Tensor], tmp_p
 
 
 def test_other_files_than_inception_are_refused(weights: dict[str, Tensor], tmp_path: Path) -> None:
-    """A file with other names or without some, and one that is no file of weights, are named."""
+    """Files with other or missing names, and files without weights, are refused by name."""
     path = tmp_path / "other.pth"
     lacking = {name: value for name, value in weights.items() if not name.startswith("Mixed_7c")}
     for content in ({**weights, "extra": torch.zeros(1)}, lacking):
@@ -92,7 +92,7 @@ def test_other_files_than_inception_are_refused(weights: dict[str, Tensor], tmp_
 
 
 def test_pooling_is_that_of_the_published_network() -> None:
-    """Means leave the padding out, so that a plain picture stays plain at its edges; the last block takes maxima."""
+    """Average pooling ignores the padding, so a plain picture stays plain at its edges; the last block takes maxima."""
     network = InceptionV3().eval()
     seen: dict[str, Tensor] = {}
     for name in ("Mixed_7b", "Mixed_7c"):
@@ -111,7 +111,7 @@ def test_pooling_is_that_of_the_published_network() -> None:
 
 
 def test_equal_pictures_have_no_distance(backbone: Path, tmp_path: Path) -> None:
-    """0 for equal pictures, more for others, the same both ways, one number a picture."""
+    """The distance is 0 for equal pictures, positive for others, symmetric, and one number a picture."""
     lpips = opened(backbone, tmp_path)
     assert (lpips.distances(A, A) == 0).all()
     assert lpips.distances(A, B).shape == (2,)
@@ -119,7 +119,7 @@ def test_equal_pictures_have_no_distance(backbone: Path, tmp_path: Path) -> None
     assert lpips.distances(A, B) == pytest.approx(lpips.distances(B, A))
 
 
-def test_weights_weigh(backbone: Path, tmp_path: Path) -> None:
+def test_distances_are_linear_in_the_weights(backbone: Path, tmp_path: Path) -> None:
     """Twice the weights give twice the distance, and layers add up."""
     once, twice = (opened(backbone, tmp_path, scale).distances(A, B) for scale in (1.0, 2.0))
     parts = [opened(backbone, tmp_path, 1.0, range(i, i + 1)).distances(A, B) for i in range(5)]
@@ -141,7 +141,7 @@ def test_the_first_layer_by_hand(backbone: Path, tmp_path: Path) -> None:
 
 
 def test_other_files_than_lpips_and_small_pictures_are_refused(backbone: Path, tmp_path: Path) -> None:
-    """The file that does not fit is named, and so is a size at which no feature is left."""
+    """The error names the file that does not fit, or the size that is too small."""
     lpips = opened(backbone, tmp_path)
     with pytest.raises(OptionsError, match="31 pixels or more, not 16"):
         lpips.distances(A[:, :16, :16], B[:, :16, :16])

@@ -70,7 +70,7 @@ def is_state(weights: Any) -> bool:
 
 @pytest.mark.parametrize("save", [saved, saved_in_the_old_format, saved_in_2017])
 def test_every_format_is_read(tmp_path: Path, save: Save) -> None:
-    """Today's zip, the format before it, and the tensors of PyTorch 0.3."""
+    """Today's zip, the format before it and the tensors of PyTorch 0.3 give the same weights."""
     read_back = read(put(tmp_path, STATE, save))
     assert is_state(read_back.weights)
     assert len(read_back.sha256) == 64
@@ -78,12 +78,12 @@ def test_every_format_is_read(tmp_path: Path, save: Save) -> None:
 
 @pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 def test_what_wrappers_put_before_keys_is_taken_off(tmp_path: Path, wrapper: str) -> None:
-    """DataParallel's and torch.compile's prefixes, either around the other."""
+    """Prefixes of DataParallel and torch.compile are removed, in either order."""
     assert is_state(read(put(tmp_path, {wrapper + key: tensor for key, tensor in STATE.items()})).weights)
 
 
 def test_a_prefix_that_only_some_keys_have_stays(tmp_path: Path) -> None:
-    """A part of a network may be called `module`."""
+    """`module.` stays if only some keys begin with it, as a network may have a part of that name."""
     state = {"module.a": torch.ones(1), "b": torch.ones(1)}
     assert list(read(put(tmp_path, state)).weights) == ["module.a", "b"]
 
@@ -99,7 +99,7 @@ def test_a_prefix_that_only_some_keys_have_stays(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_around_a_state_dict_does_not_matter(tmp_path: Path, content: Any) -> None:
-    """A dictionary around it, parameters for tensors, another precision: the weights come out in float32."""
+    """Weights in a dictionary, as parameters or in another precision become float32 tensors."""
     weights = read(put(tmp_path, content)).weights
     assert is_state(weights)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
@@ -107,7 +107,7 @@ def test_what_is_around_a_state_dict_does_not_matter(tmp_path: Path, content: An
 
 @pytest.mark.parametrize("version", [None, 1, 2])
 def test_the_metadata_of_old_files_has_no_say(tmp_path: Path, version: int | None) -> None:
-    """Batch norm's version decides nothing here: counters may be there or not, whatever it says."""
+    """Batch norm's counters may be there or not, with any version of its state."""
     source = nn.BatchNorm2d(3)
     state = source.state_dict()
     if version != 2:
@@ -132,7 +132,7 @@ def leaves_a_trace(folder: Path) -> Any:
 @pytest.mark.parametrize("save", [saved, saved_in_the_old_format])
 @pytest.mark.parametrize("deep", [False, True])
 def test_code_is_refused_and_not_run(tmp_path: Path, save: Save, deep: bool) -> None:
-    """A pickle that would run something, alone or among tensors: the line names it, and nothing has happened."""
+    """A pickle that would run code, alone or among tensors, does not run, and the error names the code."""
     trap = leaves_a_trace(tmp_path)
     path = put(tmp_path, {**STATE, "x": trap} if deep else trap, save)
     with pytest.raises(CheckpointError, match=r"holds posix\.mkdir, which is code and not tensors.*state_dict\(\)"):
@@ -142,7 +142,7 @@ def test_code_is_refused_and_not_run(tmp_path: Path, save: Save, deep: bool) -> 
 
 @pytest.mark.parametrize("save", [saved, saved_in_the_old_format])
 def test_whole_modules_are_refused(tmp_path: Path, save: Save) -> None:
-    """As some publishers pickle them: the class is named, and how to save it instead."""
+    """For a pickled module the error names its class and how to save it instead."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch looks for the module's source
         path = put(tmp_path, nn.Conv2d(3, 3, 1), save)
@@ -172,10 +172,10 @@ def torn(path: Path) -> None:
     [
         (tar_of_2016, "can't be opened without running"),
         (script, "can't be opened without running"),
-        (torn, "is no checkpoint that can be read"),
-        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" * 30), "is no file of torch.save, or is incomplete"),
-        (lambda path: path.write_bytes(b""), "is no file of torch.save, or is incomplete"),
-        (lambda path: path.write_bytes(pickle.dumps(STATE)), "is no file of torch.save, or is incomplete"),
+        (torn, "is not a readable checkpoint"),
+        (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" * 30), "is not a file of torch.save, or is incomplete"),
+        (lambda path: path.write_bytes(b""), "is not a file of torch.save, or is incomplete"),
+        (lambda path: path.write_bytes(pickle.dumps(STATE)), "is not a file of torch.save, or is incomplete"),
         (lambda path: path.mkdir(), "can't be read: Is a directory"),
         (lambda path: None, "can't be read: No such file"),
         (lambda path: torch.save(torch.ones(1), path), "holds 0 state dicts"),
@@ -189,7 +189,7 @@ def torn(path: Path) -> None:
     ],
 )
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
-    """One line that says what is wrong, whatever the file is."""
+    """The error for any file is one line that says what is wrong."""
     make(tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=message) as refused:
         read(tmp_path / "x.pth")
@@ -218,11 +218,11 @@ def only(*keys: str, side: int = 3) -> State:
     ],
 )
 def test_layouts_are_known_by_their_keys(tmp_path: Path, state: State, words: str) -> None:
-    """What is read, and what is not but can be named."""
+    """Keys name the layouts that are read and those that are not."""
     assert words in read(put(tmp_path, state)).kind
 
 
 def test_unknown_layouts_are_refused_with_their_keys(tmp_path: Path) -> None:
-    """The first keys of the file help to see what it is."""
+    """The error for an unknown layout names the first keys of the file."""
     with pytest.raises(CheckpointError, match=r"no known layout: a\.weight, a\.bias;"):
         _ = read(put(tmp_path, STATE)).kind

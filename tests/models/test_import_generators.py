@@ -1,4 +1,4 @@
-"""CycleGAN's and pix2pix's generators come out of their files as the published networks, whatever the variant."""
+"""Generators of CycleGAN and pix2pix in every variant equal the published networks."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from support.published import resnet_translated, unet_translated
 
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import read
-from models.imports.generators import Generator, Statistics, generator
+from models.imports.junyanz import Generator, Statistics, generator
 
 LIMIT = 1e-5
 
@@ -50,7 +50,7 @@ RESNETS = {
 def test_resnets_agree_with_the_published_one(
     tmp_path: Path, norms: Norms, dropout: bool, statistics: Statistics
 ) -> None:
-    """Every norm, with and without dropout's shifted layer; one picture's statistics are not the next one's."""
+    """ResNets with every norm, with and without dropout, give the published pictures, each by its own statistics."""
     state = resnet(norms, dropout=dropout)
     ours, pixels = found(tmp_path, state, statistics), noise(2, 20, 24)
     theirs = resnet_translated(state, pixels, dropout=dropout, use="none" if norms is NONE else statistics)
@@ -72,7 +72,7 @@ UNETS = {
 @pytest.mark.parametrize("levels", [5, 7])
 @pytest.mark.parametrize(("norms", "statistics"), UNETS.values(), ids=UNETS)
 def test_unets_agree_with_the_published_one(tmp_path: Path, norms: Norms, statistics: Statistics, levels: int) -> None:
-    """Every norm, with and without levels of one width."""
+    """U-Nets with every norm, with and without levels of one width, give the published pictures."""
     state = unet(norms, levels=levels)
     ours, pixels = found(tmp_path, state, statistics), noise(2, 2**levels, 2**levels)
     theirs = unet_translated(state, pixels, use="none" if norms is NONE else statistics)
@@ -82,7 +82,7 @@ def test_unets_agree_with_the_published_one(tmp_path: Path, norms: Norms, statis
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(1, 1), (1, 3), (3, 1)])
 def test_grey_pictures_are_read_and_made(tmp_path: Path, inputs: int, outputs: int) -> None:
-    """One channel in is the luma of three, one channel out is all three."""
+    """A network for grey pictures gets the luma of three channels and gives three equal ones."""
     state = resnet(inputs=inputs, outputs=outputs)
     pixels = noise(2, 16, 16)
     luma = 0.299 * pixels[:, :1] + 0.587 * pixels[:, 1:2] + 0.114 * pixels[:, 2:]
@@ -91,7 +91,7 @@ def test_grey_pictures_are_read_and_made(tmp_path: Path, inputs: int, outputs: i
 
 
 def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
-    """Width, blocks or levels, norms and whose statistics they use."""
+    """The summary names width, blocks or levels, norms and whose statistics they use."""
     assert found(tmp_path, resnet(width=6, blocks=3)).summary == (
         "ResNet, 3 blocks, width 6, instance norm with each picture's own statistics"
     )
@@ -119,13 +119,13 @@ def without(state: State, *keys: str) -> State:
         (without(unet(), "model.model.3.weight"), "missing: model.model.3.weight"),
         (without(unet(), "model.model.1.model.6.running_var"), "missing: model.model.1.model.6.running_var"),
         (unet() | {"model.model.4.weight": torch.ones(1)}, "left over: model.model.4.weight"),
-        (unet(BATCH_OF_2017), "U-Nets of before 22 August 2017"),
-        (resnet(inputs=6), "makes 3 channels of 6"),
-        (unet(outputs=2), "makes 2 channels of 3"),
+        (unet(BATCH_OF_2017), "as U-Nets had before 22 August 2017"),
+        (resnet(inputs=6), "makes 3 channels from 6"),
+        (unet(outputs=2), "makes 2 channels from 3"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(tmp_path: Path, state: State, message: str) -> None:
-    """A key too few or too many, a wrong shape, an older layout: the keys are named."""
+    """The error names keys that are missing, left over or of a wrong shape, and older layouts."""
     with pytest.raises(CheckpointError, match=message):
         found(tmp_path, state)
 

@@ -1,4 +1,4 @@
-"""Foreign ONNX graphs are served as they are, whatever axes, types, range and batch; what is not said is found."""
+"""Foreign ONNX graphs of any axes, types, range and batch become bundles; the importer finds what the user omits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -56,7 +56,7 @@ def scaled(factor: float, summand: float) -> dict[str, NDArray[Any]]:
 
 @dataclass(frozen=True)
 class Case:
-    """A graph, the words for what must be found, and what it makes of pixels in the range that is found."""
+    """A graph, its expected summary, and its output for pixels in the range of the summary."""
 
     graph: ModelProto
     found: str
@@ -131,7 +131,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_what_is_served_is_what_the_graph_makes(tmp_path: Path, case: Case) -> None:
-    """Float32 pixels [n,3,h,w] in, the same out, at any batch; and what was found is said."""
+    """The bundle's graph takes and gives float32 pixels [n,3,h,w] in any batch, and the summary says what was found."""
     found = imported(tmp_path, case.graph, case.hints)
     assert summary(found) == case.found
     low, high = found.picture.range
@@ -140,7 +140,7 @@ def test_what_is_served_is_what_the_graph_makes(tmp_path: Path, case: Case) -> N
 
 
 def test_levels_that_arithmetic_left_just_below_are_whole(tmp_path: Path) -> None:
-    """254.99998 is 255, and not cut off to 254."""
+    """A byte graph gets 255 for 254.99998."""
     below = torch.full((1, 3, SIDE, SIDE), 254.99998)
     assert difference(served(imported(tmp_path, byte_darkening()), below), torch.full_like(below, 127)) == 0
     below = torch.full((1, 3, SIDE, SIDE), 253.99998)
@@ -160,7 +160,7 @@ def test_the_bundle_is_complete(tmp_path: Path) -> None:
 
 
 def test_half_precision_stays_what_it_is(tmp_path: Path) -> None:
-    """A graph that came with half-precision weights is not made out to be fp32."""
+    """A graph with half-precision weights makes a fp16 bundle."""
     write(imported(tmp_path, half_convolution()), tmp_path / "half", "fp32", Facts())
     assert archive.read(tmp_path / "half").manifest.precision == "fp16"
 
@@ -175,11 +175,11 @@ COARSE = model(
 
 
 def test_a_graph_that_can_not_be_halved_is_refused(tmp_path: Path) -> None:
-    """Values beyond half precision, and graphs that the converter breaks."""
+    """fp16 is refused for values beyond half precision and for graphs that the converter breaks."""
     found = imported(tmp_path, convolution())
     whole = found.graphs["generator"]
     torn = (whole.graph[:-9], r"can't be converted to fp16 \(.*\); take fp32")
-    coarse = (COARSE.SerializeToString(), r"in fp16 is at -\d+\.\d dB to fp32 in translated, less than 45; take fp32")
+    coarse = (COARSE.SerializeToString(), r"fp16 has -\d+\.\d dB PSNR to fp32 in translated, less than 45; take fp32")
     for graph, message in (torn, coarse):
         with pytest.raises(ExportError, match=message):
             write(
@@ -232,7 +232,7 @@ def pooled(side: int) -> ModelProto:
 
 
 def test_the_multiple_of_free_sides_is_found(tmp_path: Path) -> None:
-    """By running it; a side that is none is refused."""
+    """Running the graph finds the multiple of its sides; another side is refused."""
     assert imported(tmp_path, pooled(4)).picture == Picture(size=256, multiple=4, free=True)
     assert imported(tmp_path, pooled(4), Hints(size="free")).picture.free
     with pytest.raises(OptionsError, match=r"--image-size is 66, but .* needs multiples of 4"):
@@ -313,16 +313,16 @@ ENLARGED = convolution(
 )
 
 REFUSED = {
-    "range not told": (IDENTITY, Hints(), r"does not tell which values it takes \(0..1 of 0..1; -1..1 of -1..1;"),
-    "range of nothing": (BEYOND, Hints(range=(-1, 1)), "no usual range of pictures"),
+    "range not told": (IDENTITY, Hints(), r"does not show which values it takes \(0..1 from 0..1; -1..1 from -1..1;"),
+    "range of nothing": (BEYOND, Hints(range=(-1, 1)), "not a usual range"),
     "range of bytes": (byte_darkening(), Hints(range=(-1, 1)), "--range is -1..1, but .* takes bytes"),
     "layout not told": (of((1, "a", "b", "c")), Hints(), "runs with either order of axes; say --layout nchw or nhwc"),
     "layout of others": (convolution(), Hints(layout="nhwc"), r"--layout is nhwc, but .* takes \[1, 3, 32, 32\]"),
     "side of others": (convolution(), Hints(size=64), "--image-size is 64, but .* takes 32 and no other"),
     "not free": (convolution(), Hints(size="free"), "--image-size is free, but .* takes 32 and no other"),
     "no square": (of((1, 3, 32, 64)), Hints(), "only squares are served"),
-    "another size": (ENLARGED, Hints(), "makes no RGB picture of one"),
-    "grey": (of((1, 1, 32, 32)), Hints(), "makes no RGB picture of one"),
+    "another size": (ENLARGED, Hints(), "makes no RGB picture of the same size"),
+    "grey": (of((1, 1, 32, 32)), Hints(), "makes no RGB picture of the same size"),
     "four at a time": (of((4, 3, 32, 32)), Hints(), "one or any number at a time"),
     "three axes": (of((3, 32, 32)), Hints(), "pictures of 4 axes"),
     "whole numbers": (of(NCHW, kind=TensorProto.INT32), Hints(), "INT32 and INT32; it must be FLOAT, FLOAT16 or UINT8"),
@@ -330,19 +330,19 @@ REFUSED = {
     "two pictures": (with_two_pictures(), Hints(), r"makes 2 outputs \(out, made\); exactly one"),
     "operators of others": (with_foreign_operator(), Hints(), r"not ONNX's own: com.microsoft.FusedConv"),
     "sparse": (with_sparse_weights(), Hints(), "has sparse weights"),
-    "too old": (of_opset(6, convolution()), Hints(), "is of opset 6; 7 is the oldest"),
+    "too old": (of_opset(6, convolution()), Hints(), "has opset 6; the oldest that runs is 7"),
     "too old to loop": (
         of_opset(12, convolution(then=HELD, constants={"one": ONE})),
         Hints(),
-        "can't be made to take several pictures",
+        "can't take several pictures",
     ),
-    "not finite": (NOT_FINITE, Hints(range=(-1, 1)), "makes values that are not finite"),
+    "not finite": (NOT_FINITE, Hints(range=(-1, 1)), "makes non-finite values"),
 }
 
 
 @pytest.mark.parametrize(("graph", "hints", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_can_not_be_served_is_refused(tmp_path: Path, graph: ModelProto, hints: Hints, message: str) -> None:
-    """One line that says why, and what to say or do."""
+    """The error is one line that says why, and what to do."""
     with pytest.raises(ModelError, match=message) as refused:
         imported(tmp_path, graph, hints)
     assert "\n" not in str(refused.value)
@@ -356,7 +356,7 @@ def test_more_than_one_file_holds_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 def test_data_outside_the_folder_are_refused(tmp_path: Path) -> None:
-    """A graph that names a file elsewhere gets nothing of it."""
+    """A graph can't read a file outside its folder."""
     (tmp_path / "secret.bin").write_bytes(bytes(1000))
     folder = tmp_path / "graph"
     folder.mkdir()
@@ -365,16 +365,16 @@ def test_data_outside_the_folder_are_refused(tmp_path: Path) -> None:
     kernel.ClearField("raw_data")
     kernel.data_location = TensorProto.EXTERNAL
     kernel.external_data.add(key="location", value="../secret.bin")
-    with pytest.raises(CheckpointError, match="is no ONNX file that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable ONNX file"):
         imported(folder, graph)
 
 
 @pytest.mark.parametrize("content", [b"", b"no graph at all", None])
 def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes | None) -> None:
-    """Other bytes, none, and no file."""
+    """Other bytes, no bytes and no file are refused."""
     if content is not None:
         (tmp_path / "any.onnx").write_bytes(content)
-    with pytest.raises(CheckpointError, match="is no ONNX file that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable ONNX file"):
         convert(tmp_path / "any.onnx", "hayao", Hints())
 
 
@@ -392,18 +392,18 @@ def test_what_is_no_graph_is_refused(tmp_path: Path, content: bytes | None) -> N
     ],
 )
 def test_words_that_say_nothing_are_refused(range_: str | None, size: str | None, message: str) -> None:
-    """The option, what it is and what it must be."""
+    """The error names the option, its value and what it must be."""
     with pytest.raises(OptionsError, match=message):
         parse_hints(None, "rgb", range_, size)
 
 
 def test_words_are_understood() -> None:
-    """-1,1 and 256, or free."""
+    """The hints of the command line are -1,1 and 256, or free."""
     assert parse_hints("nhwc", "bgr", "-1,1", "256") == Hints("nhwc", "bgr", (-1, 1), 256)
     assert parse_hints(None, "rgb", None, "free") == Hints(size="free")
 
 
 def test_a_graph_makes_one_domain(tmp_path: Path) -> None:
-    """Two names are refused."""
+    """Two names for one graph are refused."""
     with pytest.raises(OptionsError, match="--domains is 'a,b'; a graph makes one domain"):
         convert(tmp_path / "any.onnx", "a,b", Hints())

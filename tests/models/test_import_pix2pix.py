@@ -13,24 +13,22 @@ from models.bundle.manifest import Picture
 from models.errors import ModelError
 from models.export.bundle import Facts
 from models.export.graphs import GraphRunner
-from models.imports import cyclegan_pix2pix
-from models.imports.cyclegan_pix2pix import Direction
+from models.imports import junyanz
 from models.imports.imported import Imported, write
+from models.imports.junyanz import Direction
 
 SERVED_LIMIT = 1e-4
 
 
 def imported(folder: Path, domains: str, direction: Direction | None = None, size: int | None = None) -> Imported:
     """An import of a small U-Net."""
-    return cyclegan_pix2pix.convert_pix2pix(
-        saved(folder / "latest_net_G.pth", unet()), domains, direction, size, "batch"
-    )
+    return junyanz.convert_pix2pix(saved(folder / "latest_net_G.pth", unet()), domains, direction, size, "batch")
 
 
 def test_what_is_served_agrees_with_the_published_network(tmp_path: Path) -> None:
-    """Batch norm on one picture at a time, whatever the batch that is served; the card says whose statistics."""
+    """Each picture in a batch has its own statistics, like batch norm on one picture, and the card says so."""
     state = unet(BATCH)
-    found = cyclegan_pix2pix.convert_pix2pix(saved(tmp_path / "latest_net_G.pth", state), "photo", None, None, "batch")
+    found = junyanz.convert_pix2pix(saved(tmp_path / "latest_net_G.pth", state), "photo", None, None, "batch")
     measured = write(found, tmp_path / "facades", "fp16", Facts())
     bundle = archive.read(tmp_path / "facades")
     assert measured["generator"] <= SERVED_LIMIT
@@ -61,8 +59,8 @@ def test_the_direction_says_which_of_two_is_made(
     beside: str | None,
     made: str,
 ) -> None:
-    """One name is what the network makes; of A and B the option or train_opt.txt decides."""
-    skip_graphs(monkeypatch, cyclegan_pix2pix)
+    """One name is what the network makes; between A and B the option or train_opt.txt decides."""
+    skip_graphs(monkeypatch, junyanz)
     if beside:
         options_file(tmp_path, {"direction": beside, "netG": "unet_32", "norm": "batch"})
     found = imported(tmp_path, domains, direction)
@@ -71,13 +69,13 @@ def test_the_direction_says_which_of_two_is_made(
 
 
 def test_the_side_is_the_unets_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """unet_N takes N pixels, or a multiple that is asked for; a ResNet takes any."""
-    skip_graphs(monkeypatch, cyclegan_pix2pix)
+    """unet_N takes N pixels, or a multiple by --image-size; a ResNet takes any multiple of 4."""
+    skip_graphs(monkeypatch, junyanz)
     picture = Picture(size=32, multiple=32, free=False, resize="bicubic", crop="none")
     assert imported(tmp_path, "photo").picture == picture
     assert imported(tmp_path, "photo", size=96).picture.size == 96
     path = saved(tmp_path / "resnet.pth", resnet(INSTANCE))
-    assert cyclegan_pix2pix.convert_pix2pix(path, "photo", None, None, "batch").picture.free
+    assert junyanz.convert_pix2pix(path, "photo", None, None, "batch").picture.free
 
 
 @pytest.mark.parametrize(
@@ -101,7 +99,7 @@ def test_the_side_is_the_unets_own(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_does_not_fit_is_refused(
     tmp_path: Path, domains: str, direction: Direction | None, size: int | None, beside: dict[str, str], message: str
 ) -> None:
-    """Two names without a direction, two directions, sides that a U-Net can't halve."""
+    """Two names without a direction, two directions and sides that a U-Net can't halve are refused."""
     options_file(tmp_path, beside)
     with pytest.raises(ModelError, match=message):
         imported(tmp_path, domains, direction, size)

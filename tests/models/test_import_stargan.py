@@ -17,7 +17,7 @@ from models.bundle.manifest import Picture
 from models.errors import ModelError
 from models.export.bundle import Facts
 from models.export.graphs import GraphRunner
-from models.imports import stargan
+from models.imports import yunjey
 from models.imports.checkpoint import read
 from models.imports.imported import Checked, Imported, write
 
@@ -28,9 +28,9 @@ LABELS = torch.tensor([[1.0, 0, 0, 1, 0], [0, 0, 1, 0.5, 1]])
 @pytest.mark.parametrize("norms", [checkpoints.STARGAN, checkpoints.STARGAN_OF_2018, checkpoints.STARGAN_BARE])
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_generators_agree_with_the_published_one(tmp_path: Path, norms: Norms, blocks: int) -> None:
-    """With running statistics, with counters beside them and without either: the published test reads none of them."""
+    """Running statistics and counters, there or not, change nothing."""
     state = stargan_generator(norms=norms, blocks=blocks)
-    exported, summary = stargan.generator(read(saved(tmp_path / "G.ckpt", state)))
+    exported, summary = yunjey.generator(read(saved(tmp_path / "G.ckpt", state)))
     pixels = noise(2, 16, 20)
     assert difference(exported.module(pixels, LABELS), stargan_translated(state, pixels, LABELS)) <= LIMIT
     assert summary == f"{blocks} blocks, width 4, 5 label columns"
@@ -38,9 +38,9 @@ def test_generators_agree_with_the_published_one(tmp_path: Path, norms: Norms, b
 
 @pytest.mark.parametrize(("layers", "kernel"), [(3, 4), (6, 1), (2, 3)])
 def test_discriminators_agree_with_the_published_one(tmp_path: Path, layers: int, kernel: int) -> None:
-    """Depth and the side of its pictures are in the keys."""
+    """The keys give the discriminator's depth and the side of its pictures."""
     state = stargan_discriminator(layers=layers, kernel=kernel)
-    exported, _ = stargan.classifier(read(saved(tmp_path / "D.ckpt", state)), 5)
+    exported, _ = yunjey.classifier(read(saved(tmp_path / "D.ckpt", state)), 5)
     pixels = noise(2, kernel * 2**layers, kernel * 2**layers)
     assert difference(exported.module(pixels), stargan_logits(state, pixels)) <= LIMIT
 
@@ -57,11 +57,11 @@ class Written:
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    """Both files, the discriminator first; half precision."""
+    """A bundle of both files, the discriminator first."""
     folder = tmp_path_factory.mktemp("stargan")
     generator, discriminator = stargan_generator(), stargan_discriminator()
     files = [saved(folder / "200000-D.ckpt", discriminator), saved(folder / "200000-G.ckpt", generator)]
-    differences = write(stargan.convert(files, None, None), folder / "faces", "fp32", Facts(licence="CC0-1.0"))
+    differences = write(yunjey.convert(files, None, None), folder / "faces", "fp32", Facts(licence="CC0-1.0"))
     return Written(archive.read(folder / "faces"), generator, discriminator, differences)
 
 
@@ -116,16 +116,16 @@ def test_domains_are_known_by_the_names_that_people_type(imported: Written, type
 
 def groups(text: str, columns: int) -> list[str | None]:
     """The group of each domain, in order."""
-    return [domain.group for domain in stargan.label_columns(text, columns)[0]]
+    return [domain.group for domain in yunjey.label_columns(text, columns)[0]]
 
 
 def aliases(text: str, columns: int) -> dict[str, tuple[str, ...]]:
     """The aliases of each domain."""
-    return {domain.name: domain.aliases for domain in stargan.label_columns(text, columns)[0]}
+    return {domain.name: domain.aliases for domain in yunjey.label_columns(text, columns)[0]}
 
 
 def test_colours_of_hair_exclude_each_other() -> None:
-    """As in the official test; a single one has nothing to exclude, and groups that are named stand as they are."""
+    """Hair colours form a group as in the official test, unless there is only one or the user names groups."""
     assert groups("Male,Gray_Hair,Black_Hair", 3) == [None, "hair", "hair"]
     assert groups("Male,Gray_Hair", 2) == [None, None]
     assert groups("colour=Black_Hair|Blond_Hair,Brown_Hair", 3) == ["colour", "colour", None]
@@ -143,8 +143,8 @@ def test_short_names_are_given_where_only_one_domain_has_them() -> None:
 
 
 def test_a_joint_training_has_masks(tmp_path: Path) -> None:
-    """`+` parts its sets; those after the first are classes, and each set has a column after the labels."""
-    domains, masks = stargan.label_columns("Black_Hair,Blond_Hair,Male+angry,happy,sad", 8)
+    """`+` separates sets; those after the first are classes, and each set has a column after the labels."""
+    domains, masks = yunjey.label_columns("Black_Hair,Blond_Hair,Male+angry,happy,sad", 8)
     assert masks == ("set-1", "set-2")
     assert [(d.name, d.column, d.group, d.mask) for d in domains] == [
         ("black-hair", 0, "hair", "set-1"),
@@ -170,16 +170,16 @@ G, D = stargan_generator(), stargan_discriminator()
         ((stargan_generator(labels=3),), None, None, "3 label columns, and no file says what they mean: name them"),
         ((G,), "Male,Young", None, "5 label columns, but --domains names 2: name every column"),
         ((G,), "a,b,c+d,e", None, "5 label columns, but --domains names 5 in 2 sets, which take a column each"),
-        ((G,), "a,b,c,d,a", None, "domains must be named, each once"),
+        ((G,), "a,b,c,d,a", None, "name at least one domain, and each only once"),
         ((G,), "a,b,c,d,,", None, "but --domains names 4"),
         ((G,), "a,b+a", None, "--domains names a in two sets"),
-        ((G, D), None, 64, "image size is 64, but the discriminator was made for 32"),
+        ((G, D), None, 64, "image size is 64, but the discriminator takes 32"),
         ((G,), None, 30, "image size 30 is no multiple of 4"),
         ((D,), None, None, r"0\.ckpt holds a StarGAN discriminator alone; give its generator as well"),
         ((G, G), None, None, r"0\.ckpt and .*1\.ckpt both hold a StarGAN generator"),
         ((G, D, D), None, None, r"1\.ckpt and .*2\.ckpt both hold a StarGAN discriminator"),
         ((resnet(),), None, None, "holds a ResNet generator of CycleGAN or pix2pix; a StarGAN generator is needed"),
-        ((G, stargan_discriminator(labels=8)), None, None, "tells 8 domains, and the generator makes 5"),
+        ((G, stargan_discriminator(labels=8)), None, None, "classifies 8 domains, the generator makes 5"),
         ((G | {"main.9.weight": torch.ones(3)},), None, None, "left over: main.9.weight"),
         ((G | {"mask.weight": torch.ones(3)},), None, None, "left over: mask.weight"),
         (({k: v for k, v in G.items() if k != "main.9.main.3.weight"},), None, None, "missing: main.9.main.3.weight"),
@@ -190,7 +190,7 @@ G, D = stargan_generator(), stargan_discriminator()
 def test_what_does_not_fit_is_refused(
     tmp_path: Path, states: tuple[State, ...], domains: str | None, size: int | None, message: str
 ) -> None:
-    """Names that are not as many as columns, networks of two trainings, keys that are nobody's."""
+    """A wrong number of names, networks of two trainings and unknown keys are refused."""
     files = [saved(tmp_path / f"{place}.ckpt", state) for place, state in enumerate(states)]
     with pytest.raises(ModelError, match=message):
-        stargan.convert(files, domains, size)
+        yunjey.convert(files, domains, size)

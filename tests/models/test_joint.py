@@ -1,4 +1,4 @@
-"""Several labelled sets are one: columns side by side, and a mask that says which set a picture is of."""
+"""Several labelled sets become one: columns side by side, and a mask that names the set of each picture."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def read_part(folder: Path, domains: str = "", part: Part = "train") -> Labelled
 
 
 def test_columns_stand_side_by_side_with_their_masks(joint_set: Path) -> None:
-    """Each domain has a column of its own and the mask of its set; groups stay."""
+    """Each domain has its own column and the mask of its set, and keeps its group."""
     description = read_part(joint_set).description
     assert description.masks == ("shade", "toy")
     assert [(d.name, d.group, d.column, d.mask) for d in description.domains] == [
@@ -34,18 +34,18 @@ def test_columns_stand_side_by_side_with_their_masks(joint_set: Path) -> None:
 
 
 def test_what_a_set_does_not_know_is_unknown(joint_set: Path) -> None:
-    """A picture has labels of its own set alone, and an example says which one that is."""
+    """A picture has labels of its own set only, and the example's mask names that set."""
     data = read_part(joint_set)
     for index, row in enumerate(data.order):
         example = data.example(index, np.random.default_rng(0))
-        of_toy = data.paths[row].parent.name == "images"
+        of_toy = data.pictures.paths[row].parent.name == "images"
         assert example["masks"].tolist() == [not of_toy, of_toy]
         known = [not of_toy, not of_toy, of_toy, of_toy, of_toy]
         assert (example["labels"] != UNKNOWN).tolist() == known
 
 
-def test_only_what_the_own_set_leaves_open_is_told_as_unknown(tmp_path: Path) -> None:
-    """Of `toy` 3 of 18 training pictures have no hue and 2 no brightness; that `shade` knows neither goes unsaid."""
+def test_only_gaps_of_the_own_set_count_as_unknown(tmp_path: Path) -> None:
+    """Of `toy` 3 of 18 training pictures have no hue and 2 no brightness; pictures of `shade` don't count."""
     class_folders(tmp_path / "shade")
     labelled_folder(tmp_path / "toy", 20, unknown=True)
     assert read_part(tmp_path).description.unknown == {"red": 3, "green": 3, "bright": 2}
@@ -58,13 +58,13 @@ def test_labels_are_those_of_the_sets_alone(joint_set: Path) -> None:
         joint = read_part(joint_set, part=part)
         alone = [read_part(joint_set / name, part=part) for name in ("shade", "toy")]
         first = len(alone[0])
-        assert joint.paths == (*alone[0].paths, *alone[1].paths)
+        assert joint.pictures.paths == (*alone[0].pictures.paths, *alone[1].pictures.paths)
         assert (joint.labels[:first, :2] == alone[0].labels).all()
         assert (joint.labels[first:, 2:] == alone[1].labels).all()
 
 
 def test_sets_take_turns_whatever_their_size(joint_set: Path) -> None:
-    """In training a small set is gone through again until the large one is done; held out, each picture comes once."""
+    """In training a small set starts again until the large one ends; each held-out picture comes once."""
     training, held_out = read_part(joint_set), read_part(joint_set, part="test")
     assert [int(row >= 8) for row in training.order] == [0, 1] * 18
     assert training.order[:4] == [0, 8, 1, 9]
@@ -87,9 +87,7 @@ def test_chosen_domains_go_to_their_sets(joint_set: Path) -> None:
     """`domains` names columns of any set; each set needs one."""
     chosen = read_part(joint_set, "bright,light,dark").description
     assert [(d.name, d.mask) for d in chosen.domains] == [("light", "shade"), ("dark", "shade"), ("bright", "toy")]
-    with pytest.raises(
-        DataError, match=r"no domain of shade is asked for; .*shade has dark, light; toy has bright, gre"
-    ):
+    with pytest.raises(DataError, match=r"no domain of shade was chosen; .*shade has dark, light; toy has bright, gre"):
         read_part(joint_set, "bright")
     with pytest.raises(DataError, match="no set has the domain blue; shade has dark, light"):
         read_part(joint_set, "bright,blue")
@@ -117,7 +115,7 @@ def test_a_folder_of_parts_is_no_joint_set(tmp_path: Path) -> None:
 
 
 def test_problems_of_all_sets_come_at_once(tmp_path: Path) -> None:
-    """What is wrong in one set does not hide what is wrong in another."""
+    """A problem of one set does not hide those of another."""
     folder = joint_folder(tmp_path / "set")
     labelled_folder(folder / "more", count_line=False)
     attributes = folder / "more" / "list_attr_toy.txt"

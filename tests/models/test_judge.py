@@ -1,4 +1,4 @@
-"""Judges learn what they are asked, and one that was trained is found again."""
+"""Judges learn labels or sides, and a stored judge is found again."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def judged(folder: Path, training: Training, steps: Steps) -> LabelJudge:
 
 
 def test_a_kept_judge_is_found_again(labelled_set: Path, tmp_path: Path) -> None:
-    """The second time nothing is trained, and the judge says the same; it is one file in the folder."""
+    """The second call trains nothing and gives the same judge, from one file in the folder."""
     first, second = Steps(), Steps()
     training = Training(3, tmp_path / "judges", width=4)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
@@ -49,7 +49,7 @@ def test_a_kept_judge_is_found_again(labelled_set: Path, tmp_path: Path) -> None
 
 
 def test_other_data_or_another_training_is_another_judge(labelled_set: Path, tmp_path: Path) -> None:
-    """Labels, domains, pictures and the training's length: a change of any is trained anew."""
+    """Labels, domains, pictures and the training's length: a change of any trains a new judge."""
     folder = tmp_path / "judges"
     data, training = read(labelled_set), Training(1, folder, width=4)
     other = read(labelled_set)
@@ -63,7 +63,7 @@ def test_other_data_or_another_training_is_another_judge(labelled_set: Path, tmp
 
 
 def test_a_broken_judge_is_named(labelled_set: Path, tmp_path: Path) -> None:
-    """A file that can't be read is not silently replaced: the message says what to do."""
+    """An unreadable file is not silently replaced; the error gives the remedy."""
     training = Training(1, tmp_path, width=4)
     judged(labelled_set, training, Steps())
     (file,) = tmp_path.iterdir()
@@ -73,7 +73,7 @@ def test_a_broken_judge_is_named(labelled_set: Path, tmp_path: Path) -> None:
 
 
 def test_a_judge_without_labels_learns_sides_and_turns(unpaired_set: Path) -> None:
-    """Dark and bright pictures are told apart after a few steps; that it must tell turns as well gives it features."""
+    """After a few steps it separates dark and bright pictures, and recognises quarter turns."""
     data = unpaired.read(unpaired_set, "", PICTURE, "train", True, PICTURE.size)
     judge = side_judge(data, Training(40, width=8), Steps())
     a, b = (np.stack([data.pictures[index] for index in side]) for side in (data.a, data.b))
@@ -93,7 +93,7 @@ def test_turns_are_told_by_what_was_turned(unpaired_set: Path) -> None:
 
 
 def test_a_group_has_one_label(labelled_set: Path) -> None:
-    """Of a group the likeliest is taken, even where none is likely."""
+    """The most probable domain of a group is chosen, even if none is probable."""
     judge = judged(labelled_set, Training(1, width=4), Steps())
     judge.network.head.bias.copy_(torch.tensor([-50.0, -60.0, -50.0]))
     assert judge.labels(np.zeros((2, 32, 32, 3), np.uint8)).tolist() == [[1, 0, 0], [1, 0, 0]]

@@ -1,4 +1,4 @@
-"""The labelled reader takes CelebA's layout and says in one line what does not fit."""
+"""The labelled reader takes CelebA's layout and reports what does not fit in one line."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from support.data import COLUMNS, DOMAINS, labelled_folder
 from models.bundle.manifest import Picture
 from models.data.labelled import Labelled, read
 from models.data.parts import Part
-from models.data.tables import UNKNOWN, parse_domains, repeated
+from models.data.tables import UNKNOWN, parse_domains, repeat_rows
 from models.errors import DataError
 
 U = UNKNOWN
@@ -31,7 +31,7 @@ def test_attribute_file_is_read_with_and_without_its_count_line(tmp_path: Path, 
 
 
 def test_a_value_of_0_is_unknown(tmp_path: Path) -> None:
-    """Neither there nor not there: it is counted apart, and a domain is not constant because some are unknown."""
+    """Unknown labels are counted apart, and do not make a domain constant."""
     data = read_part(labelled_folder(tmp_path / "set", unknown=True))
     assert data.labels[[4, 6]].tolist() == [[UNKNOWN, UNKNOWN, 0], [1, 0, UNKNOWN]]
     assert data.description.counts == {"red": 14, "green": 15, "bright": 15}
@@ -47,8 +47,8 @@ def test_a_value_of_0_is_unknown(tmp_path: Path) -> None:
         ([-1, -1, -1], [0, 0, 0]),
     ],
 )
-def test_of_a_group_all_is_known_or_nothing(tmp_path: Path, given: list[float], taken: list[float]) -> None:
-    """A known member rules the others out; without one a gap leaves all open; known to be none of them is known."""
+def test_a_group_is_known_as_a_whole_or_not_at_all(tmp_path: Path, given: list[float], taken: list[float]) -> None:
+    """A known member makes the others absent; without one, a gap makes all unknown."""
     folder = labelled_folder(tmp_path / "set")
     attributes = folder / "list_attr_toy.txt"
     words = " ".join("0" if value == U else str(value) for value in given)
@@ -57,32 +57,32 @@ def test_of_a_group_all_is_known_or_nothing(tmp_path: Path, given: list[float], 
 
 
 def test_the_attribute_file_may_be_called_list_attr(tmp_path: Path) -> None:
-    """Without a set's name behind, it is the same file."""
+    """A name without the set's name is found as well."""
     folder = labelled_folder(tmp_path / "set")
     (folder / "list_attr_toy.txt").rename(folder / "list_attr.txt")
     assert len(read_part(folder)) == 36
 
 
-def test_partition_file_parts_training_from_test(tmp_path: Path) -> None:
-    """The published partition says which pictures are held out."""
+def test_partition_file_separates_training_and_test(tmp_path: Path) -> None:
+    """The published partition decides which pictures are held out."""
     folder = labelled_folder(tmp_path / "set")
     assert (len(read_part(folder)), len(read_part(folder, part="test"))) == (36, 4)
 
 
 def test_without_a_partition_a_tenth_is_held_out_and_nothing_is_in_both(tmp_path: Path) -> None:
-    """The official code's shuffle holds pictures out where no partition is published."""
+    """Without a partition, the official code's shuffle holds pictures out."""
     folder = labelled_folder(tmp_path / "set")
     (folder / "list_eval_partition.txt").unlink()
     train, test = read_part(folder), read_part(folder, part="test")
     assert len(test) == 4
-    assert len({*train.paths, *test.paths}) == 40
+    assert len({*train.pictures.paths, *test.pictures.paths}) == 40
 
 
 def test_pictures_may_lie_in_img_align_celeba(tmp_path: Path) -> None:
     """The folder's name in the official archive is found as well."""
     folder = labelled_folder(tmp_path / "set")
     (folder / "images").rename(folder / "img_align_celeba")
-    assert read_part(folder).paths[0].parent.name == "img_align_celeba"
+    assert read_part(folder).pictures.paths[0].parent.name == "img_align_celeba"
 
 
 def test_chosen_columns_make_the_label_order(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_chosen_columns_make_the_label_order(tmp_path: Path) -> None:
 
 
 def test_domain_expression_gives_groups() -> None:
-    """`|` parts domains that exclude each other; a comma parts what is independent."""
+    """`|` separates domains that exclude each other; a comma separates independent ones."""
     domains = parse_domains("hair=Black_Hair|Blond_Hair,Smiling")
     assert [(d.name, d.group, d.column) for d in domains] == [
         ("black-hair", "hair", 0),
@@ -103,7 +103,7 @@ def test_domain_expression_gives_groups() -> None:
 
 
 def test_own_domains_file_is_the_default(tmp_path: Path) -> None:
-    """A set's domains.txt says its groups."""
+    """A set's domains.txt gives its groups."""
     data = read_part(labelled_folder(tmp_path / "set"))
     assert data.description.domains == parse_domains(DOMAINS)
 
@@ -114,7 +114,7 @@ def test_pictures_are_cropped_to_the_centre_square(tmp_path: Path) -> None:
     wide = np.zeros((16, 48, 3), np.uint8)
     wide[:, 16:32] = 200
     Image.fromarray(wide).save(folder / "images" / "000001.png")
-    assert (read_part(folder).picture(0) == 200).all()
+    assert (read_part(folder).pictures[0] == 200).all()
 
 
 def test_flips_are_drawn_from_the_generator_given(tmp_path: Path) -> None:
@@ -127,32 +127,32 @@ def test_flips_are_drawn_from_the_generator_given(tmp_path: Path) -> None:
 
 
 def test_rare_labels_are_drawn_oftener() -> None:
-    """A label of 5 in 100 rows that is to be in a fifth comes four times as often, also where it is an absence."""
+    """A label of 5 in 100 rows with a share of a fifth comes four times as often, and so does a rare absence."""
     labels = np.zeros((100, 2), np.float32)
     labels[:5, 0] = 1
     labels[:, 1] = 1
     labels[50:54, 1] = 0
-    counts = np.bincount(repeated(labels, 0.2))
+    counts = np.bincount(repeat_rows(labels, 0.2))
     assert counts[:5].tolist() == [4] * 5
     assert counts[50:54].tolist() == [5] * 4
     assert (np.delete(counts, [*range(5), *range(50, 54)]) == 1).all()
 
 
-def test_repeats_that_are_no_whole_number_are_met_on_average() -> None:
-    """A third that is to be a half comes one and a half times as often, by the same rows every time."""
+def test_fractional_repeats_are_met_on_average() -> None:
+    """A third with a share of a half comes one and a half times as often, with the same rows every time."""
     labels = (np.arange(900) % 3 == 0).astype(np.float32)[:, None]
-    rows = repeated(labels, 0.5)
-    assert rows == repeated(labels, 0.5)
+    rows = repeat_rows(labels, 0.5)
+    assert rows == repeat_rows(labels, 0.5)
     assert 430 < sum(row % 3 == 0 for row in rows) < 470
 
 
 def test_unknown_labels_repeat_nothing() -> None:
-    """A picture is not drawn oftener for what nobody knows of it."""
-    assert repeated(np.full((4, 2), UNKNOWN, np.float32), 0.5) == [0, 1, 2, 3]
+    """An unknown label does not repeat a picture."""
+    assert repeat_rows(np.full((4, 2), UNKNOWN, np.float32), 0.5) == [0, 1, 2, 3]
 
 
 def test_held_out_pictures_come_once(tmp_path: Path) -> None:
-    """Balance is for training alone."""
+    """Balance applies to training only."""
     folder = labelled_folder(tmp_path / "set", unknown=True)
     training, held_out = (read(folder, "", PICTURE, part, False, 0.5) for part in PARTS)
     assert len(training) > len(training.pictures)
@@ -188,7 +188,7 @@ def spoil(folder: Path, how: str) -> None:
     ],
 )
 def test_a_broken_set_is_refused_with_the_reason(tmp_path: Path, how: str, message: str) -> None:
-    """Whatever is wrong is said before any time is spent, with the file, line or name."""
+    """The error names the file, line or name, and comes before training."""
     folder = labelled_folder(tmp_path / "set")
     spoil(folder, how)
     with pytest.raises(DataError, match=message):
@@ -196,7 +196,7 @@ def test_a_broken_set_is_refused_with_the_reason(tmp_path: Path, how: str, messa
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """The folder that is not there stands in the message."""
+    """The error names the missing folder."""
     with pytest.raises(DataError, match=r"there is no data folder .*nowhere"):
         read_part(tmp_path / "nowhere")
 
@@ -208,14 +208,14 @@ def test_an_unknown_attribute_is_named_with_the_known_ones(tmp_path: Path) -> No
 
 
 def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:
-    """A file that is not a readable picture stops with its path."""
+    """The error of an unreadable picture has its path."""
     folder = labelled_folder(tmp_path / "set")
     (folder / "images" / "000001.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"000001\.png is not a readable picture"):
-        read_part(folder).picture(0)
+        read_part(folder).pictures[0]
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     """Bad lines, doubled and missing files, a bad partition and broken pictures come in one error."""
     folder = labelled_folder(tmp_path / "set")
     attributes, partition = folder / "list_attr_toy.txt", folder / "list_eval_partition.txt"
@@ -237,7 +237,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_the_first_ten_problems_are_listed_and_all_are_counted(tmp_path: Path) -> None:
-    """A set that is broken all over does not fill the screen."""
+    """A long list of problems is cut after ten."""
     folder = labelled_folder(tmp_path / "set")
     attributes = folder / "list_attr_toy.txt"
     attributes.write_text(attributes.read_text() + "x 1\n" * 30)
@@ -246,7 +246,7 @@ def test_the_first_ten_problems_are_listed_and_all_are_counted(tmp_path: Path) -
 
 
 def test_a_set_that_lies_one_folder_deeper_is_pointed_to(tmp_path: Path) -> None:
-    """An archive often unpacks into a folder of its own."""
+    """The error for an outer folder names the set inside it."""
     labelled_folder(tmp_path / "set")
     with pytest.raises(DataError, match=r"has no attribute file .*; there is a set in .*/set$"):
         read_part(tmp_path)

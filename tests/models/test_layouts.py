@@ -19,7 +19,7 @@ def read_part(folder: Path, domains: str = "", part: Part = "train") -> Labelled
 
 
 def test_folders_are_domains_of_one_group_in_the_order_of_names(tmp_path: Path) -> None:
-    """Each picture has the one domain of its folder; none goes with another."""
+    """Each picture has the one domain of its folder."""
     data = read_part(class_folders(tmp_path / "set", classes=CLASSES))
     assert [(d.name, d.group, d.column) for d in data.description.domains] == [
         ("angry", "domain", 0),
@@ -27,30 +27,31 @@ def test_folders_are_domains_of_one_group_in_the_order_of_names(tmp_path: Path) 
         ("sad", "domain", 2),
     ]
     assert all(
-        CLASSES[int(row.argmax())] == path.parent.name for path, row in zip(data.paths, data.labels, strict=True)
+        CLASSES[int(row.argmax())] == path.parent.name
+        for path, row in zip(data.pictures.paths, data.labels, strict=True)
     )
     assert (data.labels.sum(axis=1) == 1).all()
 
 
 @pytest.mark.parametrize("held_out", ["test", "val"])
 def test_folders_of_parts_are_parts(tmp_path: Path, held_out: str) -> None:
-    """train is learned from; test is held out, or val where there is no test."""
+    """train is the training part; test is held out, or val without a test."""
     folder = class_folders(tmp_path / "set", classes=CLASSES)
     (folder / "test").rename(folder / held_out)
     train, test = read_part(folder), read_part(folder, part="test")
     assert (len(train), len(test)) == (8, 4)
-    assert {path.parts[-3] for path in test.paths} == {held_out}
+    assert {path.parts[-3] for path in test.pictures.paths} == {held_out}
 
 
 def test_without_parts_a_tenth_of_each_domain_is_held_out(tmp_path: Path) -> None:
-    """Every domain is in both parts, and no picture is."""
+    """Every domain is in both parts, but no picture is."""
     folder = class_folders(tmp_path / "set", count=60, classes=CLASSES)
     for path in sorted(folder.glob("*/*/*.png")):
         (folder / path.parent.name).mkdir(exist_ok=True)
         path.rename(folder / path.parent.name / path.name)
     train, test = read_part(folder), read_part(folder, part="test")
     assert (train.labels.sum(axis=0).tolist(), test.labels.sum(axis=0).tolist()) == ([18] * 3, [2] * 3)
-    assert len({*train.paths, *test.paths}) == 60
+    assert len({*train.pictures.paths, *test.pictures.paths}) == 60
 
 
 @pytest.mark.parametrize(("domains", "group"), [("sad,angry", "domain"), ("mood=sad|angry", "mood")])
@@ -58,18 +59,18 @@ def test_chosen_domains_leave_the_others_out(tmp_path: Path, domains: str, group
     """`domains` chooses, orders and names the group; pictures of the other folders are not read."""
     data = read_part(class_folders(tmp_path / "set", classes=CLASSES), domains)
     assert [(d.name, d.group) for d in data.description.domains] == [("sad", group), ("angry", group)]
-    assert {path.parent.name for path in data.paths} == {"sad", "angry"}
+    assert {path.parent.name for path in data.pictures.paths} == {"sad", "angry"}
     assert data.description.counts == {"sad": 2, "angry": 3}
 
 
 def test_an_unknown_domain_is_named_with_the_folders(tmp_path: Path) -> None:
-    """What there is stands in the message."""
+    """The error lists the folders."""
     with pytest.raises(DataError, match="no attribute column calm; the data have angry, happy, sad"):
         read_part(class_folders(tmp_path / "set", classes=CLASSES), "calm,sad")
 
 
 def test_a_domain_without_training_pictures_is_named(tmp_path: Path) -> None:
-    """A folder that only the test part has can't be learned."""
+    """A domain that only the test part has is refused by name."""
     folder = class_folders(tmp_path / "set", classes=CLASSES)
     for path in (folder / "train" / "sad").iterdir():
         path.unlink()
@@ -78,13 +79,13 @@ def test_a_domain_without_training_pictures_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_whose_name_is_no_domain_is_refused(tmp_path: Path) -> None:
-    """Names become words of requests, so they are of letters and digits."""
+    """Names become words of requests, so only letters, digits, '-', '_' and spaces are valid."""
     with pytest.raises(DataError, match=r"'sad \(1\)' of group None is not a domain: names have"):
         read_part(class_folders(tmp_path / "set", classes=("happy", "sad (1)")))
 
 
 def test_chosen_domains_without_any_picture_are_refused(tmp_path: Path) -> None:
-    """What is held out may lack the only domains that are asked for."""
+    """The held-out part may lack the chosen domains, which is an error."""
     folder = class_folders(tmp_path / "set", classes=CLASSES)
     for path in (folder / "test" / "sad").iterdir():
         path.unlink()

@@ -1,4 +1,4 @@
-"""Line drawings: lines where colours meet, none where they do not, the same on every machine."""
+"""Line drawings have lines where colours meet and nowhere else, the same on every machine."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from models.drawn.line_drawing import SCALE, draw_lines
 
 
 def ink(picture: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """How much ink the drawing of a picture has at each of its fine pixels."""
+    """The opacity of the drawing of a picture, at twice its resolution."""
     return np.asarray(draw_lines(picture).getchannel("A"))
 
 
@@ -34,7 +34,7 @@ def test_a_disc_becomes_a_ring() -> None:
 
 
 def test_white_on_nothing_is_draw_lines() -> None:
-    """What is white has an outline before the white ground, since opacity tells them apart."""
+    """A white shape on a transparent ground has an outline, by its opacity."""
     picture = Image.new("RGBA", (40, 40))
     ImageDraw.Draw(picture).rectangle((10, 10, 29, 29), fill=(255, 255, 255))
     assert ink(picture).max() > 200
@@ -51,7 +51,7 @@ def test_slow_changes_have_no_lines() -> None:
 
 
 def test_lines_are_the_known_ones() -> None:
-    """A drawing has the bytes that it had when it was first made."""
+    """A drawing has the same bytes as in the first version."""
     picture = Image.new("RGBA", (48, 40))
     draw = ImageDraw.Draw(picture)
     draw.polygon([(4, 36), (24, 4), (44, 36)], fill=(40, 120, 200))

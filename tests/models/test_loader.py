@@ -1,4 +1,4 @@
-"""Batches are a pure function of seed and step, whoever prepares them; threads end when nobody wants more."""
+"""Batches are a pure function of seed and step for any number of threads, and the threads end with the iterator."""
 
 import threading
 from itertools import islice
@@ -30,20 +30,20 @@ def threads() -> list[str]:
 
 
 def test_every_epoch_shows_every_example_once() -> None:
-    """Nine steps of four show 36 examples, each once, whatever the step at which one looks."""
+    """Nine steps of four show 36 examples, each once, from any start."""
     shown = [index for step in range(9) for index in indices(36, 4, seed=1, step=step)]
     assert sorted(shown) == list(range(36))
 
 
 def test_epochs_differ_and_batches_run_across_their_border() -> None:
-    """A batch that crosses an epoch's end is full, and the next order is another one."""
+    """A batch that crosses an epoch's end is full, and each epoch has another order."""
     assert len(indices(10, 4, seed=1, step=2)) == 4
     orders = [[i for step in range(5) for i in indices(20, 4, 1, 5 * epoch + step)] for epoch in range(2)]
     assert orders[0] != orders[1]
 
 
 def test_a_later_start_continues_the_same_sequence(tmp_path: Path) -> None:
-    """Batches from step 3 on are those that a start at 0 would have shown there, flips included."""
+    """Batches from step 3 on equal those of a start at 0, flips included."""
     source = data(tmp_path)
     whole = list(islice(batches(source, 4, seed=5, start=0), 6))
     assert same(whole[3:], list(islice(batches(source, 4, seed=5, start=3), 3)))
@@ -53,7 +53,7 @@ def test_a_later_start_continues_the_same_sequence(tmp_path: Path) -> None:
 def test_any_number_of_threads_gives_the_same_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
 ) -> None:
-    """None, one or many, with pictures kept or decoded anew: the bits are the same."""
+    """Without threads, with one or many, with or without cache, the bits are the same."""
     monkeypatch.setattr(pictures, "CACHE_BYTES", 2**31 if cached else 0)
     source = data(tmp_path)
     alone = list(islice(batches(source, 4, seed=5, start=2), 12))
@@ -64,7 +64,7 @@ def test_any_number_of_threads_gives_the_same_batches(
 
 
 def test_rows_are_those_of_the_whole_batch(tmp_path: Path) -> None:
-    """Two processes that take a half each see, together, what one would, flips included."""
+    """The halves of two processes together equal the batch of one, flips included."""
     source = data(tmp_path)
     whole = next(batches(source, 6, seed=5, start=1))
     halves = [next(batches(source, 6, seed=5, start=1, rows=rows)) for rows in (range(3), range(3, 6))]
@@ -108,7 +108,7 @@ def test_threads_prepare_batches_at_the_same_time(tmp_path: Path) -> None:
 
 
 def test_threads_end_with_the_iterator(tmp_path: Path) -> None:
-    """A closed iterator leaves no thread behind, and what waits is not decoded any more."""
+    """A closed iterator leaves no thread behind, and decodes nothing more."""
     ahead = batches(data(tmp_path), 4, seed=0, start=0, workers=3)
     next(ahead)
     assert threads()
@@ -120,21 +120,21 @@ def test_threads_end_with_the_iterator(tmp_path: Path) -> None:
 def test_a_file_that_breaks_is_named_and_ends_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    """The error reaches the caller at the step that wanted the file, after all steps before it."""
+    """The error reaches the caller at the step that needs the file, after all steps before it."""
     monkeypatch.setattr(pictures, "CACHE_BYTES", 0)
     source = data(tmp_path)
     broken = indices(len(source), 1, seed=0, step=5)[0]
-    source.paths[broken].write_bytes(b"")
+    source.pictures.paths[broken].write_bytes(b"")
     ahead = batches(source, 1, seed=0, start=0, workers=workers)
     for _ in range(5):
         next(ahead)
-    with pytest.raises(DataError, match=f"{source.paths[broken].name} is not a readable picture: it is empty"):
+    with pytest.raises(DataError, match=f"{source.pictures.paths[broken].name} is not a readable picture: it is empty"):
         next(ahead)
     assert threads() == []
 
 
-def test_batches_are_pinned_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every tensor of a batch lies in pinned memory, which a thread has copied it to, before it is given."""
+def test_batches_are_pinned_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread copies every tensor of a batch to pinned memory before the batch is yielded."""
     pinned: dict[int, str] = {}
 
     def pin_memory(tensor: torch.Tensor) -> torch.Tensor:

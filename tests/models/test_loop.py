@@ -113,7 +113,7 @@ def test_joint_samples_are_made_by_the_networks_that_are_exported(joint_set: Pat
 
 @pytest.mark.parametrize("case", ["stargan", "pix2pix", "cyclegan"])
 def test_looking_at_samples_changes_nothing(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Averaged weights that were swapped in for samples, at each step, leave all weights as they are without."""
+    """Averaged weights, swapped in for samples at each step, do not change the training."""
     data = request.getfixturevalue(FOLDERS[case])
     runs = [trained(case, data, tmp_path / each, 4, f"sample_every={each}").run for each in ("1", "9")]
     assert differing(*(run.latest() for run in runs)) == []

@@ -11,7 +11,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
 
 
 def test_l1_is_in_levels() -> None:
-    """A quarter of the pixels 8 levels off are 2 levels on average, whatever the sign."""
+    """A quarter of the pixels off by 8 levels, up or down, gives 2 levels on average."""
     other = GREY.copy()
     other[:, :4] -= 8
     assert l1(GREY, other)[0] == l1(other, GREY)[0] == 2
@@ -28,7 +28,7 @@ def test_equal_pictures_have_the_highest_psnr() -> None:
 
 
 def test_psnr_looks_only_under_its_mask() -> None:
-    """What differs outside of the mask does not count."""
+    """Differences outside the mask do not count."""
     other = GREY.copy()
     other[:, :8] = 0
     mask = np.zeros((1, 16, 16), bool)
@@ -38,7 +38,7 @@ def test_psnr_looks_only_under_its_mask() -> None:
 
 
 def test_many_pictures_are_measured_as_one_by_one() -> None:
-    """Pictures are taken in parts, and none is lost or mixed up."""
+    """Batches give the same values as single pictures, in order."""
     random = np.random.default_rng(2)
     a, b = random.integers(0, 256, (2, 70, 16, 16, 3), np.uint8)
     mask = random.random((70, 16, 16)) < 0.5
@@ -74,7 +74,7 @@ def gaussian(mean: list[float], deviations: list[float], count: int = 400, seed:
 
 
 def test_fid_of_a_set_with_itself_is_zero() -> None:
-    """Also where there are fewer pictures than features, so that the covariance is singular."""
+    """This holds with fewer pictures than features too, where the covariance is singular."""
     few = np.random.default_rng(0).normal(size=(20, 64))
     assert fid(few, few) == pytest.approx(0, abs=1e-5)
     assert fid(gaussian([1, 2], [3, 4]), gaussian([1, 2], [3, 4], seed=1)) == pytest.approx(0, abs=1e-9)
@@ -109,7 +109,7 @@ def test_kid_by_hand() -> None:
 
 
 def test_kid_is_unbiased() -> None:
-    """Small sets of one distribution have 0 on average, and less than 0 about as often as more; FID has not."""
+    """Small sets of one distribution have 0 on average, and are below 0 about half of the time; FID has a bias."""
     random = np.random.default_rng(0)
     halves = [np.split(random.normal(size=(40, 4)), 2) for _ in range(400)]
     values = np.array([kid(a, b) for a, b in halves])

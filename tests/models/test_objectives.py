@@ -48,7 +48,7 @@ def test_every_game_has_a_name_and_only_wasserstein_is_held() -> None:
 
 
 def test_only_the_saturating_generator_loses_its_gradient() -> None:
-    """For a picture that is found out, score -10, minimax has a gradient of 1 - D = almost 0 and vanilla one of -1."""
+    """For a picture with a score of -10 minimax has a gradient of almost 0 and vanilla one of -1."""
     score = torch.tensor([-10.0], requires_grad=True)
     (saturated,) = torch.autograd.grad(OBJECTIVES["minimax"].generator(score), score)
     (strong,) = torch.autograd.grad(OBJECTIVES["vanilla"].generator(score), score)
@@ -74,7 +74,7 @@ def test_gradient_penalty_of_a_linear_critic() -> None:
 
 
 def test_gradient_penalty_lies_between_real_and_made() -> None:
-    """The critic is asked at mix x + (1 - mix) G(z): between x = 0 and G(z) = 4 that is 3 for a mix of a quarter."""
+    """The penalty is at mix x + (1 - mix) G(z): between x = 0 and G(z) = 4 that is 3 for a mix of a quarter."""
     asked: list[Tensor] = []
 
     def critic(pixels: Tensor) -> Tensor:
@@ -175,7 +175,7 @@ def test_a_blur_is_a_gaussian_and_keeps_plain_colours() -> None:
 
 @pytest.mark.parametrize("change", [erase, shift, blur])
 def test_gradients_pass_what_the_critic_sees(change: Callable[[Tensor, Tensor, float], Tensor]) -> None:
-    """A made picture hears of the critic through every change, the more picture is left the more."""
+    """Gradients reach the made picture through every augmentation."""
     pixels = torch.rand(2, 3, 8, 8, requires_grad=True)
     (gradient,) = torch.autograd.grad(change(pixels, torch.full((2, 2 - (change is blur)), 0.4), 0.5).sum(), pixels)
     assert (gradient > 0).float().mean() > 0.5

@@ -1,4 +1,4 @@
-"""Pairs are read in both published layouts, and both halves are shown alike."""
+"""Pairs are read in both published layouts, and both halves are augmented in the same way."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_pairs_in_two_folders_are_those_side_by_side(tmp_path: Path, layout: str
 
 
 def test_partners_may_have_other_endings(tmp_path: Path) -> None:
-    """What counts is the name: drawings are often PNG and photographs JPEG."""
+    """Partners have the same name, but may have different endings, as PNG and JPEG."""
     folder = parted(tmp_path, "{part}{side}")
     for path in (folder / "trainB").iterdir():
         Image.open(path).save(path.with_suffix(".jpg"))
@@ -69,7 +69,7 @@ def test_partners_may_have_other_endings(tmp_path: Path) -> None:
 
 
 def test_without_a_test_part_a_tenth_is_held_out(tmp_path: Path) -> None:
-    """Pairs that lie in one folder are parted by seed, and none is in both parts."""
+    """Pairs in one folder are split by a fixed seed, and none is in both parts."""
     folder = pair_folder(tmp_path / "set", count=20)
     for path in sorted(folder.glob("*/*.png")):
         path.rename(folder / path.name)
@@ -78,8 +78,8 @@ def test_without_a_test_part_a_tenth_is_held_out(tmp_path: Path) -> None:
     assert not {*train.pictures.paths} & {*test.pictures.paths}
 
 
-def test_both_halves_are_cropped_and_mirrored_alike(pair_set: Path) -> None:
-    """Whatever is drawn, B stays A's negative; crops and flips differ from draw to draw, and a draw repeats itself."""
+def test_both_halves_are_cropped_and_mirrored_in_the_same_way(pair_set: Path) -> None:
+    """With every crop and flip B stays A's negative; crops and flips vary, and the same generator repeats them."""
     data = pairs(pair_set, flip=True, load_size=24)
     shown = [data.example(0, np.random.default_rng(seed)) for seed in range(12)]
     again = [data.example(0, np.random.default_rng(seed)) for seed in range(12)]
@@ -89,7 +89,7 @@ def test_both_halves_are_cropped_and_mirrored_alike(pair_set: Path) -> None:
 
 
 def test_a_crop_is_a_part_of_what_was_loaded(pair_set: Path) -> None:
-    """A crop of 16 from 24 shows those pixels as they were loaded."""
+    """A crop of 16 from 24 has the loaded pixels."""
     data = pairs(pair_set, load_size=24)
     loaded, _ = data.halves(3)
     shown = data.example(3, np.random.default_rng(5))["a"]
@@ -99,14 +99,14 @@ def test_a_crop_is_a_part_of_what_was_loaded(pair_set: Path) -> None:
 
 
 def test_the_held_out_part_is_neither_cropped_nor_mirrored(pair_set: Path) -> None:
-    """Test pictures are resized straight to the size, and always look the same."""
+    """Test pictures are resized to the size, and are always the same."""
     data = pairs(pair_set, "test", flip=True, load_size=24)
     shown = {data.example(0, np.random.default_rng(seed))["a"].tobytes() for seed in range(6)}
     assert shown == {data.halves(0)[0].tobytes()}
 
 
 def test_all_missing_partners_are_named(tmp_path: Path) -> None:
-    """Pictures of either side without a partner are counted and named at once, with what else is wrong."""
+    """Pictures of either side without a partner are counted and named at once, with all other problems."""
     folder = parted(tmp_path, "{part}{side}")
     for name in ("1", "2"):
         (folder / "trainA" / f"{name}.png").unlink()
@@ -122,7 +122,7 @@ def test_all_missing_partners_are_named(tmp_path: Path) -> None:
 
 
 def test_a_name_that_stands_for_two_pictures_is_refused(tmp_path: Path) -> None:
-    """1.png beside 1.jpg leaves open which one is the partner."""
+    """1.png beside 1.jpg is ambiguous, so it is refused."""
     folder = parted(tmp_path, "{part}{side}")
     Image.new("RGB", (32, 32)).save(folder / "trainA" / "1.jpg")
     with pytest.raises(DataError, match=r"1 picture named like another of their folder: .*1\.jpg"):
@@ -130,7 +130,7 @@ def test_a_name_that_stands_for_two_pictures_is_refused(tmp_path: Path) -> None:
 
 
 def test_folders_without_pairs_are_refused(tmp_path: Path) -> None:
-    """A folder that is missing, or has no sides, is named with what was looked for."""
+    """A folder that is missing or has no sides is named with the layouts."""
     with pytest.raises(DataError, match="there is no data folder"):
         pairs(tmp_path / "nowhere")
     with pytest.raises(DataError, match="folders for 0 sides \\(none\\), and must have two: trainA and trainB"):
@@ -138,6 +138,6 @@ def test_folders_without_pairs_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_load_size_below_the_size_is_refused(pair_set: Path) -> None:
-    """A crop can't be larger than what it is cut from."""
+    """A crop can't be larger than the picture."""
     with pytest.raises(OptionsError, match="load_size is 8; it must be at least the size, 16"):
         pairs(pair_set, load_size=8)

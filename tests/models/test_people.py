@@ -14,7 +14,7 @@ from models.data import labelled
 from models.drawn import sets
 from models.drawn.people import People, read, write
 from models.drawn.person import COLUMNS, DOMAINS, EXPRESSIONS, person
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 from models.drawn.sets import Scene
 from models.errors import OptionsError
 
@@ -32,7 +32,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(file: Path) -> Scene:
-    """What a file of a set that was made here shows."""
+    """The portrait in a file of a drawn set."""
     found = sets.set_of(file)
     assert found is not None
     drawn = found.scene(file)
@@ -42,7 +42,7 @@ def shown(file: Path) -> Scene:
 
 @pytest.fixture(scope="module")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two sets that are learned together: avatars and expressions, seed 3."""
+    """The folder of a joint set: avatars and expressions, seed 3."""
     folder = tmp_path_factory.mktemp("joint")
     write("avatars", folder / "attributes", 12, SIDE, 3, lambda done, total: None)
     write("expressions", folder / "expressions", EXPRESSIVE, SIDE, 3, lambda done, total: None)
@@ -66,12 +66,12 @@ def test_the_set_is_laid_out_as_celeba(written: Path) -> None:
 
 
 def test_the_written_pictures_can_be_drawn_again(written: Path) -> None:
-    """What avatars.json says gives the very pixels of the files."""
+    """The facts in avatars.json give the pixels of the files."""
     made = read(written)
     assert made == People("avatars", seed=3, size=16, count=COUNT)
     for index in range(COUNT):
         with Image.open(written / "images" / f"{index + 1:06d}.png") as stored:
-            assert (np.asarray(stored) == draw(person(made.seed, index), made.size)).all()
+            assert (np.asarray(stored) == Portrait(person(made.seed, index)).draw(made.size)).all()
 
 
 def test_other_folders_are_not_described(tmp_path: Path) -> None:
@@ -82,15 +82,15 @@ def test_other_folders_are_not_described(tmp_path: Path) -> None:
 
 
 def test_a_full_folder_is_kept(tmp_path: Path) -> None:
-    """Writing into a folder that is not empty is refused, and nothing in it changes."""
+    """A folder that is not empty is refused, and nothing in it changes."""
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="not an empty folder"):
         write("avatars", tmp_path, 1, 16, 1, lambda finished, total: None)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_progress_is_told_and_an_empty_folder_is_filled(tmp_path: Path) -> None:
-    """The callback counts up to the number of pictures, and an empty folder may be the place."""
+def test_progress_is_reported_and_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    """The callback counts up to the number of pictures, and the folder may exist if it is empty."""
     told: list[tuple[int, int]] = []
     write("avatars", tmp_path / "out", 3, 16, 1, lambda finished, total: told.append((finished, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
@@ -117,7 +117,7 @@ def test_impossible_sets_are_refused(tmp_path: Path, count: int, size: int, name
 
 
 def test_the_set_has_a_folder_for_each_expression(joint: Path) -> None:
-    """Eight domains of one group in equal numbers, a tenth of them held out, readable as any folder per domain."""
+    """There are eight domains of one group in equal numbers, a tenth held out, with a folder for each domain."""
     folder = joint / "expressions"
     for part, each in (("train", 9), ("test", 1)):
         assert {place.name: len(list(place.iterdir())) for place in (folder / part).iterdir()} == dict.fromkeys(
@@ -125,22 +125,22 @@ def test_the_set_has_a_folder_for_each_expression(joint: Path) -> None:
         )
     data = labelled.read(folder, "", Picture(size=SIDE), "train", False)
     assert {domain.name for domain in data.description.domains} == set(EXPRESSIONS)
-    assert len(data.paths) == 72
+    assert len(data.pictures.paths) == 72
 
 
 def test_few_pictures_are_all_for_training(tmp_path: Path) -> None:
-    """A tenth that would lack an expression is not held out: readers then split the set as they do others."""
+    """A tenth that would lack an expression is not held out, so that readers split the set themselves."""
     write("expressions", tmp_path / "few", 9, SIDE, 1, lambda done, total: None)
     assert not (tmp_path / "few" / "test").exists()
     assert len(list((tmp_path / "few" / "train").rglob("*.png"))) == 9
 
 
 def test_every_file_of_both_sets_can_be_drawn_again(joint: Path) -> None:
-    """What a file shows is found by its place, and drawn anew; the people of the two sets are not the same."""
+    """The portrait in a file is found from its path and drawn again; the two sets have different people."""
     data = labelled.read(joint, "", Picture(size=SIDE), "train", False)
-    for index in range(0, len(data.paths), 7):
-        again = shown(data.paths[index])
-        assert (again.draw(SIDE) == data.picture(index)).all()
+    for index in range(0, len(data.pictures.paths), 7):
+        again = shown(data.pictures.paths[index])
+        assert (again.draw(SIDE) == data.pictures[index]).all()
     assert {People("expressions", 3, SIDE, 8).person(index).skin for index in range(8)} != {
         person(3, index).skin for index in range(8)
     }
@@ -152,7 +152,7 @@ def test_each_set_knows_the_domains_of_the_other(joint: Path) -> None:
     angry = shown(joint / "expressions" / "train" / "angry" / "000004.png")
     one = person(3, 0)
     sad = one.with_attributes(one.attributes.with_domain("sad"))
-    assert (avatar.with_domain("sad", True).draw(SIDE) == draw(sad, SIDE)).all()
+    assert (avatar.with_domain("sad", True).draw(SIDE) == Portrait(sad).draw(SIDE)).all()
     hatted = angry.with_domain("hat", True).draw(SIDE) != angry.with_domain("hat", False).draw(SIDE)
     assert hatted[: SIDE // 2].any()
     assert not hatted[SIDE // 2 :].any()
@@ -161,7 +161,7 @@ def test_each_set_knows_the_domains_of_the_other(joint: Path) -> None:
 
 
 def test_the_command_makes_both_again(joint: Path, tmp_path: Path) -> None:
-    """A model card can say how joined sets are made; nothing where one of them came from elsewhere."""
+    """There is a command for a joint set, and none if one of its sets has another origin."""
     assert (
         sets.command(joint / "expressions")
         == f"recast data expressions --count {EXPRESSIVE} --size 16 --seed 3 --out DATA"

@@ -31,13 +31,13 @@ def saved(image: Image.Image, path: Path) -> Path:
 
 
 def test_pictures_are_decoded_by_the_bundles_rule(tmp_path: Path) -> None:
-    """Training sees the bytes that serving sees."""
+    """Training and serving decode a picture to the same bytes."""
     path = saved(Image.fromarray(noise()), tmp_path / "a.png")
     assert (Pictures([path], PICTURE)[0] == shrink(Image.fromarray(noise()), PICTURE)).all()
 
 
 def test_a_picture_is_decoded_once(tmp_path: Path) -> None:
-    """What was decoded is kept, even when the file goes."""
+    """A decoded picture stays in the cache, even when its file is gone."""
     path = saved(Image.fromarray(noise()), tmp_path / "a.png")
     files = Pictures([path], PICTURE)
     before = files[0].copy()
@@ -45,8 +45,8 @@ def test_a_picture_is_decoded_once(tmp_path: Path) -> None:
     assert (files[0] == before).all()
 
 
-def test_what_does_not_fit_is_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cache holds the first pictures that fit into its bytes; the others are read when they are asked for."""
+def test_pictures_beyond_the_cache_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache holds the first pictures that fit into its bytes; the others are decoded at each access."""
     monkeypatch.setattr(pictures, "CACHE_BYTES", 16 * 16 * 3)
     paths = [saved(Image.fromarray(noise()), tmp_path / name) for name in ("a.png", "b.png")]
     files = Pictures(paths, PICTURE)
@@ -73,7 +73,7 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_what_is_transparent_lies_over_white(tmp_path: Path, mode: str) -> None:
+def test_transparent_pictures_lie_over_white(tmp_path: Path, mode: str) -> None:
     """The colour below full transparency does not show."""
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 0)).convert(mode)
     path = tmp_path / "a.png"
@@ -83,7 +83,7 @@ def test_what_is_transparent_lies_over_white(tmp_path: Path, mode: str) -> None:
     assert (Pictures([path], PICTURE)[0] == 255).all()
 
 
-def test_pictures_are_turned_upright(tmp_path: Path) -> None:
+def test_pictures_are_rotated_upright(tmp_path: Path) -> None:
     """A camera's EXIF orientation is applied, as serving does."""
     upside = noise(16, 16)
     exif = Image.Exif()
@@ -93,13 +93,13 @@ def test_pictures_are_turned_upright(tmp_path: Path) -> None:
 
 
 def test_sizes_may_differ(tmp_path: Path) -> None:
-    """Pictures of any size and aspect become the one size."""
+    """Pictures of any size and aspect become one size."""
     paths = [saved(Image.fromarray(noise(*size)), tmp_path / f"{size[0]}.png") for size in ((9, 70), (64, 48))]
     assert [Pictures(paths, PICTURE)[index].shape for index in range(2)] == [(16, 16, 3)] * 2
 
 
-def test_two_pictures_of_one_file_do_not_see_each_other(tmp_path: Path) -> None:
-    """Each half is cropped and resized by itself, so that no pixel bleeds over the border."""
+def test_two_pictures_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    """Each half is cropped and resized by itself, so no pixel bleeds over the border."""
     left, right = noise(32, 32), 255 - noise(32, 32)
     path = saved(Image.fromarray(np.concatenate([left, right], axis=1)), tmp_path / "a.png")
     both = Pictures([path], PICTURE, columns=2)[0]
@@ -131,8 +131,8 @@ def spoiled(path: Path, how: str) -> Path:
         ("cut", "truncated", False),
     ],
 )
-def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path, how: str, message: str, header: bool) -> None:
-    """Decoding says which file and why, and so does the look at its header but where the header is whole."""
+def test_an_unreadable_file_is_named_with_the_reason(tmp_path: Path, how: str, message: str, header: bool) -> None:
+    """Decoding names file and reason; so does a look at the header, if the header is broken."""
     path = spoiled(saved(Image.fromarray(noise()), tmp_path / "a.jpg"), how)
     files = Pictures([path], PICTURE)
     with pytest.raises(DataError, match=rf"a\.(jpg|tif) is not a readable picture: .*{message}"):
@@ -146,7 +146,7 @@ def test_what_cannot_be_read_is_named_with_the_reason(tmp_path: Path, how: str, 
 
 @pytest.mark.parametrize("size", [(33, 16), (16, 16), (64, 16)])
 def test_a_file_that_holds_no_pair_is_refused_with_its_size(tmp_path: Path, size: tuple[int, int]) -> None:
-    """An odd width, a single picture and a strip are no two pictures side by side; the header is enough to know."""
+    """An odd width, a single picture and a strip are not two pictures side by side, which the header shows."""
     path = saved(Image.new("RGB", size), tmp_path / "a.png")
     files = Pictures([path], PICTURE, columns=2)
     with pytest.raises(DataError, match=f"it is {size[0]} x {size[1]}; two pictures side by side"):
@@ -156,12 +156,12 @@ def test_a_file_that_holds_no_pair_is_refused_with_its_size(tmp_path: Path, size
 
 
 def test_only_pictures_are_listed(tmp_path: Path) -> None:
-    """A folder's notes, thumbnails of file managers and sub-folders are passed over; names give the order."""
+    """A folder's notes, thumbnails of file managers and sub-folders are ignored; the order is by name."""
     for name in ("b.JPG", "a.png", "README.md", "._a.png", "Thumbs.db"):
         (tmp_path / name).touch()
     (tmp_path / "c.png.d").mkdir()
-    assert [path.name for path in pictures.listed(tmp_path)] == ["a.png", "b.JPG"]
-    assert pictures.listed(tmp_path / "nowhere") == []
+    assert [path.name for path in pictures.list_pictures(tmp_path)] == ["a.png", "b.JPG"]
+    assert pictures.list_pictures(tmp_path / "nowhere") == []
 
 
 def pictures_of(folder: Path) -> Pictures:
@@ -169,12 +169,12 @@ def pictures_of(folder: Path) -> Pictures:
 
 
 def cut_short(path: Path) -> None:
-    """Leaves the header whole."""
+    """Truncates a file after its header."""
     path.write_bytes(path.read_bytes()[:-100])
 
 
 def test_every_broken_file_is_found_at_once(tmp_path: Path) -> None:
-    """Missing, empty, cut short and no picture: each is named with its reason, in the order of the files."""
+    """Missing, empty, truncated and other files are named with the reason, in the order of the files."""
     folder = labelled_folder(tmp_path / "set")
     files = pictures_of(folder)
     files.paths[1].unlink()
@@ -186,8 +186,8 @@ def test_every_broken_file_is_found_at_once(tmp_path: Path) -> None:
     assert named == [files.paths[i] for i in (1, 2, 30, 31)]
 
 
-def test_headers_alone_do_not_show_what_is_cut_short(tmp_path: Path) -> None:
-    """Without decoding, what is missing or empty is found, and a file cut short is not: hence `--dry-run`."""
+def test_headers_do_not_show_truncation(tmp_path: Path) -> None:
+    """Without decoding, missing and empty files are found, but not truncated ones; `--dry-run` finds those."""
     folder = labelled_folder(tmp_path / "set")
     files = pictures_of(folder)
     files.paths[2].write_bytes(b"")
@@ -195,15 +195,15 @@ def test_headers_alone_do_not_show_what_is_cut_short(tmp_path: Path) -> None:
     assert len(find_broken(files, decode=False)) == 1
 
 
-def test_a_thorough_look_is_told_as_it_goes_on(tmp_path: Path) -> None:
-    """Each file counts one."""
+def test_the_check_reports_its_progress(tmp_path: Path) -> None:
+    """The callback counts the files one by one."""
     seen: list[tuple[int, int]] = []
     find_broken(pictures_of(labelled_folder(tmp_path / "set", 5)), True, lambda done, total: seen.append((done, total)))
     assert seen == [(done, 5) for done in range(1, 6)]
 
 
-def test_what_the_check_decoded_is_not_decoded_again(tmp_path: Path) -> None:
-    """Where all pictures are kept, the training needs no file any more."""
+def test_pictures_decoded_by_the_check_are_not_decoded_again(tmp_path: Path) -> None:
+    """If all pictures fit into the cache, the training needs no file any more."""
     folder = labelled_folder(tmp_path / "set")
     prepared = prepare("stargan", folder, tmp_path / "run", None, words("stargan", 2), resume=False)
     for path in prepared.training.pictures.paths:
@@ -213,8 +213,10 @@ def test_what_the_check_decoded_is_not_decoded_again(tmp_path: Path) -> None:
         prepared.training.pictures[index]
 
 
-def test_a_set_that_is_not_kept_is_not_decoded_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decoding twice is too dear: headers are read then, and `thorough`, which is `--dry-run`, decodes all."""
+def test_a_set_larger_than_the_cache_is_not_decoded_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only its headers are read, unless the check is `thorough`, as with `--dry-run`."""
     monkeypatch.setattr(pictures, "CACHE_BYTES", 0)
     folder = labelled_folder(tmp_path / "set")
     cut_short(folder / "images" / "000003.png")
@@ -223,8 +225,8 @@ def test_a_set_that_is_not_kept_is_not_decoded_at_the_start(tmp_path: Path, monk
         prepare("stargan", folder, tmp_path / "run", None, words("stargan", 2), resume=False, thorough=True)
 
 
-def test_both_parts_are_checked_before_anything_is_said(tmp_path: Path) -> None:
-    """What is wrong with held-out pictures comes with what is wrong with those of training, and no run is begun."""
+def test_problems_of_both_parts_are_reported_together(tmp_path: Path) -> None:
+    """Problems of held-out pictures come with those of training pictures, and no run begins."""
     folder = labelled_folder(tmp_path / "set")
     (folder / "images" / "000001.png").unlink()
     (folder / "images" / "000040.png").unlink()
@@ -236,7 +238,7 @@ def test_both_parts_are_checked_before_anything_is_said(tmp_path: Path) -> None:
 
 
 def test_files_that_hold_no_pairs_are_all_named(tmp_path: Path) -> None:
-    """Single pictures among pairs are found by their size, before a network sees their halves."""
+    """Single pictures among pairs are found by their size before the training."""
     folder = pair_folder(tmp_path / "set")
     for name in ("1", "4"):
         Image.new("RGB", (32, 32)).save(folder / "train" / f"{name}.png")
@@ -246,7 +248,7 @@ def test_files_that_hold_no_pairs_are_all_named(tmp_path: Path) -> None:
 
 
 def test_a_domain_of_one_picture_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It can be trained, and will be learned by heart: said, and left to the person."""
+    """It can be trained, with a warning that it will be learned by heart."""
     folder = class_folders(tmp_path / "set", count=12)
     for path in sorted((folder / "train" / "dark").iterdir())[1:]:
         path.unlink()
@@ -257,7 +259,7 @@ def test_a_domain_of_one_picture_is_warned_of(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_check_that_is_interrupted_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody waits for is not looked at."""
+    """After an interrupt no further file is checked."""
     looked: list[int] = []
 
     def stop(done: int, total: int) -> None:
@@ -272,7 +274,7 @@ def test_a_check_that_is_interrupted_ends_at_once(tmp_path: Path, monkeypatch: p
 def test_a_file_that_breaks_in_training_leaves_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is named, and once it is back the run goes on to the bits of one that was never disturbed."""
+    """The file is named; once it is repaired, the run resumes and ends with the bits of an undisturbed one."""
     monkeypatch.setattr(pictures, "CACHE_BYTES", 0)
     folder = labelled_folder(tmp_path / "set")
     whole = {path: path.read_bytes() for path in (folder / "images").iterdir()}

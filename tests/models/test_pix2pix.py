@@ -69,7 +69,7 @@ def test_options_that_do_not_fit_each_other_are_refused(options: dict[str, Any],
 
 
 def test_training_pictures_are_loaded_larger_and_cropped(pair_set: Path) -> None:
-    """286 for 256 and so in proportion, 72 for 64, unless another size is asked for; held-out ones are not cropped."""
+    """286 for 256 and so in proportion, 72 for 64, unless load_size says another; held-out pictures are not cropped."""
     plain, same = (Pix2PixOptions.model_validate(SMALL | more) for more in ({}, {"load_size": 64}))
     assert Pix2Pix.read(pair_set, plain, "train").pictures.picture.size == 72
     assert Pix2Pix.read(pair_set, same, "train").pictures.picture.size == 64
@@ -112,7 +112,7 @@ def test_only_a_conditional_discriminator_sees_the_input(conditional: bool) -> N
     made = recipe(conditional=conditional, norm="instance")
     one, other = batch(2)["a"].chunk(2)
     judge = made.networks["discriminator"]
-    scores = [judge(made.judged(x, one)) for x in (one, other)]
+    scores = [judge(made.discriminator_input(x, one)) for x in (one, other)]
     assert torch.equal(*scores) != conditional
 
 

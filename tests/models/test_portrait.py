@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.drawn.person import CLOTHES, COLUMNS, EXPRESSIONS, HAIR, HAIRSTYLES, Attributes, Person, person
-from models.drawn.portrait import draw, face_mask, head_mask
+from models.drawn.portrait import Portrait
 
 Array = NDArray[np.uint8]
 PLAIN = Attributes("brown", expression="neutral", glasses=False, beard=False, hat=False, age="young", gender="female")
@@ -25,7 +25,7 @@ def plain(index: int) -> Person:
 def changed_pixels(one: Person, domain: str, size: int = 64) -> NDArray[np.bool_]:
     """Where the picture differs when the domain is switched on."""
     other = one.with_attributes(one.attributes.with_domain(domain))
-    differs: NDArray[np.bool_] = (draw(one, size) != draw(other, size)).any(axis=2)
+    differs: NDArray[np.bool_] = (Portrait(one).draw(size) != Portrait(other).draw(size)).any(axis=2)
     return differs
 
 
@@ -38,7 +38,7 @@ def bare(index: int) -> Person:
 def drawn(one: Person) -> dict[str, Array]:
     """The person's picture of 64 pixels with every expression."""
     faces = {name: one.with_attributes(one.attributes.with_domain(name)) for name in EXPRESSIONS}
-    return {name: draw(face, 64) for name, face in faces.items()}
+    return {name: Portrait(face).draw(64) for name, face in faces.items()}
 
 
 def apart(one: Array, other: Array) -> NDArray[np.bool_]:
@@ -58,11 +58,11 @@ def apart(one: Array, other: Array) -> NDArray[np.bool_]:
 )
 def test_pixels_are_the_known_ones(index: int, digest: str) -> None:
     """A person's picture has the bytes that it had when the first model was trained."""
-    assert hashlib.sha256(draw(person(1, index), 64).tobytes()).hexdigest()[:16] == digest
+    assert hashlib.sha256(Portrait(person(1, index)).draw(64).tobytes()).hexdigest()[:16] == digest
 
 
 def test_seeds_and_indices_give_other_people() -> None:
-    """Another seed or another index shows somebody else."""
+    """Another seed or another index gives another person."""
     assert person(1, 0) == person(1, 0)
     assert len({person(1, 0), person(1, 1), person(2, 0)}) == 3
 
@@ -71,24 +71,24 @@ def test_no_style_or_cloth_fails_at_any_size() -> None:
     """Every hairstyle with every clothing draws at the smallest size, and two sizes show the same person."""
     for hairstyle in HAIRSTYLES:
         for clothes in CLOTHES:
-            assert draw(replace(person(1, 5), hairstyle=hairstyle, clothes=clothes), 16).shape == (16, 16, 3)
-    halved = draw(person(1, 5), 128).reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
-    assert np.abs(halved - draw(person(1, 5), 64)).mean() < 4.0
+            assert Portrait(replace(person(1, 5), hairstyle=hairstyle, clothes=clothes)).draw(16).shape == (16, 16, 3)
+    halved = Portrait(person(1, 5)).draw(128).reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(halved - Portrait(person(1, 5)).draw(64)).mean() < 4.0
 
 
 @pytest.mark.parametrize("size", [0, 15, 1025])
 def test_sizes_outside_the_limits_are_refused(size: int) -> None:
     """The error names the size and the limits."""
     with pytest.raises(ValueError, match=f"{size}.*16 to 1024"):
-        draw(person(1, 0), size)
+        Portrait(person(1, 0)).draw(size)
 
 
 @pytest.mark.parametrize("domain", [name for name in COLUMNS if name not in ("brown", "young", "female")])
 def test_every_attribute_shows_and_stays_in_the_head(domain: str) -> None:
-    """A switched attribute changes a good many pixels, all in the face mask but for those of the neck below it."""
+    """A switched attribute changes many pixels, all of them in the face mask or the neck below it."""
     for index in range(5):
         one = plain(index)
-        differs, mask = changed_pixels(one, domain), head_mask(one, 64)
+        differs, mask = changed_pixels(one, domain), Portrait(one).head_mask(64)
         assert differs[mask].sum() >= 60
         if domain in ("male", "old", "beard"):  # an aged skin and the jaw's shade reach the neck
             mask[44:, 16:48] = True
@@ -110,17 +110,17 @@ def test_a_beard_leaves_brows_and_hair_alone() -> None:
 
 
 def test_a_hat_leaves_the_lower_half_alone() -> None:
-    """What is below the hat's rim stays, also under much hair."""
+    """The picture below the hat's rim stays, also with much hair."""
     for hairstyle in HAIRSTYLES:
         assert not changed_pixels(replace(plain(2), hairstyle=hairstyle), "hat")[32:].any()
 
 
 def test_no_attribute_touches_the_background() -> None:
-    """The corners are the same whatever all the attributes are."""
+    """The corners are the same for all attributes."""
     for index in range(5):
         one = plain(index)
         other = one.with_attributes(Attributes("black", "happy", True, True, True, "old", "male"))
-        first, last = draw(one, 64), draw(other, 64)
+        first, last = Portrait(one).draw(64), Portrait(other).draw(64)
         assert (first[:8, :8] == last[:8, :8]).all()
         assert (first[:8, -8:] == last[:8, -8:]).all()
         assert (first[-4:, :8] == last[-4:, :8]).all()
@@ -130,9 +130,9 @@ def test_no_attribute_touches_the_background() -> None:
 def test_the_mask_is_one_for_all_attributes() -> None:
     """The head's mask covers the face, leaves the background out, and does not depend on attributes."""
     one = plain(3)
-    mask = head_mask(one, 64)
+    mask = Portrait(one).head_mask(64)
     other = one.with_attributes(Attributes("grey", "happy", True, True, True, "old", "male"))
-    assert (mask == head_mask(other, 64)).all()
+    assert (mask == Portrait(other).head_mask(64)).all()
     assert mask[32, 32]
     assert not mask[:4].any()
     assert not mask[:, :4].any()
@@ -143,10 +143,10 @@ def test_the_face_is_the_head_without_hair_and_hat() -> None:
     """The face's mask lies in the head's, is one for all attributes, and a change of hair or hat leaves it alone."""
     for index in range(5):
         one = plain(index)
-        face = face_mask(one, 64)
+        face = Portrait(one).face_mask(64)
         other = one.with_attributes(Attributes("grey", "happy", True, True, True, "old", "male"))
-        assert (face == face_mask(other, 64)).all()
-        assert not (face & ~head_mask(one, 64)).any()
+        assert (face == Portrait(other).face_mask(64)).all()
+        assert not (face & ~Portrait(one).head_mask(64)).any()
         assert 0.05 < face.mean() < 0.3
         for domain in ("smiling", "glasses", "beard"):
             assert changed_pixels(one, domain)[face].sum() >= 40
@@ -156,7 +156,7 @@ def test_the_face_is_the_head_without_hair_and_hat() -> None:
 
 @pytest.mark.parametrize("domain", COLUMNS)
 def test_domains_switch_on_and_off(domain: str) -> None:
-    """A domain switched on has its column at 1 and its group's others at 0; switched off it is 0, hair excepted."""
+    """A domain switched on has its column at 1 and its group's others at 0; switched off it is 0, except for hair."""
     column = COLUMNS.index(domain)
     labels = PLAIN.with_domain(domain).labels()
     assert labels[column] == 1
@@ -177,7 +177,7 @@ def test_unknown_domains_are_refused() -> None:
 
 
 def test_attributes_take_both_values_and_are_independent() -> None:
-    """Each column occurs about as often as meant, and no two attributes go together."""
+    """Each column has about its intended frequency, and no two attributes are correlated."""
     labels = np.array([person(1, index).attributes.labels() for index in range(3000)])
     meant = [0.25] * 4 + [0.5, 0.4, 0.4, 0.35] + [0.5] * 4
     assert np.abs(labels.mean(axis=0) - meant).max() < 0.04
@@ -188,7 +188,7 @@ def test_attributes_take_both_values_and_are_independent() -> None:
 def test_every_two_expressions_look_different() -> None:
     """Between any two expressions of a person at least 60 pixels of 64 x 64 differ, most of them in the face."""
     for index in range(3):
-        face, faces = face_mask(person(1, index), 64), drawn(bare(index))
+        face, faces = Portrait(person(1, index)).face_mask(64), drawn(bare(index))
         for name, other in combinations(EXPRESSIONS, 2):
             differs = apart(faces[name], faces[other])
             assert differs.sum() >= 60, (name, other)
@@ -198,7 +198,7 @@ def test_every_two_expressions_look_different() -> None:
 def test_an_expression_leaves_the_rest_alone() -> None:
     """Hair above the brows, ears, neck, clothes and background are the same in all eight."""
     for index in range(3):
-        rest = ~face_mask(person(1, index), 64)
+        rest = ~Portrait(person(1, index)).face_mask(64)
         rest[16:44, 14:50] = False  # raised brows reach the hair, a scornful cheek the rim of the face
         faces = drawn(bare(index))
         for name in EXPRESSIONS:
@@ -206,7 +206,7 @@ def test_an_expression_leaves_the_rest_alone() -> None:
 
 
 def test_contempt_is_on_one_side() -> None:
-    """Contempt moves the mouth on one side more than on the other; what grief moves is the same on both."""
+    """Contempt moves one side of the mouth more than the other; sadness moves both sides equally."""
     faces = drawn(replace(bare(0), tilt=0.0, shift=(0.0, 0.0)))
 
     def moved(expression: str) -> list[int]:
@@ -224,5 +224,5 @@ def test_smiling_is_being_happy() -> None:
     assert sad.with_domain("smiling") == sad.with_domain("happy")
     assert sad.with_domain("smiling", False) == sad
     assert sad.with_domain("happy").with_domain("smiling", False).expression == "neutral"
-    with pytest.raises(ValueError, match="just not sad"):
+    with pytest.raises(ValueError, match="'not sad' does not say"):
         sad.with_domain("sad", False)

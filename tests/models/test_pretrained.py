@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.errors import OptionsError
 from models.export.bundle import Facts, export
-from models.imports import imported, stargan
+from models.imports import imported, yunjey
 from models.recipes import AnyRecipe
 from models.training.run import Run, open_run
 from models.training.start import describe, prepare
@@ -53,7 +53,7 @@ def served(recipe: AnyRecipe) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("case", SMALLEST)
 def test_a_training_begins_where_the_bundle_ended(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """All that is served is taken over to the bit, in every recipe, and the average starts from it."""
+    """In every recipe the training begins with the bundle's weights to the bit, and so does the average."""
     data = request.getfixturevalue(FOLDERS[case])
     run = trained(case, data, tmp_path / "run", 3).run
     bundle = bundle_of(run, tmp_path / "toy")
@@ -109,10 +109,10 @@ def slices(network: nn.Module, weights: str, axis: int) -> Tensor:
 
 
 def test_a_reference_checkpoint_is_trained_on(labelled_set: Path, tmp_path: Path) -> None:
-    """What `recast import` made of the official files begins a training here, critic included."""
+    """A training can begin with an import of the official files, critic included."""
     generator, discriminator = stargan_generator(blocks=1), stargan_discriminator(kernel=4)
     files = [saved(tmp_path / "1-G.ckpt", generator), saved(tmp_path / "1-D.ckpt", discriminator)]
-    imported.write(stargan.convert(files, None, None), tmp_path / "faces", "fp32", Facts())
+    imported.write(yunjey.convert(files, None, None), tmp_path / "faces", "fp32", Facts())
     begun = trainer("stargan", labelled_set, tmp_path / "run", 2, f"pretrained={tmp_path / 'faces'}").recipe.networks
     assert torch.equal(begun["generator"].get_parameter("main.3.weight"), generator["main.3.weight"])
     assert torch.equal(begun["critic"].get_parameter("main.0.weight"), discriminator["main.0.weight"])
@@ -139,7 +139,7 @@ def test_a_dry_run_names_the_bundle_and_finds_what_does_not_fit(
 
 
 def test_a_dry_run_tells_how_much_is_unknown(tmp_path: Path) -> None:
-    """Each domain's count is followed by that of the pictures of which nobody has told."""
+    """The count of pictures with an unknown label follows each domain's count."""
     data = labelled_folder(tmp_path / "set", unknown=True)
     prepared = prepare("stargan", data, tmp_path / "run", None, ["size=32", "critic_layers=3"], resume=False)
     assert describe(prepared)[2] == "domains: red 14 (7 unknown), green 15 (7 unknown), bright 15 (5 unknown)"
@@ -156,7 +156,7 @@ def test_a_dry_run_tells_how_much_is_unknown(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_are_refused(
     case: str, more: list[str], message: str, learned: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Another shape or another recipe is said with both sides, and no run folder is left."""
+    """The error for another shape or recipe names both sides, and leaves no run folder."""
     data = request.getfixturevalue(FOLDERS[case])
     with pytest.raises(OptionsError, match=message):
         trainer(case, data, tmp_path / "run", 2, f"pretrained={learned}", *more)
@@ -164,7 +164,7 @@ def test_weights_that_do_not_fit_are_refused(
 
 
 def test_a_bundle_of_other_graphs_is_refused(unpaired_set: Path, tmp_path: Path) -> None:
-    """Nothing of it could be taken over, so the training does not claim to have begun with it."""
+    """A bundle without any of the recipe's graphs is refused."""
     toy = flip_bundle(tmp_path)
     with pytest.raises(OptionsError, match="the bundle flip@1 has none of the graphs a-to-b, b-to-a"):
         trainer("cyclegan", unpaired_set, tmp_path / "run", 2, f"pretrained={toy.folder}")

@@ -1,5 +1,6 @@
-"""The comparisons of benchmarks/quality: their data and marks by hand, each whole comparison with two steps."""
+"""The comparisons of benchmarks/quality: data and scores by hand, and each comparison with two steps."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from benchmarks.quality import _exam, cyclegan, pix2pix, stargan
 from benchmarks.quality._drawn import CLASSES, classes, face, label_map
-from benchmarks.quality._work import Settings, disorder
+from benchmarks.quality._work import Settings, compare_orders
 from cli.app import app
 from models.drawn.person import person
 from models.errors import OptionsError
@@ -18,7 +19,7 @@ TINY = Settings(Path(), size=32, width=4, steps=2, batch=2, count=40, judge_step
 
 
 def silent(what: str, done: int, total: int, note: str = "") -> None:
-    """A report to nobody."""
+    """A report that shows nothing."""
 
 
 def tiny(work: Path) -> Settings:
@@ -36,8 +37,8 @@ def checkpoints(work: Path) -> dict[str, int]:
     return {path.parts[-3]: path.stat().st_mtime_ns for path in work.glob("runs/*/checkpoints/*.ckpt")}
 
 
-def test_a_map_shows_what_is_where_and_no_free_colours() -> None:
-    """Another skin, shirt and background give the same map; another colour of hair does not."""
+def test_a_map_shows_classes_and_no_free_colours() -> None:
+    """Other skin, clothes and background give the same map; another colour of hair gives another."""
     one = person(0, 0)
     other = replace(one, skin=(124, 80, 58), clothes_colour=(92, 160, 108), background=((0, 0, 0), (0, 0, 0)))
     drawn = label_map(one, 32)
@@ -47,7 +48,7 @@ def test_a_map_shows_what_is_where_and_no_free_colours() -> None:
 
 
 def test_a_map_has_the_colours_of_its_classes_alone() -> None:
-    """Each pixel is a class, and is read back as that class."""
+    """Each pixel has the colour of a class, and is read back as that class."""
     drawn = np.stack([label_map(person(0, index), 32) for index in range(6)])
     colours = np.array(list(CLASSES.values()))
     assert np.array_equal(colours[classes(drawn)], drawn)
@@ -55,8 +56,8 @@ def test_a_map_has_the_colours_of_its_classes_alone() -> None:
     assert {"background", "skin", "clothes", "hat", "mouth", "black", "blond", "grey"} <= found
 
 
-def test_marks_of_maps_by_hand() -> None:
-    """Of 4 pixels, 3 background and 1 skin, one of the background read as skin: 3/4, (2/3 + 1)/2, (2/3 + 1/2)/2."""
+def test_scores_of_maps_by_hand() -> None:
+    """One of 3 background pixels read as skin, beside 1 of skin, scores 3/4, (2/3 + 1)/2 and (2/3 + 1/2)/2."""
     b, s = CLASSES["background"], CLASSES["skin"]
     truth = np.array([[[b, b], [b, s]]], np.uint8)
     read = np.array([[[b, b], [s, s]]], np.uint8)
@@ -64,16 +65,16 @@ def test_marks_of_maps_by_hand() -> None:
     assert _exam.shares(truth, truth) == (1, 1, 1)
 
 
-def test_another_order_is_said() -> None:
-    """Pairs that stand the other way round are named; what agrees to two decimals stands in no order."""
+def test_variants_in_another_order_are_named() -> None:
+    """Pairs in the opposite order are named, unless their figures agree to two decimals."""
     paper = {"worst": 0.1, "middle": 0.2, "best": 0.3}
-    assert disorder({"worst": 0.501, "middle": 0.5, "best": 0.7}, paper).startswith("No two")
-    assert disorder({"worst": 0.6, "middle": 0.5, "best": 0.55}, paper).endswith(
+    assert compare_orders({"worst": 0.501, "middle": 0.5, "best": 0.7}, paper) == "The order is the paper's."
+    assert compare_orders({"worst": 0.6, "middle": 0.5, "best": 0.55}, paper).endswith(
         "worst above middle, worst above best."
     )
 
 
-def test_brows_and_mouth_are_on_a_face() -> None:
+def test_a_face_has_brows_and_mouth() -> None:
     """A surprised face differs from the neutral one in its upper and in its lower half."""
     one = person(0, 0)
     calm, surprised = (
@@ -85,8 +86,8 @@ def test_brows_and_mouth_are_on_a_face() -> None:
     assert differs[16:].any()
 
 
-def test_pix2pix_is_compared_and_gone_on_with(work: Path) -> None:
-    """Each variant stands in the tables where the paper has it; nothing is trained again or mixed."""
+def test_pix2pix_comparison_resumes(work: Path) -> None:
+    """Tables have the paper's rows; a second call trains nothing, and other settings or options are refused."""
     variants = {name: pix2pix.VARIANTS[name] for name in ("L1", "L1+cGAN", "patch 1")}
     lines = pix2pix.compare(variants, tiny(work), silent)
     rows = [line.split(" | ")[0] for line in lines if line.startswith("| ")]
@@ -103,14 +104,14 @@ def test_pix2pix_is_compared_and_gone_on_with(work: Path) -> None:
     assert set(written) == {"segmenter", "L1", "L1+cGAN", "patch-1"}
     assert pix2pix.compare(variants, tiny(work), silent) == lines
     assert checkpoints(work) == written
-    with pytest.raises(OptionsError, match="was begun with --size 32"):
+    with pytest.raises(OptionsError, match="belongs to the settings --size 32"):
         pix2pix.compare(variants, replace(tiny(work), count=50), silent)
-    with pytest.raises(OptionsError, match="was trained with other options"):
+    with pytest.raises(OptionsError, match="has a training with other options"):
         pix2pix.compare({"L1": "adversarial=2"}, tiny(work), silent)
 
 
-def test_cyclegan_is_compared_both_ways(work: Path) -> None:
-    """Both tables have their rows, and no person of trainA is in trainB."""
+def test_cyclegan_is_compared_in_both_directions(work: Path) -> None:
+    """The variant has a row in each table, and no person of trainA is in trainB."""
     lines = cyclegan.compare({"GAN + forward": cyclegan.VARIANTS["GAN + forward"]}, tiny(work), silent)
     assert sum(line.startswith("| GAN + forward |") for line in lines) == 2
     sides = [
@@ -121,8 +122,8 @@ def test_cyclegan_is_compared_both_ways(work: Path) -> None:
     assert sides[2] == sides[3]
 
 
-def test_stargan_stands_beside_a_cyclegan_for_each_pair(tmp_path: Path) -> None:
-    """One training against six; real faces are their own truth; both saw as many translations to each domain."""
+def test_stargan_is_compared_with_a_cyclegan_for_each_pair(tmp_path: Path) -> None:
+    """One training stands against six with as many translations in all; real faces are their own truth."""
     lines = stargan.compare(tiny(tmp_path), silent)
     cells = {row.split(" | ")[0].removeprefix("| "): row.split(" | ") for row in lines if row.startswith("| ")}
     assert (cells["StarGAN"][3], cells["CycleGANs"][3]) == ("1", "6")
@@ -133,9 +134,16 @@ def test_stargan_stands_beside_a_cyclegan_for_each_pair(tmp_path: Path) -> None:
     assert generator == sum(2 * TINY.batch * each for each in steps.values())
 
 
-def test_the_command_knows_them_and_not_what_they_share() -> None:
-    """`recast bench` names the comparisons among its benchmarks, and no module that begins with an underscore."""
+def test_the_command_lists_the_comparisons() -> None:
+    """`recast bench` lists the comparisons among its benchmarks, and no module that begins with an underscore."""
     result = CliRunner().invoke(app, ["bench", "nothing"], terminal_width=200)
     said = result.output.replace("\n", " ")
     assert all(f"quality/{name}" in said for name in ("pix2pix", "cyclegan", "stargan"))
     assert "_work" not in said
+
+
+def test_no_benchmark_hides_a_standard_module() -> None:
+    """A script's folder comes first in the search for modules, so no benchmark has the name of a standard module."""
+    names = {path.stem for path in Path(pix2pix.__file__).parents[1].rglob("*.py")}
+    assert "serving" in names
+    assert names.isdisjoint(sys.stdlib_module_names)

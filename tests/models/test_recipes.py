@@ -114,7 +114,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(case: str, folder:
 
 @pytest.mark.parametrize("case", SMALLEST)
 def test_a_trained_run_opens_with_the_weights_that_are_shown(case: str, folder: Path, tmp_path: Path) -> None:
-    """`trained` gives the averaged weights of the networks that are averaged, and the others as they are."""
+    """`trained` gives the averaged weights of averaged networks, and the last weights of the others."""
     made = trained(case, folder, tmp_path / "run", 3)
     opened, step = made.run.trained()
     assert step == 3

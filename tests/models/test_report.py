@@ -1,4 +1,4 @@
-"""A report says every figure, shows every picture, needs no network, and puts several subjects side by side."""
+"""A report has every figure and picture, needs no network, and shows several subjects side by side."""
 
 import json
 import re
@@ -75,7 +75,7 @@ class Reader(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_report_stands_alone_and_says_every_figure(tmp_path: Path) -> None:
+def test_report_is_self_contained_and_has_every_figure(tmp_path: Path) -> None:
     """One HTML file with pictures inside, no script and no address to load from; the same figures as JSON."""
     write_report([ONE], tmp_path / "report")
     text = (tmp_path / "report" / "report.html").read_text()
@@ -93,7 +93,7 @@ def test_report_stands_alone_and_says_every_figure(tmp_path: Path) -> None:
 
 
 def test_two_subjects_stand_side_by_side() -> None:
-    """Figures in columns with differences marked as better or worse, and what one lacks is left open."""
+    """Figures in columns with differences marked as better or worse, and a dash where a subject has none."""
     read = Reader(page([ONE, TWO]))
     cells = {row[0]: row[1:] for row in read.rows}
     assert cells["domain set on request, %, higher is better"] == ["90.0", "95.0 ▲+5.0"]
@@ -102,8 +102,8 @@ def test_two_subjects_stand_side_by_side() -> None:
     assert cells["cycle error, L1, a to b and back, levels, lower is better"] == ["-", "3.00"]
 
 
-def test_what_is_the_same_is_shown_once() -> None:
-    """The input of both, an equal row and an equal note stand there once; translations beneath each other."""
+def test_shared_pictures_rows_and_notes_are_shown_once() -> None:
+    """The input of both, an equal row and an equal note appear once; translations appear below each other."""
     text = page([ONE, TWO])
     read = Reader(text)
     assert read.images == 3
@@ -122,7 +122,7 @@ def test_rows_that_differ_have_a_line_for_each_subject() -> None:
 
 
 def test_names_are_escaped() -> None:
-    """Text with angle brackets or quotes can't become markup, wherever it stands: each shows as it was written."""
+    """Angle brackets and quotes show as they were written, and can't become markup anywhere."""
     bad = '<script>"&'
     row = Row(bad, 7, (Value(figures.SET, 90.0),))
     sheet = Sheet(bad, bad, (Strip(bad, pictures(1)),))
@@ -135,7 +135,7 @@ def test_names_are_escaped() -> None:
 
 
 def test_summary_has_a_line_for_each_figure() -> None:
-    """What the terminal shows: values beside each other, then the notes."""
+    """The terminal shows values beside each other, then the notes."""
     lines = list(summary([ONE, TWO]))
     assert lines[0] == "domain set on request, %: 90.0 | 95.0"
     assert "PSNR of the untouched input over the head, dB: 20.00 | -" in lines
@@ -150,7 +150,7 @@ def chart(name: str, curve: Curve) -> ElementTree.Element:
 
 
 def test_charts_are_svg_of_few_points() -> None:
-    """A long curve is thinned to means, a spike does not flatten it, and a lack of values draws nothing."""
+    """A long curve is reduced to means, a spike does not flatten it, and a curve without values draws nothing."""
     tree = chart("a & b", [(step, 1e6 if step == 5000 else step / 10_000) for step in range(10_000)])
     (line,) = tree.iter("polyline")
     points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
@@ -161,7 +161,7 @@ def test_charts_are_svg_of_few_points() -> None:
 
 
 def test_a_curve_of_one_value_can_be_drawn() -> None:
-    """A single point, or values that are all alike, have a frame of their own."""
+    """A single point and equal values get a range around them."""
     curves: list[Curve] = [[(0, 1.0)], [(0, 2.0), (10, 2.0)]]
     for curve in curves:
         tree = chart("flat", curve)
@@ -172,7 +172,7 @@ def test_a_curve_of_one_value_can_be_drawn() -> None:
 
 
 def test_curves_are_read_up_to_the_last_whole_line(tmp_path: Path) -> None:
-    """A line that a kill cut short is left out, and where nothing was logged there is nothing."""
+    """A line that a kill cut off is left out, and without a log there are no curves."""
     path = tmp_path / "metrics.jsonl"
     assert read_curves(path) == {}
     path.write_text('{"step": 10, "critic/loss": 2.0}\n{"step": 20, "critic/loss": 1.5, "other": 3}\n{"step": 30, "cr')

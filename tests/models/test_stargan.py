@@ -50,16 +50,21 @@ def joint(**options: float | str) -> StarGAN:
     return StarGAN(StarGANOptions.model_validate(small | options), JOINT, ("toy", "shade"))
 
 
+def targets(made: StarGAN, labels: Tensor, masks: Tensor) -> Tensor:
+    """The targets that a recipe draws for these labels and masks."""
+    return made.with_targets({"labels": labels, "masks": masks})["targets"]
+
+
 def test_targets_are_a_permutation_of_the_batch() -> None:
     """With keep=0, the paper's way, every target is some picture's label vector, each used once."""
-    made = recipe()._targets(LABELS, ONES)
+    made = targets(recipe(), LABELS, ONES)
     assert sorted(made.tolist()) == sorted(LABELS.tolist())
 
 
 def test_kept_groups_stay_whole() -> None:
     """With keep near 1 no target ever mixes two labels within a group, and most are the picture's own."""
     torch.manual_seed(0)
-    made = torch.cat([recipe(keep=0.9)._targets(LABELS, ONES) for _ in range(50)])
+    made = torch.cat([targets(recipe(keep=0.9), LABELS, ONES) for _ in range(50)])
     assert (made[:, :2].sum(1) == 1).all()
     assert (made == LABELS.repeat(50, 1)).float().mean() > 0.8
 
@@ -67,14 +72,14 @@ def test_kept_groups_stay_whole() -> None:
 def test_asking_for_a_group_member_switches_its_fellows_off() -> None:
     """Green is set where red was; an attribute outside of the group is turned over alone."""
     columns = Columns(description().domains, ())
-    assert columns.asked(LABELS, 1)[0].tolist() == [[0, 1, 1], [0, 1, 0], [0, 1, 0], [0, 1, 1]]
-    assert columns.asked(LABELS, 2)[0].tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 1, 0]]
+    assert columns.request(LABELS, 1)[0].tolist() == [[0, 1, 1], [0, 1, 0], [0, 1, 0], [0, 1, 1]]
+    assert columns.request(LABELS, 2)[0].tolist() == [[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 1, 0]]
 
 
 def test_targets_of_joint_sets_stay_within_their_set() -> None:
     """Each set's labels are permuted among its own pictures, and the other set's columns stay unknown."""
     torch.manual_seed(0)
-    made = [joint()._targets(JOINT_LABELS, MASKS) for _ in range(20)]
+    made = [targets(joint(), JOINT_LABELS, MASKS) for _ in range(20)]
     for rows in (MASKS[:, 0] == 1, MASKS[:, 1] == 1):
         assert all(sorted(drawn[rows].tolist()) == sorted(JOINT_LABELS[rows].tolist()) for drawn in made)
     assert any(not torch.equal(drawn, JOINT_LABELS) for drawn in made)
@@ -99,17 +104,17 @@ def test_a_set_of_classes_alone_is_learned_by_cross_entropy() -> None:
 
 
 def test_asking_for_a_domain_of_another_set_sets_its_mask_and_clears_the_rest() -> None:
-    """As in training, the labels of all sets but the one that is asked for are 0."""
+    """As in training, the labels of all sets except the requested one are 0."""
     columns = Columns(JOINT, ("toy", "shade"))
     labels = torch.tensor([[1.0, 0, 1, U, U]])
-    assert [one.tolist() for one in columns.asked(labels, 4)] == [[[0, 0, 0, 0, 1]], [[0, 1]]]
-    assert [one.tolist() for one in columns.asked(labels, 2)] == [[[1, 0, 0, 0, 0]], [[1, 0]]]
+    assert [one.tolist() for one in columns.request(labels, 4)] == [[[0, 0, 0, 0, 1]], [[0, 1]]]
+    assert [one.tolist() for one in columns.request(labels, 2)] == [[[1, 0, 0, 0, 0]], [[1, 0]]]
 
 
 def test_labels_that_a_set_does_not_know_are_read_by_the_critic() -> None:
-    """A picture keeps its own set's labels; of the others it gets the likeliest of each group and what exceeds half."""
+    """A picture keeps its own set's labels; of other sets it gets the likeliest of each group and logits above 0."""
     logits = torch.tensor([[-9.0, 9, -9, 1, 2], [2, 1, 3, 9, -9]])
-    made = Columns(JOINT, ("toy", "shade")).completed(JOINT_LABELS[:2], logits)
+    made = Columns(JOINT, ("toy", "shade")).fill_unknown(JOINT_LABELS[:2], logits)
     assert made.tolist() == [[1, 0, 1, 0, 1], [1, 0, 1, 1, 0]]
 
 
@@ -129,19 +134,19 @@ def test_an_unknown_class_costs_nothing() -> None:
     assert loss.item() == pytest.approx(math.log(2) / 2)
 
 
-def test_a_target_of_which_nothing_is_known_leaves_the_picture_as_it_is() -> None:
-    """Whatever is permuted, a target is unknown only where the picture's own label is."""
+def test_an_unknown_target_keeps_the_pictures_own_label() -> None:
+    """After any permutation a target is unknown only where the picture's own label is."""
     torch.manual_seed(0)
-    made = torch.stack([recipe()._targets(GAPS, ONES) for _ in range(50)])
+    made = torch.stack([targets(recipe(), GAPS, ONES) for _ in range(50)])
     assert not (made == UNKNOWN)[:, GAPS != UNKNOWN].any()
     assert (made[:, GAPS == UNKNOWN] != UNKNOWN).any()
 
 
-def test_the_generator_is_told_what_the_critic_reads_where_nothing_is_known() -> None:
-    """Labels and targets are completed alike, each group with one member; what is known stays."""
+def test_the_critic_reads_unknown_labels_for_the_generator() -> None:
+    """The critic fills the gaps of labels and targets alike, one member of each group; known labels stay."""
     made = recipe()
     batch = {"pixels": torch.rand(4, 3, 32, 32), "labels": GAPS, "targets": GAPS, "masks": ONES}
-    c, c_t = made._completed(batch)
+    c, c_t = made._fill_unknown(batch)
     read = made.critic(batch["pixels"])[1]
     assert torch.equal(c, c_t)
     assert torch.equal(c[GAPS != UNKNOWN], GAPS[GAPS != UNKNOWN])

@@ -78,7 +78,7 @@ def test_when_no_checkpoint_can_be_read_nothing_is_overwritten(labelled_set: Pat
     trained("stargan", labelled_set, tmp_path / "run", 2)
     (only,) = saved(tmp_path / "run" / "checkpoints")
     only.write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match="is no checkpoint that can be read"):
+    with pytest.raises(CheckpointError, match="is not a readable checkpoint"):
         trainer("stargan", labelled_set, tmp_path / "run", 4, resume=True)
 
 
@@ -134,7 +134,7 @@ def test_metrics_that_can_not_be_written_stop_the_training(labelled_set: Path, t
 
 
 def test_an_interrupted_save_leaves_no_scrap(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a save removes what was written so far; so does the next save after a kill."""
+    """Ctrl-C in the middle of a save leaves no scrap; after a kill the next save removes it."""
     path = save(tmp_path, toy(1))
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, toy(2, Interrupts()))
@@ -167,7 +167,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     """Only tensors and plain data are loaded; a pickled object is not."""
     path = tmp_path / "evil.ckpt"
     torch.save({"recipe": "stargan", "step": 1, "networks": {}, "evil": Path("x")}, path)
-    with pytest.raises(CheckpointError, match="no checkpoint that can be read"):
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
         load(path)
 
 
@@ -228,7 +228,7 @@ def test_progress_tells_losses_and_speed(labelled_set: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["widht=4"], "there is no option widht; there are .*width"),
+        (["widht=4"], "there is no option widht; choose one of .*width"),
         (["batch=many"], "option batch='many'"),
         (["batch=0", "steps=-1"], "option .*batch.*option|option .*steps.*option"),
         (["batch"], "--set wants key=value, not 'batch'"),
@@ -242,7 +242,7 @@ def test_bad_options_are_refused_all_at_once(labelled_set: Path, tmp_path: Path,
 
 
 def test_a_used_folder_is_not_trained_over(labelled_set: Path, tmp_path: Path) -> None:
-    """A run that is there is only gone on with when asked to."""
+    """A folder with a run is refused without --resume."""
     trained("stargan", labelled_set, tmp_path / "run", 2)
     with pytest.raises(OptionsError, match="is not empty; add --resume"):
         trainer("stargan", labelled_set, tmp_path / "run", 2)

@@ -1,4 +1,4 @@
-"""Unpaired pictures of two domains are read from wherever sides lie, and drawn as CycleGAN draws them."""
+"""Unpaired pictures of two domains are read in all layouts, and paired at random as in CycleGAN."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_published_folders_are_read(unpaired_set: Path) -> None:
 
 
 def test_a_is_in_turn_and_b_at_random(unpaired_set: Path) -> None:
-    """Every picture of A is shown in turn; B's is drawn from the generator given, and all of them come."""
+    """Every picture of A is shown in turn; B's picture is drawn from the given generator, and all of them come."""
     data = unpaired(unpaired_set)
     shown = [data.example(index, np.random.default_rng(index)) for index in range(40)]
     assert all(each["a"].mean() < 128 < each["b"].mean() for each in shown)
@@ -45,7 +45,7 @@ def test_a_is_in_turn_and_b_at_random(unpaired_set: Path) -> None:
 
 
 def test_the_smaller_side_starts_over(tmp_path: Path) -> None:
-    """Where B is the larger side, A's pictures come round again."""
+    """If B is the larger side, A's pictures start again."""
     folder = unpaired_folder(tmp_path / "set")
     (folder / "trainA").rename(folder / "swap")
     (folder / "trainB").rename(folder / "trainA")
@@ -56,8 +56,8 @@ def test_the_smaller_side_starts_over(tmp_path: Path) -> None:
     assert (data.example(6, random)["a"] == data.pictures[2]).all()
 
 
-def test_sides_are_cropped_and_mirrored_each_by_itself(unpaired_set: Path) -> None:
-    """Nothing ties the two pictures of an example: their crops differ."""
+def test_sides_are_cropped_and_mirrored_independently(unpaired_set: Path) -> None:
+    """The crops of the two pictures of an example differ."""
     data = unpaired(unpaired_set, flip=True, load_size=24)
     assert data.pictures[0].shape == (24, 24, 3)
     shown = [data.example(0, np.random.default_rng(seed)) for seed in range(12)]
@@ -66,7 +66,7 @@ def test_sides_are_cropped_and_mirrored_each_by_itself(unpaired_set: Path) -> No
 
 
 def test_folders_of_domains_are_sides(tmp_path: Path) -> None:
-    """Two folders named after domains are A and B by name, or in the order that is asked for."""
+    """Two folders named after domains are A and B by name, or in the given order."""
     folder = class_folders(tmp_path / "set", classes=("horse", "zebra"))
     assert names(unpaired(folder)) == ["horse", "zebra"]
     turned = unpaired(folder, domains="Zebra,horse")

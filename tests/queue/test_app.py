@@ -1,4 +1,4 @@
-"""The Celery application: whose turn it is, what a message is, and what becomes of one when Redis dies."""
+"""The Celery application: turns of the queues, messages, and what happens to them when Redis dies."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ from worker.settings import QueueSettings
 
 
 class Taken(Places):
-    """Places of which the test says how many are taken."""
+    """Places of which the test sets how many are taken."""
 
     def __init__(self) -> None:
         super().__init__(dict.fromkeys(QUEUES, 2))
@@ -60,12 +60,12 @@ def turns(places: Taken) -> Turns:
 
 
 def test_interactive_comes_first(turns: Turns) -> None:
-    """In whatever order queues are consumed, the one that somebody waits for is asked first."""
+    """The interactive queue is asked first, in whatever order queues are consumed."""
     assert turns.consume(3) == [INTERACTIVE, BULK, WEBHOOKS]
 
 
 def test_bulk_is_never_starved(turns: Turns) -> None:
-    """After so many interactive messages in a row the others are asked first once, and then it begins anew."""
+    """After IN_A_ROW interactive messages the other queues are asked first, once; then the count begins anew."""
     for _ in range(2):
         for _ in range(IN_A_ROW):
             assert turns.consume(3)[0] == INTERACTIVE
@@ -75,14 +75,14 @@ def test_bulk_is_never_starved(turns: Turns) -> None:
 
 
 def test_interactive_goes_on_where_nothing_else_waits(turns: Turns) -> None:
-    """When the others had nothing in their turn, interactive has its row again."""
+    """If the other queues have nothing in their turn, the interactive one has its full row again."""
     for _ in range(IN_A_ROW + 1):
         turns.rotate(INTERACTIVE)
     assert turns.consume(3)[0] == INTERACTIVE
 
 
 def test_a_queue_without_places_is_left_out(turns: Turns, places: Taken) -> None:
-    """Bulk and webhooks take no more threads than are theirs, interactive all that are free; and full is full."""
+    """Bulk and webhooks take their own threads, interactive messages any free one; a full worker asks for nothing."""
     places.counts = Counter({BULK: 2, INTERACTIVE: 1})
     assert turns.consume(3) == [INTERACTIVE, WEBHOOKS]
     places.counts[INTERACTIVE] = 3
@@ -93,7 +93,7 @@ def test_a_queue_without_places_is_left_out(turns: Turns, places: Taken) -> None
 
 
 def test_asking_is_noted(turns: Turns, places: Taken) -> None:
-    """That messages are asked for shows that the worker lives, and that the broker answers."""
+    """Each request for messages notes its time, and that the broker answers."""
     places.asked_at, places.connected = 0.0, False
     turns.consume(3)
     assert places.asked_at > 0.0
@@ -101,7 +101,7 @@ def test_asking_is_noted(turns: Turns, places: Taken) -> None:
 
 
 def test_a_message_is_json_in_its_queue(tmp_path: Path) -> None:
-    """What is posted lies in the task's own queue, as JSON."""
+    """A posted message lies in the task's own queue, as JSON."""
     with serving(tmp_path) as server, server.client() as client:
         post = Post(create_app(QueueSettings(broker=server.url)))
         post.send(INFER, ["a", "b"], "service")
@@ -113,13 +113,13 @@ def test_a_message_is_json_in_its_queue(tmp_path: Path) -> None:
 
 
 def test_a_broker_is_needed() -> None:
-    """Without a broker there is no application."""
+    """Without a broker, creating the application is InvalidParameter."""
     with pytest.raises(InvalidParameter):
         create_app(QueueSettings(broker=None))
 
 
 def test_a_certificate_is_checked(tmp_path: Path) -> None:
-    """rediss:// means TLS with a certificate that is right; one of no known authority counts only where it is named."""
+    """rediss:// means TLS with a valid certificate; an unknown authority is accepted only if it is configured."""
     certificate = _certify(tmp_path)
     with serving(tmp_path, tls=True) as server:
         stranger = Post(create_app(QueueSettings(broker=server.url)))
@@ -149,7 +149,7 @@ def _certify(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["queue_declare", "_put"])
 def test_a_moment_without_redis_costs_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A connection that breaks while a message is posted, and can be made anew at once, is no failure."""
+    """A message is posted though its connection breaks, if a new one can be made at once."""
     whole = getattr(Channel, name)
     calls = 0
 
@@ -171,7 +171,7 @@ def test_a_moment_without_redis_costs_no_message(tmp_path: Path, monkeypatch: py
 
 
 def test_a_dead_broker_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A channel with a message under way that closes when Redis is gone writes the message nowhere."""
+    """A channel that closes without Redis writes its unfinished message nowhere."""
     files = tmp_path / "files"
     files.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(files))

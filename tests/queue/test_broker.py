@@ -1,4 +1,4 @@
-"""What service and workers keep in Redis, against a real one: parcels, admission, beats, and who hears of what."""
+"""What service and workers keep in Redis, against a real one: parcels, admission, beats and channels."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,18 +16,10 @@ from worker.queue.beats import Beat, Crew
 from worker.queue.broker import Letterbox, Parcel
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[redis.Redis]:
-    """The test's own client, of an empty Redis."""
+    """The test's own client of the empty Redis."""
     with server.client() as connected:
-        connected.flushall()
         yield connected
 
 
@@ -45,7 +37,7 @@ def parcels(*ids: str, left_ms: int = 60_000) -> list[Parcel]:
 
 
 def test_a_request_is_taken_once_with_the_time_it_has_left(letterbox: Letterbox) -> None:
-    """A worker finds what was sent, in order; whoever comes second finds nothing."""
+    """A worker takes the orders as they were sent; a second worker finds none."""
     assert letterbox.send(parcels("a", "b"), most=10) == (2, 2)
     taken = letterbox.take(["b", "none", "a"])
     assert [(parcel.id, parcel.data) for parcel in taken] == [("b", b"b"), ("a", b"a")]
@@ -54,7 +46,7 @@ def test_a_request_is_taken_once_with_the_time_it_has_left(letterbox: Letterbox)
 
 
 def test_a_late_request_is_gone(letterbox: Letterbox, client: redis.Redis) -> None:
-    """A request whose time is up is not there to be taken, and no longer counts as under way."""
+    """An order whose time is up can't be taken, and no longer counts as under way."""
     letterbox.send(parcels("late", left_ms=1), most=10)
     while client.exists(broker.incoming("late")):
         pass
@@ -63,7 +55,7 @@ def test_a_late_request_is_gone(letterbox: Letterbox, client: redis.Redis) -> No
 
 
 def test_no_more_are_under_way_than_may_be(letterbox: Letterbox, client: redis.Redis) -> None:
-    """Of those that come together the first are admitted, the others leave nothing behind; an answer makes room."""
+    """Of orders that come together the first are admitted, the others leave nothing behind; an answer makes room."""
     assert letterbox.send(parcels("a"), most=2) == (1, 1)
     assert letterbox.send(parcels("b", "c"), most=2) == (1, 2)
     assert letterbox.send(parcels("c"), most=2) == (0, 2)
@@ -73,20 +65,20 @@ def test_no_more_are_under_way_than_may_be(letterbox: Letterbox, client: redis.R
 
 
 def test_a_reply_is_announced_and_fetched_once(letterbox: Letterbox, client: redis.Redis) -> None:
-    """The service hears on its own channel which replies lie ready; fetching takes them out."""
+    """The service's channel says which replies are ready, and fetching takes them out."""
     with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
         channel.subscribe(broker.replies("service"))
         assert channel.get_message(timeout=5) is None
         letterbox.answer("service", {"a": b"1", "b": b"2"})
         message = channel.get_message(timeout=5)
     assert message is not None
-    assert broker.told(message["data"]) == {"a": None, "b": None}
+    assert broker.read_replies(message["data"]) == {"a": None, "b": None}
     assert letterbox.fetch(["b", "none", "a"]) == [b"2", None, b"1"]
     assert letterbox.fetch(["a", "b"]) == [None, None]
 
 
-def test_a_reply_may_be_told_at_once(letterbox: Letterbox, client: redis.Redis) -> None:
-    """Small replies come with the announcement: nothing lies ready, and the requests are no longer under way."""
+def test_replies_may_come_on_the_channel(letterbox: Letterbox, client: redis.Redis) -> None:
+    """Replies sent at once come on the channel, leave nothing in Redis, and end their orders."""
     letterbox.send(parcels("a", "b"), most=10)
     with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
         channel.subscribe(broker.replies("service"))
@@ -94,19 +86,19 @@ def test_a_reply_may_be_told_at_once(letterbox: Letterbox, client: redis.Redis) 
         letterbox.answer("service", {"a": b"1", "b": b"2"}, at_once=True)
         message = channel.get_message(timeout=5)
     assert message is not None
-    assert broker.told(message["data"]) == {"a": b"1", "b": b"2"}
+    assert broker.read_replies(message["data"]) == {"a": b"1", "b": b"2"}
     assert not client.exists(broker.FLIGHT, broker.outgoing("a"))
 
 
 @pytest.mark.parametrize("data", [b"", b"words", b"\x80\x80", msgpack.packb([1]), msgpack.packb({"a": 1})])
-def test_what_tells_nothing_is_refused(data: bytes) -> None:
-    """Words of strangers on a service's channel are a ValueError, or tell of nothing."""
-    with pytest.raises(ValueError, match="are no message of replies"):
-        assert broker.told(data)
+def test_bytes_without_replies_are_refused(data: bytes) -> None:
+    """A stranger's bytes on a service's channel raise ValueError."""
+    with pytest.raises(ValueError, match="are not a message of replies"):
+        broker.read_replies(data)
 
 
 def test_pixels_are_in_no_file(tmp_path: Path) -> None:
-    """What Redis writes of all that it is told into its append-only file is no picture of anybody's."""
+    """Redis writes no pixels into its append-only file."""
     secret = b"a face" * 1000
     with serving(tmp_path) as server:
         letterbox = Letterbox(broker.connect(server.url))
@@ -124,7 +116,7 @@ def test_pixels_are_in_no_file(tmp_path: Path) -> None:
 
 
 def test_a_withdrawn_request_is_gone(letterbox: Letterbox, client: redis.Redis) -> None:
-    """Nobody takes what was withdrawn, its place is free, and a worker that has it already hears of it."""
+    """A withdrawn order can't be taken, its place is free, and a worker that has it hears of it."""
     letterbox.send(parcels("a", "b", "c"), most=10)
     with client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
         channel.subscribe(broker.DROPPED)
@@ -138,7 +130,7 @@ def test_a_withdrawn_request_is_gone(letterbox: Letterbox, client: redis.Redis) 
 
 
 def test_every_key_ends_by_itself(letterbox: Letterbox, client: redis.Redis, server: Server) -> None:
-    """Whatever requests, replies and beats leave in Redis has a time to live."""
+    """Every key of orders, replies and beats has a time to live."""
     letterbox.send(parcels("a", "b"), most=10)
     letterbox.answer("service", {"a": b"done"})
     asyncio.run(_say(server, Beat(name="w")))
@@ -148,7 +140,7 @@ def test_every_key_ends_by_itself(letterbox: Letterbox, client: redis.Redis, ser
 
 
 def test_workers_are_known_by_their_beats(server: Server, client: redis.Redis) -> None:
-    """Who comes later learns of all that live, and how long ago each was heard; who says farewell is left out."""
+    """A process that comes later learns which workers live and how old their beats are, without those that leave."""
     now = 0.0
     crew = Crew(clock=lambda: now)
     for beat in (Beat(name="a", rate=7.0), Beat(name="b"), Beat(name="b", leaves=True)):
@@ -160,7 +152,7 @@ def test_workers_are_known_by_their_beats(server: Server, client: redis.Redis) -
 
 
 def test_what_is_no_beat_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """Words of strangers on the workers' channel are logged, and change nothing."""
+    """A stranger's bytes on the workers' channel are logged, and change nothing."""
     crew = Crew()
     for words in (b"", b"[]", b'{"rate": 1}', b"\xff", b'{"name": "a", "bundles": 7}'):
         crew.hear(words)
@@ -168,8 +160,8 @@ def test_what_is_no_beat_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 5
 
 
-def test_a_listener_is_told_when_it_may_have_missed_something(server: Server, client: redis.Redis) -> None:
-    """None comes first, words as they are said, and None again when the connection was broken and is there again."""
+def test_a_listener_knows_when_it_may_have_missed_messages(server: Server, client: redis.Redis) -> None:
+    """A listener gets None first, then messages, and None again after a break of the connection."""
 
     async def listen() -> None:
         connected = broker.connect_async(server.url)
@@ -187,7 +179,7 @@ def test_a_listener_is_told_when_it_may_have_missed_something(server: Server, cl
 
 
 def test_a_listener_says_when_the_broker_is_gone(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A Redis that was killed is an error of those that the callers expect."""
+    """A killed Redis raises one of FAILURES."""
 
     async def listen(server: Server) -> None:
         connected = broker.connect_async(server.url)
@@ -204,15 +196,17 @@ def test_a_listener_says_when_the_broker_is_gone(tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize("url", [None, "", "localhost:6379", "http://localhost", "amqp://localhost"])
 def test_a_broker_that_is_none_is_refused(url: str | None) -> None:
-    """Only Redis will do, and the text says what to set."""
+    """Only a Redis URL is accepted, and the error says what to set."""
     with pytest.raises(InvalidParameter, match="RECAST_BROKER"):
         broker.check(url)
 
 
 def test_trouble_names_no_host() -> None:
-    """What strangers are told of a broken broker is that it does not answer, or has no memory left."""
-    silent = broker.trouble(redis.ConnectionError("Error 111 connecting to 10.0.0.7:6379"))
-    full = broker.trouble(redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."))
+    """The error for strangers says that the broker does not answer or has no memory left, and nothing else."""
+    silent = broker.translator_error(redis.ConnectionError("Error 111 connecting to 10.0.0.7:6379"))
+    full = broker.translator_error(
+        redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    )
     assert isinstance(silent, NotReady)
     assert isinstance(full, Overloaded)
     assert "10.0.0.7" not in str(silent)

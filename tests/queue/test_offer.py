@@ -1,4 +1,4 @@
-"""What a service offers while its store and its workers know different things."""
+"""What a service offers while its store and its workers have different bundles."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +12,7 @@ from worker.queue.offer import ARRIVAL_S, Offer
 
 
 class Stand:
-    """A store, workers as the test says they are, and a clock that it turns."""
+    """A store, workers that the test sets, and a clock that it moves."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -23,17 +23,17 @@ class Stand:
         self.offer = Offer(self.store, lambda: self.crew, clock=lambda: self.now)
 
     def changed(self) -> None:
-        """The store is looked through, and the offer is told."""
+        """Reads the store again and passes its snapshot to the offer."""
         self.offer.follow(self.store.refresh())
 
     def workers(self, *bundles: tuple[str, ...], refused: tuple[str, ...] = ()) -> None:
-        """From now on there are workers that have these."""
+        """Sets the workers, each with its bundles."""
         whys = dict.fromkeys(refused, "broken")
         self.crew = [Beat(name=str(number), bundles=refs, refused=whys) for number, refs in enumerate(bundles)]
 
     @property
     def offered(self) -> list[str]:
-        """What can be asked for now, in order."""
+        """The offered bundles, in order."""
         return [bundle.ref for bundle in self.offer.snapshot().bundles]
 
 
@@ -44,7 +44,7 @@ def stand(tmp_path: Path) -> Stand:
 
 
 def test_without_workers_all_is_offered(stand: Stand) -> None:
-    """Who asks is then answered that no worker is there, and not that there is no such model."""
+    """Without workers the whole store is offered, so that the error is "no worker", not "unknown model"."""
     assert stand.offered == ["toy@1"]
     flip_bundle(stand.folder)
     stand.changed()
@@ -52,7 +52,7 @@ def test_without_workers_all_is_offered(stand: Stand) -> None:
 
 
 def test_a_replaced_version_is_offered_until_all_workers_have_the_next(stand: Stand) -> None:
-    """Store first, workers after it one by one: at every moment the version is offered that all of them have."""
+    """While workers change one by one, the offered version is always one that all of them have."""
     stand.workers(("toy@1",), ("toy@1",))
     toy_bundle(stand.folder, version="2")
     stand.changed()
@@ -66,13 +66,13 @@ def test_a_replaced_version_is_offered_until_all_workers_have_the_next(stand: St
 
 
 def test_workers_may_see_a_new_version_first(stand: Stand) -> None:
-    """The store's version stays offered: workers still have it loaded."""
+    """While workers have a newer version first, the store's own, which they still have loaded, is offered."""
     stand.workers(("toy@2", "toy@1"))
     assert stand.offered == ["toy@1"]
 
 
 def test_versions_that_no_worker_had_are_passed_over(stand: Stand) -> None:
-    """Replaced twice in a row: what the workers have is the version before both."""
+    """After two replacements in a row, the version before both is offered while the workers have it."""
     stand.workers(("toy@1",))
     for version in ("2", "3"):
         toy_bundle(stand.folder, version=version)
@@ -83,7 +83,7 @@ def test_versions_that_no_worker_had_are_passed_over(stand: Stand) -> None:
 
 
 def test_the_version_of_the_workers_wins_for_as_long_as_it_takes(stand: Stand) -> None:
-    """Workers whose store is behind serve what they have; the new version can be asked for by its number."""
+    """If the workers' store stays behind, their version comes first, and the new one can be named."""
     stand.workers(("toy@1",))
     toy_bundle(stand.folder, version="2")
     stand.changed()
@@ -92,7 +92,7 @@ def test_the_version_of_the_workers_wins_for_as_long_as_it_takes(stand: Stand) -
 
 
 def test_a_new_bundle_is_offered_when_all_workers_have_it(stand: Stand) -> None:
-    """Until then it is unknown, and no request for its domains fails that another bundle can do."""
+    """A new bundle is offered only when all workers have it, so no request fails that another bundle can do."""
     stand.workers(("toy@1",), ("toy@1",))
     flip_bundle(stand.folder)
     stand.changed()
@@ -104,7 +104,7 @@ def test_a_new_bundle_is_offered_when_all_workers_have_it(stand: Stand) -> None:
 
 
 def test_a_new_bundle_that_workers_lack_is_offered_in_the_end(stand: Stand) -> None:
-    """Then the error says that no worker has it, which is more than that it is unknown."""
+    """After ARRIVAL_S a bundle that workers lack is offered, so that the error says that no worker has it."""
     stand.workers(("toy@1",))
     flip_bundle(stand.folder)
     stand.changed()
@@ -115,7 +115,7 @@ def test_a_new_bundle_that_workers_lack_is_offered_in_the_end(stand: Stand) -> N
 
 
 def test_a_bundle_that_workers_refuse_is_offered(stand: Stand) -> None:
-    """The error has the workers' reason."""
+    """A bundle that the workers refuse is offered, so that the error has their reason."""
     stand.workers(("toy@1",), refused=("flip@1",))
     flip_bundle(stand.folder)
     stand.changed()
@@ -123,7 +123,7 @@ def test_a_bundle_that_workers_refuse_is_offered(stand: Stand) -> None:
 
 
 def test_what_left_the_store_is_offered_no_more(stand: Stand) -> None:
-    """Though workers have it loaded for a while."""
+    """A bundle that left the store is not offered, though workers have it loaded for a while."""
     flip_bundle(stand.folder)
     stand.changed()
     stand.workers(("flip@1", "toy@1"))

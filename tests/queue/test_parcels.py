@@ -1,4 +1,4 @@
-"""What travels between service and worker comes out as it went in, and what is none of ours is refused."""
+"""Orders and replies pass through bytes unchanged, and other bytes are refused."""
 
 import math
 from functools import partial
@@ -27,7 +27,7 @@ LABELS = np.linspace(-1, 2, 10, dtype=np.float32).reshape(2, 5)
     ],
 )
 def test_an_order_arrives_as_it_was(inputs: dict[str, np.ndarray]) -> None:
-    """Bundle, graph and every input by kind are the same on the other side, to the bit, with the deadline there."""
+    """An order comes out with the same bundle, graph and inputs, to the bit, and the deadline of the reader."""
     read = read_order(pack_order(Order("toy@1", "generator", inputs, math.inf)), deadline=7.0)
     assert (read.bundle, read.graph, read.deadline, read.rows) == ("toy@1", "generator", 7.0, 2)
     assert list(read.inputs) == list(inputs)
@@ -38,14 +38,14 @@ def test_an_order_arrives_as_it_was(inputs: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("inputs", [{}, {"pixels": PIXELS[:0]}, {"pixels": PIXELS, "labels": LABELS[:1]}])
 def test_an_order_needs_rows_of_each_input(inputs: dict[str, np.ndarray]) -> None:
-    """No input, none of a batch's rows, or not as many of each: such an order can't be made, nor read."""
+    """An order without inputs, without rows or with unequal rows can be neither made nor read."""
     with pytest.raises(ValueError, match="one row or more, as many in each; got"):
         Order("toy@1", "generator", inputs, math.inf)
 
 
 @pytest.mark.parametrize("rows", [PIXELS, LABELS, PIXELS[:, ::2]])
 def test_a_reply_arrives_as_it_was(rows: np.ndarray) -> None:
-    """Outputs of either type, also views, come by kind with their times, and may be written to."""
+    """A reply comes out with its outputs by kind, views too, and its times; the outputs can be written to."""
     read = read_reply(pack_reply(Done({"translated": rows, "score": LABELS[:, :1]}, 0.25, 0.5)))
     assert isinstance(read, Done)
     assert (list(read.outputs), read.queue_s, read.infer_s) == (["translated", "score"], 0.25, 0.5)
@@ -56,13 +56,13 @@ def test_a_reply_arrives_as_it_was(rows: np.ndarray) -> None:
 
 
 def test_a_parcel_of_another_format_is_refused_with_both_versions() -> None:
-    """A worker of another version learns from the message that it is one; its service is told the same."""
+    """A worker refuses a parcel of another format with both versions, and its service gets that text."""
     packed = msgpack.packb([FORMAT + 1, ["toy@1", "generator", None, None], []])
     with pytest.raises(ParcelError, match=f"format {FORMAT + 1}, and this process reads {FORMAT}; run .* one version"):
         read_order(len(packed).to_bytes(4) + packed, deadline=math.inf)
-    told = read_reply(pack_reply(ParcelError("of another format")))
-    assert isinstance(told, EngineError)
-    assert str(told) == "of another format"
+    reply = read_reply(pack_reply(ParcelError("of another format")))
+    assert isinstance(reply, EngineError)
+    assert str(reply) == "of another format"
 
 
 @pytest.mark.parametrize("error", [NotReady("a", retry_after=3.5), Overloaded("b", retry_after=1), TimedOut("c")])
@@ -75,7 +75,7 @@ def test_an_error_arrives_as_what_it_is(error: NotReady | Overloaded | TimedOut)
 
 
 def test_other_errors_arrive_as_the_engines() -> None:
-    """A graph's failure keeps its text, and of any other error only the kind goes out."""
+    """A graph's failure keeps its text; of any other error only the class goes out."""
     assert str(read_reply(pack_reply(EngineError("toy@1 failed")))) == "toy@1 failed"
     other = read_reply(pack_reply(ValueError("/secret/path")))
     assert isinstance(other, EngineError)
@@ -111,7 +111,7 @@ ONE = ["pixels", "|u1", [1]]
     ],
 )
 def test_what_is_no_parcel_is_refused(label: object, arrays: object, contents: bytes) -> None:
-    """Whatever lies in the place of a parcel is a ParcelError, of orders and of replies."""
+    """Bytes that are not a parcel raise ParcelError, as orders and as replies."""
     packed = msgpack.packb([FORMAT, label, arrays])
     for read in (partial(read_order, deadline=math.inf), read_reply):
         with pytest.raises(ParcelError):
@@ -120,7 +120,7 @@ def test_what_is_no_parcel_is_refused(label: object, arrays: object, contents: b
 
 @given(st.binary(max_size=64))
 def test_no_bytes_do_harm(data: bytes) -> None:
-    """Any bytes at all are read, or are a ParcelError."""
+    """Any bytes are either read or raise ParcelError."""
     for read in (partial(read_order, deadline=math.inf), read_reply):
         try:
             read(data)

@@ -1,10 +1,10 @@
-"""The translator over Redis: first with a worker that the test plays itself, then with real worker processes."""
+"""The translator over Redis, first with a worker that the test plays, then with real worker processes."""
 
 import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,23 +55,8 @@ def flip(folder: Path) -> Bundle:
     return found
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: Server) -> Server:
-    """The same, empty."""
-    with shared.client() as client:
-        client.flushall()
-    return shared
-
-
 class Played:
-    """A worker as the test plays it: it beats, and has in its hands what was posted."""
+    """A worker that the test plays: it sends beats, and takes the posted messages."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -88,21 +73,21 @@ class Played:
         bundles: tuple[str, ...] = ("flip@1",),
         leaves: bool = False,
     ) -> None:
-        """Says that it is there, or that it leaves."""
+        """Sends a beat: that it is there, or that it leaves."""
         client = broker.connect_async(self._server.url)
         refused = {"bad@1": "bad@1 is bad"}
         await beats.say(client, Beat(name=name, rows=rows, rate=rate, bundles=bundles, refused=refused, leaves=leaves))
         await client.aclose()
 
     async def message(self) -> tuple[list[str], str]:
-        """The next message: the ids of its requests, and who wants to know; `at_once` is set as it asks for."""
+        """Takes the next message: the ids of its orders, and its service; sets `at_once` as the message has it."""
         found = await asyncio.to_thread(self.client.brpop, ["recast:interactive"], PATIENCE_S)
         assert found is not None, "nothing was posted"
         (ids, service, self.at_once), _, _ = json.loads(base64.b64decode(json.loads(found[1])["body"]))
         return ids, service
 
     def take(self, ids: list[str]) -> list[Parcel]:
-        """The parcels of these requests."""
+        """The parcels of these orders."""
         return self.letterbox.take(ids)
 
     def answer(self, parcels: list[Parcel], service: str, *, at_once: bool = False) -> None:
@@ -111,7 +96,7 @@ class Played:
             self.letterbox.answer(service, {parcel.id: _inverted(parcel) for parcel in parcels}, at_once=at_once)
 
     async def work(self) -> list[str]:
-        """Answers one message; its ids."""
+        """Answers one message and returns its ids."""
         ids, service = await self.message()
         self.answer(self.take(ids), service)
         return ids
@@ -150,19 +135,19 @@ def soon(seconds: float = PATIENCE_S) -> float:
 
 
 def ask(translator: Translator, bundle: Bundle, level: int = 0, *, deadline: float | None = None) -> Asking:
-    """A running request to invert a plain picture."""
+    """A running call that inverts a plain picture."""
     pixels = np.full((1, 32, 32, 3), level, np.uint8)
     work = translator.run(bundle, "zebra", {"pixels": pixels}, deadline=deadline or soon())
     return asyncio.ensure_future(work)
 
 
 def level(done: Done) -> int:
-    """The level of the plain picture that came back."""
+    """The level of the plain picture that comes back."""
     return int(done.outputs["translated"][0, 0, 0, 0])
 
 
-def test_one_alone_waits_for_nobody(play: Play, flip: Bundle) -> None:
-    """A request leaves at once, by itself, and its reply comes with its times."""
+def test_a_single_order_leaves_at_once(play: Play, flip: Bundle) -> None:
+    """A single order leaves at once, and its reply has its times."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip, 1)
@@ -175,10 +160,10 @@ def test_one_alone_waits_for_nobody(play: Play, flip: Bundle) -> None:
 
 
 def test_replies_of_little_come_at_once(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker is asked to tell the replies themselves, unless they are long, or too many would be on their way."""
+    """Replies are to come on the channel itself, unless they are long or too many are on their way."""
     one = 32 * 32 * 3
-    monkeypatch.setattr(broker, "TOLD_BYTES", one)
-    monkeypatch.setattr(broker, "TOLD_IN_ALL", 2 * one)
+    monkeypatch.setattr(broker, "CHANNEL_BYTES", one)
+    monkeypatch.setattr(broker, "CHANNEL_BYTES_IN_ALL", 2 * one)
 
     async def test(translator: Remote, worker: Played) -> None:
         asking, asked = [], []
@@ -202,8 +187,8 @@ def test_replies_of_little_come_at_once(play: Play, flip: Bundle, monkeypatch: p
     play(test)
 
 
-def test_what_comes_together_leaves_together(play: Play, flip: Bundle) -> None:
-    """Requests of one turn of the event loop are one message, and each gets its own picture."""
+def test_orders_that_come_together_leave_together(play: Play, flip: Bundle) -> None:
+    """Orders of one turn of the event loop are one message, and each gets its own picture."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = [ask(translator, flip, number) for number in range(COMPANY)]
@@ -214,7 +199,7 @@ def test_what_comes_together_leaves_together(play: Play, flip: Bundle) -> None:
 
 
 def test_half_travels_while_half_is_computed(play: Play, flip: Bundle) -> None:
-    """More of them than are worth a message alone leave in two, although one could hold them all."""
+    """More orders than COMPANY leave in two messages, although one could hold them all."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = [ask(translator, flip, number) for number in range(4 * COMPANY)]
@@ -225,7 +210,7 @@ def test_half_travels_while_half_is_computed(play: Play, flip: Bundle) -> None:
 
 
 def test_what_waits_leaves_together_when_an_answer_comes(play: Play, flip: Bundle) -> None:
-    """While so many messages are on their way, what comes waits, and is one message as soon as one is answered."""
+    """While ON_WAY messages are on their way, orders wait, and become one message as soon as one is answered."""
 
     async def test(translator: Remote, worker: Played) -> None:
         first = []
@@ -248,7 +233,7 @@ def test_what_waits_leaves_together_when_an_answer_comes(play: Play, flip: Bundl
 
 
 def test_a_slow_worker_gets_no_more_than_a_batch(play: Play, flip: Bundle) -> None:
-    """Where a picture takes long, a message holds one batch, so that other workers get their share."""
+    """If a picture takes long, a message holds one batch, so that other workers get their share."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = [ask(translator, flip) for _ in range(7)]
@@ -259,7 +244,7 @@ def test_a_slow_worker_gets_no_more_than_a_batch(play: Play, flip: Bundle) -> No
 
 
 def test_different_work_is_not_mixed(play: Play, flip: Bundle) -> None:
-    """Graphs and sizes that can't share a batch don't share a message either, and don't wait for one another."""
+    """Orders that can't share a batch share no message, and don't wait for one another."""
 
     async def test(translator: Remote, worker: Played) -> None:
         pixels = np.zeros((1, 64, 32, 3), np.uint8)
@@ -275,7 +260,7 @@ def test_different_work_is_not_mixed(play: Play, flip: Bundle) -> None:
 
 
 def test_a_lost_message_does_not_hold_up_the_others(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages that nobody answers, as those of a killed worker, stop counting after a while; the next ones leave."""
+    """Messages without an answer, as those of a killed worker, stop counting after HOLD_S; the next ones leave."""
     monkeypatch.setattr(remote, "HOLD_S", 0.05)
 
     async def test(translator: Remote, worker: Played) -> None:
@@ -293,7 +278,7 @@ def test_a_lost_message_does_not_hold_up_the_others(play: Play, flip: Bundle, mo
 
 
 def test_a_deadline_is_kept(play: Play, flip: Bundle) -> None:
-    """Who is not answered in time is told so, and nothing of the request is left for a worker to do."""
+    """An order without an answer in time raises TimedOut, and no worker finds it any more."""
 
     async def test(translator: Remote, worker: Played) -> None:
         with pytest.raises(TimedOut, match="flip@1 did not answer"):
@@ -306,7 +291,7 @@ def test_a_deadline_is_kept(play: Play, flip: Bundle) -> None:
 
 
 def test_a_passed_deadline_costs_nothing(play: Play, flip: Bundle) -> None:
-    """A request that comes too late is not posted."""
+    """An order after its deadline is not posted."""
 
     async def test(translator: Remote, worker: Played) -> None:
         with pytest.raises(TimedOut):
@@ -317,7 +302,7 @@ def test_a_passed_deadline_costs_nothing(play: Play, flip: Bundle) -> None:
 
 
 def test_a_request_is_withdrawn_when_the_client_hangs_up(play: Play, flip: Bundle) -> None:
-    """Cancelling takes a request back before a worker has it, and gives its place to another."""
+    """Cancelling withdraws an order before a worker has it, and frees its place."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip)
@@ -332,7 +317,7 @@ def test_a_request_is_withdrawn_when_the_client_hangs_up(play: Play, flip: Bundl
 
 
 def test_a_request_that_still_waits_here_is_never_posted(play: Play, flip: Bundle) -> None:
-    """One that is cancelled while it waits for company leaves the line; the others go on."""
+    """An order that is cancelled while it waits leaves the line; the others go on."""
 
     async def test(translator: Remote, worker: Played) -> None:
         gone, stays = ask(translator, flip, 1), ask(translator, flip, 2)
@@ -345,7 +330,7 @@ def test_a_request_that_still_waits_here_is_never_posted(play: Play, flip: Bundl
 
 
 def test_a_full_queue_is_overloaded_at_once(play: Play, flip: Bundle) -> None:
-    """Beyond what may be under way in all services, Retry-After is their number over the workers' rate."""
+    """Beyond `max_in_flight`, Retry-After is the number of orders under way over the workers' rate."""
 
     async def test(translator: Remote, worker: Played) -> None:
         elsewhere = [Parcel(f"other{number}", 60_000, b"") for number in range(3)]
@@ -365,7 +350,7 @@ def test_a_full_queue_is_overloaded_at_once(play: Play, flip: Bundle) -> None:
 
 
 def test_what_waits_here_counts_too(play: Play, flip: Bundle) -> None:
-    """A service does not take in more than could all be posted, however many wait for company."""
+    """A service takes in no more orders than may be under way, waiting ones included."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = []
@@ -383,7 +368,7 @@ def test_what_waits_here_counts_too(play: Play, flip: Bundle) -> None:
 
 
 def test_a_bundle_that_no_worker_has_is_not_ready(play: Play, flip: Bundle, folder: Path) -> None:
-    """Who asks for it learns at once that it is missing there, or why it does not load."""
+    """An order for a bundle that no worker can run fails at once: with the reason, or because no worker has it."""
     toy = Store([folder]).snapshot().get("toy@1")
     assert toy is not None
 
@@ -400,7 +385,7 @@ def test_a_bundle_that_no_worker_has_is_not_ready(play: Play, flip: Bundle, fold
 
 
 def test_without_workers_it_is_not_ready(server: Server, flip: Bundle) -> None:
-    """Before the first beat, and once the worker said farewell, nothing can be translated; in between it can."""
+    """The service is ready from a worker's first beat until the worker leaves."""
 
     async def test() -> None:
         worker = Played(server)
@@ -425,7 +410,7 @@ def test_without_workers_it_is_not_ready(server: Server, flip: Bundle) -> None:
 
 @pytest.mark.parametrize("error", [NotReady("a"), Overloaded("b", retry_after=3), TimedOut("c"), EngineError("d")])
 def test_a_workers_error_is_raised_here(play: Play, flip: Bundle, error: Exception) -> None:
-    """What went wrong in the worker is the same error here, as if the engine were in this process."""
+    """An error in the worker is the same error here, as if the engine were in this process."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip)
@@ -451,7 +436,7 @@ def test_a_reply_that_is_none_is_an_engine_error(play: Play, flip: Bundle) -> No
 
 
 def test_a_reply_that_was_not_heard_of_is_found(play: Play, flip: Bundle) -> None:
-    """When the subscription broke, what was answered meanwhile is looked for."""
+    """After a break of the subscription, the service fetches replies that came meanwhile."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip, 1)
@@ -464,7 +449,7 @@ def test_a_reply_that_was_not_heard_of_is_found(play: Play, flip: Bundle) -> Non
 
 
 def test_what_redis_lost_is_posted_again(play: Play, flip: Bundle) -> None:
-    """A request that is neither answered nor there any more, when the connection is back, is posted once more."""
+    """An order that Redis lost is posted again when the connection is back."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip, 1)
@@ -478,7 +463,7 @@ def test_what_redis_lost_is_posted_again(play: Play, flip: Bundle) -> None:
 
 
 def test_a_broker_that_comes_late_is_found(tmp_path: Path, flip: Bundle) -> None:
-    """The service starts without Redis and says that the queue does not answer; when it is there, all is well."""
+    """The service starts without Redis and says that the queue does not answer; it works when Redis comes."""
 
     async def test(server: Server) -> None:
         async with _remote(server) as translator:
@@ -504,7 +489,7 @@ def test_a_broker_that_comes_late_is_found(tmp_path: Path, flip: Bundle) -> None
 
 
 def test_redis_may_be_killed_in_the_middle(tmp_path: Path, flip: Bundle) -> None:
-    """A request under way gets its picture after Redis was killed and is up again; new ones fail cleanly meanwhile."""
+    """An order under way gets its picture when a killed Redis is up again; new ones fail cleanly meanwhile."""
 
     async def test(server: Server) -> None:
         worker = Played(server)
@@ -531,8 +516,8 @@ def test_redis_may_be_killed_in_the_middle(tmp_path: Path, flip: Bundle) -> None
         asyncio.run(test(server))
 
 
-def test_a_redis_that_hangs_holds_nobody(tmp_path: Path, flip: Bundle) -> None:
-    """Where Redis takes words and says nothing, a request still ends at its deadline; when it goes on, all is well."""
+def test_a_hanging_redis_does_not_hold_up_deadlines(tmp_path: Path, flip: Bundle) -> None:
+    """If Redis hangs, an order still ends at its deadline; when it goes on, new ones are answered."""
 
     async def test(server: Server) -> None:
         worker = Played(server)
@@ -554,7 +539,7 @@ def test_a_redis_that_hangs_holds_nobody(tmp_path: Path, flip: Bundle) -> None:
 
 
 def test_a_redis_without_memory_is_overloaded(tmp_path: Path, flip: Bundle) -> None:
-    """When Redis takes nothing more, who asks is told so and when to come back; when it does again, all is well."""
+    """Without memory in Redis an order raises Overloaded with a time to come back; with memory again it works."""
 
     async def test(server: Server) -> None:
         worker = Played(server)
@@ -576,7 +561,7 @@ def test_a_redis_without_memory_is_overloaded(tmp_path: Path, flip: Bundle) -> N
 
 
 def test_close_fails_what_waits(play: Play, flip: Bundle) -> None:
-    """Who waits when the service stops is told so, and who comes later."""
+    """Closing ends waiting orders, and refuses later ones, with NotReady."""
 
     async def test(translator: Remote, worker: Played) -> None:
         asking = ask(translator, flip)
@@ -616,7 +601,7 @@ def test_a_real_worker_translates_as_this_process_does(server: Server, folder: P
 def test_what_a_killed_worker_had_in_hand_is_done_by_another(
     server: Server, folder: Path, flip: Bundle, tmp_path: Path
 ) -> None:
-    """kill -9 in the middle: whoever waits gets the picture from the next worker, within the deadline."""
+    """After kill -9 in the middle of its orders, the next worker answers them within the deadline."""
 
     async def test() -> None:
         async with _remote(server) as translator:
@@ -633,7 +618,7 @@ def test_what_a_killed_worker_had_in_hand_is_done_by_another(
 
 
 def test_what_workers_die_of_is_posted_twice_at_most(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two workers fall silent, one after the other, while it is in their hands: there is no third."""
+    """An order that two workers had when they fell silent is not given to a third."""
     for module in (beats, remote):
         monkeypatch.setattr(module, "LOST_S", 0.1)
     monkeypatch.setattr(remote, "BEAT_S", 0.0)
@@ -652,7 +637,7 @@ def test_what_workers_die_of_is_posted_twice_at_most(play: Play, flip: Bundle, m
 
 
 def test_a_worker_that_leaves_is_not_missed(play: Play, flip: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it has in hand it finishes, so that nothing is posted again."""
+    """A worker that leaves finishes its orders, so nothing is posted again."""
     monkeypatch.setattr(beats, "LOST_S", 0.1)
     monkeypatch.setattr(remote, "LOST_S", 0.1)
     monkeypatch.setattr(remote, "BEAT_S", 0.0)
@@ -673,7 +658,7 @@ def test_a_worker_that_leaves_is_not_missed(play: Play, flip: Bundle, monkeypatc
 
 
 async def _exact(store: Store, translator: Translator) -> None:
-    """Asserts that what comes back is what the bundles are known to do."""
+    """Asserts that the replies are the bundles' known translations."""
     toy, roots, failing = (store.snapshot().get(ref) for ref in ("toy@1", "roots@1", "failing@1"))
     assert toy is not None
     assert roots is not None

@@ -1,4 +1,4 @@
-"""What a worker does with requests, in this process: real Redis, real bundles, and a device that the test holds."""
+"""A worker's inference in this process, with a real Redis, real bundles, and a device that the test holds."""
 
 import asyncio
 import math
@@ -30,13 +30,6 @@ from worker.translator import Array, Arrays, Done, Order
 
 PATIENCE_S = 20.0
 SERVICE = "service"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +67,17 @@ class Desk:
     threads: ThreadPoolExecutor
 
     def begin(self, *ids: str) -> "Future[None]":
-        """A message as Celery would hand it out; done when it is dealt with."""
+        """Handles a message as Celery would hand it out; the future is done when the message is."""
         return self.threads.submit(self.inference.answer, list(ids), SERVICE, False)
 
     def send(self, request_id: str, level: int, *, bundle: str = "flip@1", left_ms: int = 60_000) -> None:
-        """A request to invert a plain picture."""
+        """An order to invert a plain picture."""
         pixels = np.full((1, 32, 32, 3), level, np.uint8)
         data = pack_order(Order(bundle, "zebra", {"pixels": pixels}, math.inf))
         self.letterbox.send([Parcel(request_id, left_ms, data)], most=100)
 
     def reply(self, request_id: str) -> Done | Exception:
-        """What came of it."""
+        """Its reply."""
         (data,) = self.letterbox.fetch([request_id])
         assert data is not None
         return read_reply(data)
@@ -93,8 +86,6 @@ class Desk:
 @pytest.fixture
 def desk(server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A worker's inference over an empty Redis, whose device is free until a test holds it."""
-    with server.client() as client:
-        client.flushall()
     device = Device(Engine.run)
     device.allowed.set()
     monkeypatch.setattr(Engine, "run", lambda *arguments: device.run(*arguments))
@@ -116,7 +107,7 @@ def level(reply: Done | Exception) -> int:
 
 
 def test_the_requests_of_a_message_share_a_batch(desk: Desk) -> None:
-    """All are answered, each with its own picture, after one run of the device."""
+    """The orders of one message are answered after one run of the device, each with its own picture."""
     for number in range(4):
         desk.send(f"r{number}", number)
     desk.begin("r0", "r1", "r2", "r3").result(PATIENCE_S)
@@ -126,7 +117,7 @@ def test_the_requests_of_a_message_share_a_batch(desk: Desk) -> None:
 
 
 def test_what_is_gone_is_not_computed(desk: Desk, server: Server) -> None:
-    """Requests that expired, or were withdrawn before the worker came, cost nothing; the others are answered."""
+    """Orders that expired or were withdrawn before are not run; the others are answered."""
     desk.send("late", 1, left_ms=1)
     for request_id in ("withdrawn", "stays"):
         desk.send(request_id, 2)
@@ -140,7 +131,7 @@ def test_what_is_gone_is_not_computed(desk: Desk, server: Server) -> None:
 
 
 def test_one_that_expires_in_the_worker_is_not_computed(desk: Desk) -> None:
-    """A request whose time is up while it waits for the device is dropped when its turn comes."""
+    """An order whose time is up while it waits for the device is dropped when its turn comes."""
     desk.device.allowed.clear()
     desk.send("runs", 1)
     running = desk.begin("runs")
@@ -159,7 +150,7 @@ def test_one_that_expires_in_the_worker_is_not_computed(desk: Desk) -> None:
 
 
 def test_one_that_is_withdrawn_in_the_worker_is_not_computed(desk: Desk, server: Server) -> None:
-    """When a client hangs up, its picture leaves the batcher of the worker that has it."""
+    """A withdrawn order leaves the batcher of the worker that has it."""
 
     async def test() -> None:
         desk.device.allowed.clear()
@@ -181,7 +172,7 @@ def test_one_that_is_withdrawn_in_the_worker_is_not_computed(desk: Desk, server:
 
 
 def test_a_bundle_that_is_not_here_is_not_ready(desk: Desk) -> None:
-    """Who asks for a bundle that this worker's store lacks, or can't load, is told so; its neighbours are answered."""
+    """An order for a bundle that the worker lacks or can't load is NotReady; its neighbours are answered."""
     desk.send("unknown", 1, bundle="flip@7")
     desk.send("refused", 1, bundle="failing@1")
     desk.send("good", 3)
@@ -195,7 +186,7 @@ def test_a_bundle_that_is_not_here_is_not_ready(desk: Desk) -> None:
 
 
 def test_what_is_no_request_fails_alone(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    """Bytes that are no request, and work that the bundle can't do, are errors of their own, with a line in the log."""
+    """Bytes that are not an order, and inputs that the bundle can't take, fail alone, with a line in the log."""
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     odd = pack_order(Order("flip@1", "lion", {"pixels": pixels}, math.inf))
     desk.letterbox.send([Parcel("garbage", 60_000, b"garbage"), Parcel("odd", 60_000, odd)], most=100)
@@ -210,7 +201,7 @@ def test_what_is_no_request_fails_alone(desk: Desk, caplog: pytest.LogCaptureFix
 
 
 def test_a_worker_that_stops_answers_what_waits(desk: Desk) -> None:
-    """What waits for its turn when the time to stop is over is NotReady, so that nobody waits for it in vain."""
+    """`drop_all` answers waiting orders with NotReady."""
     desk.device.allowed.clear()
     desk.send("runs", 1)
     running = desk.begin("runs")
@@ -228,7 +219,7 @@ def test_a_worker_that_stops_answers_what_waits(desk: Desk) -> None:
 
 
 def test_a_reply_waits_until_the_broker_is_back(desk: Desk, tmp_path: Path, store: Store) -> None:
-    """A picture that is done while Redis is down is left there once it is up again."""
+    """A reply that is ready while Redis is down is put there once it is up again."""
     with serving(tmp_path) as server:
         desk.letterbox = Letterbox(broker.connect(server.url))
         desk.inference._letterbox = desk.letterbox
@@ -246,7 +237,7 @@ def test_a_reply_waits_until_the_broker_is_back(desk: Desk, tmp_path: Path, stor
 
 @asynccontextmanager
 async def _following(desk: Desk, server: Server) -> AsyncIterator[None]:
-    """While the worker hears of what is dropped."""
+    """While the worker follows withdrawn orders."""
     client = broker.connect_async(server.url)
     following = asyncio.create_task(desk.inference.follow_drops(client))
     with server.client() as other:
@@ -262,7 +253,7 @@ async def _following(desk: Desk, server: Server) -> AsyncIterator[None]:
 
 
 def test_coroutines_run_there() -> None:
-    """What is begun from any thread runs in the loop's own, and gives its result, or its error, back."""
+    """A coroutine begun from any thread runs in the loop's own, and returns its result or its error."""
 
     async def where() -> str:
         return threading.current_thread().name
@@ -278,7 +269,7 @@ def test_coroutines_run_there() -> None:
 
 
 def test_closing_cancels_what_runs_there() -> None:
-    """close() returns when all that was begun has ended, its last words included."""
+    """close() cancels what runs and returns when all of it has ended, `finally` included."""
     ended: list[str] = []
 
     async def endless(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A store with the toy and the flip bundle, and one service over it that all tests share which change nothing."""
+"""A store with the toy and the flip bundle, and one service over it for all tests that change nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

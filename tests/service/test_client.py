@@ -29,13 +29,13 @@ def address(client: httpx.Client) -> str:
 
 @pytest.fixture
 def recast(address: str) -> Iterator[Client]:
-    """A client of it that gives up at once."""
+    """A client of it that repeats no call."""
     with Client(address, patience=0) as found:
         yield found
 
 
 def answering(*answers: Response) -> FastAPI:
-    """A server that gives these answers one after the other, whatever it is asked, and the last for ever."""
+    """A server that gives these answers in order to any request, and then the last one for ever."""
     app, waiting = FastAPI(), list(answers)
 
     @app.api_route("/{path:path}", methods=["GET", "POST"])
@@ -52,7 +52,7 @@ def problem(status: int, code: str, retry_after: str | None = None) -> Response:
 
 
 def test_a_picture_is_translated(recast: Client, client: httpx.Client, picture: bytes, tmp_path: Path) -> None:
-    """Bytes or a file give the same picture as the plain call, with its labels, model and timings."""
+    """`translate` of bytes or a file gives the picture of the plain call, with its labels, model and timings."""
     plain = client.post("/translate?domains=blond,-smiling&format=png", content=picture)
     (tmp_path / "in.png").write_bytes(picture)
     for source in (picture, tmp_path / "in.png"):
@@ -63,7 +63,7 @@ def test_a_picture_is_translated(recast: Client, client: httpx.Client, picture: 
 
 
 def test_every_parameter_arrives(recast: Client, client: httpx.Client, picture: bytes) -> None:
-    """What is in the wish is what stands in the query."""
+    """The query has the fields of the wish."""
     query = {"domains": "blond", "model": "toy@1", "strength": "0.5", "region": "whole", "size": "model"}
     plain = client.post("/translate", params=query | {"format": "jpeg", "quality": "50"}, content=picture)
     wish = Wish(
@@ -75,7 +75,7 @@ def test_every_parameter_arrives(recast: Client, client: httpx.Client, picture: 
 
 
 def test_the_async_client_translates_many_at_once(address: str, picture: bytes) -> None:
-    """Awaited together, each call gets its own answer."""
+    """Of many calls at once, each gets its own answer."""
 
     hair = ["black", "blond", "brown", "grey"]
 
@@ -88,14 +88,14 @@ def test_the_async_client_translates_many_at_once(address: str, picture: bytes) 
 
 
 def test_models_and_domains_are_listed(recast: Client) -> None:
-    """The bundles in rank, and who knows which domain."""
+    """`models` gives the bundles in the order of rank, and `domains` the bundles of each domain."""
     assert [model.ref for model in recast.models()] == ["toy@1", "flip@1"]
     assert "blond" in recast.models()[0].domains
     assert recast.domains()["blond"] == ("toy@1",)
 
 
 def test_a_problem_says_all_that_the_service_said(recast: Client, picture: bytes) -> None:
-    """Code, status, sentence, request id, and the members that help."""
+    """A Problem has code, status, sentence, request id and the members of its code."""
     with pytest.raises(Problem, match="did you mean 'smiling'") as caught:
         recast.translate(picture, "smilling")
     found = caught.value
@@ -107,7 +107,7 @@ def test_a_problem_says_all_that_the_service_said(recast: Client, picture: bytes
 
 @pytest.mark.parametrize(("key", "code"), [(None, "unauthorized"), ("wrong", "unauthorized"), ("gröss", None)])
 def test_the_key_opens_the_service(serve: Serve, key: str | None, code: str | None) -> None:
-    """The right key does, whatever letters it has; the others are a problem."""
+    """The right key opens the service, whatever letters it has, and a wrong one raises Problem."""
     with Client(str(serve(settings(keys=("gröss",))).base_url), key) as recast:
         if code is None:
             assert recast.domains()
@@ -119,14 +119,14 @@ def test_the_key_opens_the_service(serve: Serve, key: str | None, code: str | No
 
 @pytest.mark.parametrize("length", [2 << 20, 30 << 20])
 def test_a_refusal_in_the_middle_of_a_body_is_heard(recast: Client, length: int) -> None:
-    """A service that closes the connection before a long picture was sent has said why, and that is what is raised."""
+    """When the service refuses a long picture and closes the connection, `translate` raises the service's problem."""
     with pytest.raises(Problem) as caught:
         recast.translate(bytes(length), "blond")
     assert caught.value.code == "too-large"
 
 
 def test_what_may_pass_is_waited_out() -> None:
-    """Overloaded, limited, or a gateway without a service: the call is made again, and each time somebody is told."""
+    """A call to an overloaded or limited service, or a failing gateway, is repeated, and on_trouble is called."""
     listed = Response('{"domains": [{"name": "blond", "models": ["toy@1"]}]}', 200)
     busy = [problem(503, "overloaded", "0"), problem(429, "rate-limited"), Response("<html>", 502), problem(500, "x")]
     told: list[ClientError] = []
@@ -144,7 +144,7 @@ def test_what_may_pass_is_waited_out() -> None:
 
 
 def test_patience_has_an_end(serve: Serve, picture: bytes) -> None:
-    """A service that asks for more time than there is patience raises its problem at once."""
+    """A Retry-After longer than the patience raises the problem at once."""
     failing = Failing(Overloaded("too much to do", retry_after=3600))
     with (
         Client(str(serve(settings(), failing).base_url), patience=60) as recast,
@@ -156,7 +156,7 @@ def test_patience_has_an_end(serve: Serve, picture: bytes) -> None:
 
 @pytest.mark.parametrize("broken", [0, 100])
 def test_a_question_is_asked_again_when_the_connection_breaks(address: str, broken: int) -> None:
-    """Before the answer or in the middle of it: the third connection brings it."""
+    """A call whose connection breaks twice, before or in the answer, succeeds at the third attempt."""
     with line(address) as there, Client(there.address) as recast:
         there.breaks.extend([(ALL, broken), (ALL, broken)])
         assert "blond" in recast.domains()
@@ -164,7 +164,7 @@ def test_a_question_is_asked_again_when_the_connection_breaks(address: str, brok
 
 
 def test_a_picture_is_not_sent_twice(address: str, picture: bytes) -> None:
-    """It may be what broke the service: the caller is told that it was sent, and decides."""
+    """`translate` is not repeated when the connection breaks, and the error has `sent`."""
     with line(address) as there, Client(there.address) as recast:
         there.breaks.append((ALL, 0))
         with pytest.raises(Unreachable) as caught:
@@ -174,7 +174,7 @@ def test_a_picture_is_not_sent_twice(address: str, picture: bytes) -> None:
 
 
 def test_nobody_there_is_unreachable() -> None:
-    """Where nothing listens, nothing was sent, and the address stands in the line."""
+    """Without a server the error is Unreachable, was not `sent` and has the address."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -193,7 +193,7 @@ def test_nobody_there_is_unreachable() -> None:
     ],
 )
 def test_another_server_is_recognised(answer: Response, said: str) -> None:
-    """What is no Recast service is named as such, with what it answers."""
+    """The answer of another program is the Problem `not-recast` with its status and type."""
     with running(answering(answer)) as url, Client(url) as recast, pytest.raises(Problem, match=said) as caught:
         recast.domains()
     assert caught.value.code == "not-recast"
@@ -201,25 +201,25 @@ def test_another_server_is_recognised(answer: Response, said: str) -> None:
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://there", "http://", "", "http://[::1"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    """Before anything is sent, with how it should look."""
+    """A malformed address raises InputError with an example."""
     with pytest.raises(InputError, match="address"):
         Client(url)
 
 
 def test_what_is_no_key_is_refused() -> None:
-    """A key with a line break would be a header of its own."""
+    """A key with a line break raises InputError."""
     with pytest.raises(InputError, match="key"):
         Client("http://there", "key\r\nX-Other: 1")
 
 
 def test_a_file_that_is_not_there_is_named(recast: Client, tmp_path: Path) -> None:
-    """The path stands in the line."""
+    """The error for a missing file has its path."""
     with pytest.raises(InputError, match=r"gone\.png"):
         recast.translate(tmp_path / "gone.png", "blond")
 
 
 def test_the_blocking_client_works_where_a_loop_runs(address: str) -> None:
-    """As in a notebook, whose cells run inside an event loop."""
+    """Client works within a running event loop, as in a notebook."""
 
     async def cell() -> dict[str, tuple[str, ...]]:
         with Client(address) as recast:
@@ -229,7 +229,7 @@ def test_the_blocking_client_works_where_a_loop_runs(address: str) -> None:
 
 
 def test_both_clients_have_the_same_calls() -> None:
-    """Each public method of one is one of the other, with the same parameters and defaults."""
+    """Client and AsyncClient have the same public methods with the same parameters and defaults."""
 
     def calls(kind: type) -> dict[str, list[str]]:
         methods = inspect.getmembers(kind, inspect.isfunction)
@@ -244,7 +244,7 @@ def test_both_clients_have_the_same_calls() -> None:
 
 
 def test_the_client_stands_alone() -> None:
-    """In a fresh process it loads httpx and pydantic, and of our own only itself and the wish."""
+    """In a fresh process the client loads httpx and pydantic, and of our own modules only itself and the wish."""
     script = "import sys, service.client; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
@@ -255,6 +255,6 @@ def test_the_client_stands_alone() -> None:
 
 
 def test_everything_public_is_there() -> None:
-    """`from service.client import *` works, and brings the errors along."""
+    """`from service.client import *` has the clients and the errors."""
     assert all(hasattr(package, name) for name in package.__all__)
     assert {"Client", "AsyncClient", "Problem", "Unreachable"} <= set(package.__all__)

@@ -46,7 +46,7 @@ def recast(address: str) -> Iterator[Client]:
 
 @pytest.fixture
 def there(address: str) -> Iterator[Line]:
-    """A line to it that breaks where a test says."""
+    """A connection to it that a test can break."""
     with line(address) as found:
         yield found
 
@@ -74,15 +74,15 @@ def picture(name: str, *, failed: bool = False) -> dict[str, Any]:
 
 @dataclass
 class Scripted:
-    """A service with one job, of which it says what a test tells it to."""
+    """A fake service with one job, whose answers a test decides."""
 
     streams: list[Iterable[bytes]] = field(default_factory=list)
-    """What each connection to the events brings; then it ends."""
+    """The stream of each connection to the events; then it ends."""
     jobs: list[dict[str, Any]] = field(default_factory=list)
-    """What is said of the job, one after the other, and the last for ever."""
+    """The answers about the job in order, the last one for ever."""
     pages: dict[int, dict[str, Any]] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
-    """The Last-Event-IDs that came, and the names of the results that were asked for."""
+    """The Last-Event-IDs and names of results of the requests."""
 
     def app(self) -> FastAPI:
         """The service."""
@@ -123,14 +123,14 @@ def files(where: Path) -> dict[str, bytes]:
 
 
 def open_files() -> Iterator[str]:
-    """What this process has open; other threads open and close at the same time."""
+    """The open files of this process; other threads open and close some at the same time."""
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):
             yield os.readlink(descriptor)
 
 
 def test_folders_keep_their_shape_and_files_their_names(tmp_path: Path) -> None:
-    """Of a folder its pictures are taken, whatever the case of the suffix; a named file is taken whatever it is."""
+    """`gather` takes a folder's pictures, whatever the case of the suffix, and any named file."""
     folder(tmp_path / "in", ["a.png", "deep/b.JPG", "notes.txt"])
     (tmp_path / "other.bin").write_bytes(b"")
     assert list(gather([tmp_path / "in", tmp_path / "other.bin"])) == ["a.png", "deep/b.JPG", "other.bin"]
@@ -141,7 +141,7 @@ def test_folders_keep_their_shape_and_files_their_names(tmp_path: Path) -> None:
     [(["in", "gone"], "no file or folder .*gone"), (["none"], "no pictures in .*none"), (["in", "in/a.png"], "both")],
 )
 def test_what_can_not_be_sent_is_named(tmp_path: Path, paths: list[str], said: str) -> None:
-    """A path that is missing, a folder without pictures, two pictures of one name."""
+    """`gather` refuses a missing path, a folder without pictures, and two pictures of one name."""
     folder(tmp_path / "in", ["a.png"])
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=said):
@@ -149,12 +149,12 @@ def test_what_can_not_be_sent_is_named(tmp_path: Path, paths: list[str], said: s
 
 
 def test_the_suffixes_are_those_of_the_formats() -> None:
-    """The client's list, which needs no Pillow, is that of the table of formats."""
+    """The client's suffixes, which need no Pillow, are those of the table of formats."""
     assert {suffix for kind in (JPEG, PNG, WEBP, AVIF, GIF, BMP, TIFF) for suffix in kind.extensions} == SUFFIXES
 
 
 def test_the_form_is_as_long_as_it_says_and_reads_back(tmp_path: Path) -> None:
-    """The service's own reader finds every picture under its name, however odd, and the length fits to the byte."""
+    """The service's reader finds every picture under its name, however odd, and the length is exact."""
     pictures: dict[str, Path | bytes] = dict.fromkeys(ODD, PICTURE)
     pictures["file.png"] = folder(tmp_path, ["file.png"]) / "file.png"
     form = Form(pictures)
@@ -171,7 +171,7 @@ def test_the_form_is_as_long_as_it_says_and_reads_back(tmp_path: Path) -> None:
 
 
 def test_a_form_is_never_in_memory_and_opens_one_file_at_a_time(tmp_path: Path) -> None:
-    """300 files of 64 MB in all take less than 8 MB, and one open file."""
+    """Sending 300 files of 64 MB in all takes less than 8 MB of memory and one open file."""
     folder(tmp_path, [f"{number}.png" for number in range(299)])
     with (tmp_path / "big.png").open("wb") as file:
         file.truncate(64 << 20)
@@ -186,7 +186,7 @@ def test_a_form_is_never_in_memory_and_opens_one_file_at_a_time(tmp_path: Path) 
 
 
 def test_a_file_that_changes_while_it_is_sent_is_named(tmp_path: Path, recast: Client) -> None:
-    """Nothing is accepted then: half a picture is none."""
+    """When a file changes while it is sent, the service accepts nothing."""
     names = folder(tmp_path, ["a.png", "b.png"])
     before = recast.jobs(1)
 
@@ -199,7 +199,7 @@ def test_a_file_that_changes_while_it_is_sent_is_named(tmp_path: Path, recast: C
 
 
 def test_a_folder_comes_back_in_its_shape(recast: Client, tmp_path: Path) -> None:
-    """Submitted, waited for and fetched: the pictures are those of the single call, a broken one fails alone."""
+    """A job's fetched results are the pictures of the single call, and a broken picture fails alone."""
     source = folder(tmp_path / "in", [f"{number}.png" for number in range(31)] + ODD[1:])
     (source / "bad.jpg").write_bytes(b"no picture")
     sent: list[tuple[int, int]] = []
@@ -215,7 +215,7 @@ def test_a_folder_comes_back_in_its_shape(recast: Client, tmp_path: Path) -> Non
 
 
 def test_an_upload_that_breaks_is_one_job(there: Line, recast: Client) -> None:
-    """Broken in the middle, and again before the answer comes: it is sent anew each time, and accepted once."""
+    """A job whose upload and answer are cut off is sent again, and accepted once."""
     pictures: dict[str, Path | bytes] = {f"{number}.png": PICTURE + bytes(90_000) for number in range(3)}
     before = len(recast.jobs(200))
     there.breaks.extend([(100_000, ALL), (ALL, 0)])
@@ -227,7 +227,7 @@ def test_an_upload_that_breaks_is_one_job(there: Line, recast: Client) -> None:
 
 
 def test_the_callers_own_key_makes_one_job(recast: Client) -> None:
-    """Two calls with it are one job; with other pictures they are in conflict."""
+    """Two calls with one key are one job, and other pictures with this key are a conflict."""
     first, second = (recast.submit({"a.png": PICTURE}, "blond", idempotency_key="mine") for _ in range(2))
     assert first.id == second.id
     with pytest.raises(Problem) as caught:
@@ -236,7 +236,7 @@ def test_the_callers_own_key_makes_one_job(recast: Client) -> None:
 
 
 def test_a_job_is_found_by_its_key(recast: Client) -> None:
-    """A client that lost the answer asks with the key that it sent; a key that was never used has no job."""
+    """`find` gives the job of a key, and None for a key that was never used."""
     job = recast.submit({"a.png": PICTURE}, "blond", idempotency_key="find-me")
     found = recast.find("find-me")
     assert found is not None
@@ -245,7 +245,7 @@ def test_a_job_is_found_by_its_key(recast: Client) -> None:
 
 
 def test_a_job_that_is_too_long_is_refused_in_the_middle(store: Store, tmp_path: Path) -> None:
-    """What the service says before it closes the connection is heard."""
+    """The client raises the problem that the service answers before it closes the connection."""
     jobs = JobSettings(storage=str(tmp_path), job_bytes=1000)
     with serving(store, settings(), jobs=jobs) as url, Client(url) as recast, pytest.raises(Problem) as caught:
         recast.submit({"a.png": bytes(20 << 20)}, "blond")
@@ -253,7 +253,7 @@ def test_a_job_that_is_too_long_is_refused_in_the_middle(store: Store, tmp_path:
 
 
 def test_a_long_upload_of_a_wrong_request_is_not_sent_to_its_end(recast: Client, tmp_path: Path) -> None:
-    """A misspelt domain is told long before the last of 200 MB."""
+    """A misspelt domain raises its problem long before 200 MB are sent."""
     with (tmp_path / "big.png").open("wb") as file:
         file.truncate(200 << 20)
     sent = [0]
@@ -264,7 +264,7 @@ def test_a_long_upload_of_a_wrong_request_is_not_sent_to_its_end(recast: Client,
 
 
 def test_a_folder_of_the_service_is_translated_where_it_lies(store: Store, tmp_path: Path) -> None:
-    """Stored names a root's folder; the results go to another, and can be fetched as well."""
+    """A job of Stored writes its results to the destination, and the client can fetch them too."""
     folder(tmp_path / "photos" / "in", ["x.png"])
     jobs = JobSettings(storage=str(tmp_path / "storage"), roots={"photos": str(tmp_path / "photos")})
     with serving(store, settings(), jobs=jobs) as url, Client(url) as recast:
@@ -275,7 +275,7 @@ def test_a_folder_of_the_service_is_translated_where_it_lies(store: Store, tmp_p
 
 
 def test_jobs_are_listed_and_cancelled(recast: Client) -> None:
-    """The newest first, page by page; a cancelled job ends, and a job that is over stays as it is."""
+    """`jobs` has the newest first, page by page; `cancel` ends a job, and does not change one that is over."""
     ids = [recast.submit({"a.png": PICTURE}, "blond").id for _ in range(3)]
     for each in ids:
         recast.wait(each)
@@ -285,7 +285,7 @@ def test_jobs_are_listed_and_cancelled(recast: Client) -> None:
 
 
 def test_following_goes_on_where_it_broke() -> None:
-    """The next connection names the last event, what is known is not told again, and `end` ends it."""
+    """After a break the client sends the last event's id, gives no news twice, and stops at `end`."""
     script = Scripted([[event(told(1)), b": ping\n\n"], [event(told(1)), event(told(3))], [event(told(4, over=True))]])
     script.jobs = [told(1), told(3)]
     with running(script.app()) as url, Client(url) as recast:
@@ -294,14 +294,14 @@ def test_following_goes_on_where_it_broke() -> None:
 
 
 def test_where_events_do_not_come_through_the_job_is_asked() -> None:
-    """Something in between may hold streams up: news come all the same."""
+    """If a proxy holds the events back, the client gets the news by asking for the job."""
     script = Scripted(jobs=[told(1), told(1), told(2), told(4, over=True)])
     with running(script.app()) as url, Client(url) as recast:
         assert [job.done for job in recast.events("job")] == [1, 2, 4]
 
 
 def test_events_may_come_in_any_pieces() -> None:
-    """Byte by byte, with either line end, among comments: the same jobs are seen."""
+    """Feed reads the same jobs byte by byte, with either line end, and among comments."""
     said = b": ping\r\n\r\n" + event(told(1)) + event(told(1)) + event(told(2)).replace(b"\r", b"") + event(told(2))[:9]
     feed = Feed()
     assert [job.done for byte in said for job in feed.read(bytes([byte]))] == [1, 2]
@@ -311,7 +311,7 @@ def test_events_may_come_in_any_pieces() -> None:
 
 
 def test_an_unknown_job_is_a_problem(recast: Client, tmp_path: Path) -> None:
-    """To follow it, to wait for it, to fetch it; nothing is written."""
+    """`events`, `wait` and `results` of an unknown job raise its problem and write nothing."""
     for call in (recast.job, recast.wait, lambda job: list(recast.events(job))):
         with pytest.raises(Problem) as caught:
             call("0" * 26)
@@ -322,7 +322,7 @@ def test_an_unknown_job_is_a_problem(recast: Client, tmp_path: Path) -> None:
 
 
 def test_results_come_whole_over_a_line_that_breaks(there: Line, recast: Client, tmp_path: Path) -> None:
-    """Whatever is broken off is made up for: every result to the byte, and nothing else is left."""
+    """Over connections that break, `results` fetches every result to the byte, and leaves nothing else."""
     job = recast.submit({f"{number}.png": PICTURE for number in range(33)}, "blond")
     recast.results(job.id, tmp_path / "straight")
     there.breaks.extend((ALL, size) for size in (200, 900, 5000, 0, 1500))
@@ -334,7 +334,7 @@ def test_results_come_whole_over_a_line_that_breaks(there: Line, recast: Client,
 
 
 def test_results_are_fetched_while_the_job_runs(tmp_path: Path) -> None:
-    """The end is said only when the first results have been asked for."""
+    """The job ends only after the client has asked for the first results."""
     script = Scripted(jobs=[told()])
 
     def stream() -> Iterator[bytes]:
@@ -356,7 +356,7 @@ def test_results_are_fetched_while_the_job_runs(tmp_path: Path) -> None:
 
 
 def test_fetching_goes_on_with_what_is_missing(tmp_path: Path) -> None:
-    """After a break, what is there whole is not asked for again; a file that somebody else left there is replaced."""
+    """A second `results` fetches only what is missing, and replaces a file that is not from this job."""
     names = [f"{number}.png" for number in range(20)]
     pages = {0: {"pictures": [picture(name) for name in names], "next": None}}
     folder(tmp_path, ["7.png"], b"of another job")
@@ -381,7 +381,7 @@ def test_fetching_goes_on_with_what_is_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../x.png", "/x.png", "a/../../x.png", ".", "", "x\0.png"])
 def test_results_stay_in_their_folder(tmp_path: Path, name: str) -> None:
-    """A name that leads out of it is refused, whoever says it, and nothing is written outside."""
+    """A result's name that leads out of the folder is refused, and nothing is written outside."""
     script = Scripted([[event(told(4, over=True))]], pages={0: {"pictures": [picture(name)], "next": None}})
     with (
         running(script.app()) as url,
@@ -393,7 +393,7 @@ def test_results_stay_in_their_folder(tmp_path: Path, name: str) -> None:
 
 
 def test_a_call_within_the_clients_own_thread_is_refused(recast: Client) -> None:
-    """It would wait for itself for ever; the text says what to do."""
+    """A call from within on_progress, which would wait for ever, raises an error that says what to do."""
     job = recast.submit({"a.png": PICTURE}, "blond")
 
     def cancel(job: Job) -> None:
@@ -404,7 +404,7 @@ def test_a_call_within_the_clients_own_thread_is_refused(recast: Client) -> None
 
 
 def test_ctrl_c_ends_what_is_waited_for() -> None:
-    """The connection to the service is closed, and the client can go on."""
+    """After Ctrl-C the connection is closed, and the client still works."""
     closed = threading.Event()
 
     async def stream() -> AsyncIterator[bytes]:
@@ -426,7 +426,7 @@ def test_ctrl_c_ends_what_is_waited_for() -> None:
 
 
 def test_a_stopped_upload_ends() -> None:
-    """A task that is cancelled does not go on sending in its thread."""
+    """After `stop` the body of a form raises InputError instead of its rest."""
     form = Form({"a.png": bytes(10), "b.png": bytes(10)})
     body = form.body()
     next(body)

@@ -22,7 +22,7 @@ LIMIT = 50_000
 
 
 def test_request_id_is_taken_over_or_made(client: httpx.Client) -> None:
-    """A sensible id of the client's is kept; otherwise each request gets its own."""
+    """A client's well-formed request id is kept; otherwise each request gets a new one."""
     assert client.get("/healthz", headers={"X-Request-Id": "abc-1.2:3"}).headers["x-request-id"] == "abc-1.2:3"
     made = {client.get("/healthz").headers["x-request-id"] for _ in range(2)}
     assert len(made) == 2
@@ -30,13 +30,13 @@ def test_request_id_is_taken_over_or_made(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("offered", ["", "two words", "x" * 101, "<script>"])
 def test_odd_request_ids_are_replaced(client: httpx.Client, offered: str) -> None:
-    """An id that could confuse a log is not taken over."""
+    """A request id that could confuse a log is replaced."""
     assert client.get("/healthz", headers={"X-Request-Id": offered}).headers["x-request-id"] != offered
 
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/healthz", "/models", "/nothing", "/page/page.css"])
 def test_every_answer_has_the_security_headers(client: httpx.Client, path: str) -> None:
-    """Nothing is sniffed, framed or referred to, whatever the answer is."""
+    """Every answer forbids sniffing, framing and referrers."""
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -46,7 +46,7 @@ def test_every_answer_has_the_security_headers(client: httpx.Client, path: str) 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_pages_may_only_load_their_own_files(client: httpx.Client, path: str) -> None:
-    """The pages' policy allows neither inline scripts and styles nor other hosts; nothing else may run at all."""
+    """The policy of pages allows no inline code and no other host, and that of other answers allows nothing."""
     policy = client.get(path).headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "script-src 'self';" in policy
@@ -58,14 +58,14 @@ def test_pages_may_only_load_their_own_files(client: httpx.Client, path: str) ->
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/models"])
 def test_head_is_get_without_the_body(client: httpx.Client, path: str) -> None:
-    """HEAD answers as GET does, for whoever only wants to look."""
+    """HEAD is answered with the head of GET and no body."""
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"] == get.headers["content-type"]
 
 
 def test_announced_length_is_refused_at_once(serve: Start) -> None:
-    """A Content-Length above the limit is a 413 before a byte of the body was sent, and the connection closes."""
+    """A Content-Length above the limit is a 413 before the body is sent, and the connection closes."""
     with connected(serve(settings(max_bytes=LIMIT))) as connection:
         send_head(connection, "Content-Length: 1000000")
         assert_closed_with(connection, 413, "too-large")
@@ -82,7 +82,7 @@ def test_unannounced_length_is_counted(serve: Start) -> None:
 
 
 def test_limit_is_the_pictures_not_the_forms(serve: Start) -> None:
-    """A picture of just the limit's length passes in a form; one byte more does not."""
+    """A picture of exactly the limit's length passes in a form, and one byte more does not."""
     picture = encoded(toy_picture(set()), "PNG")
     fits = serve(settings(max_bytes=len(picture)))
     tight = serve(settings(max_bytes=len(picture) - 1))
@@ -91,7 +91,7 @@ def test_limit_is_the_pictures_not_the_forms(serve: Start) -> None:
 
 
 def test_too_many_pixels_are_too_large(serve: Start) -> None:
-    """The limit on pixels is the settings', and a 413 as well."""
+    """A picture with more pixels than the settings allow is a 413."""
     answer = serve(settings(max_pixels=1000)).post(
         "/translate?domains=blond", content=encoded(toy_picture(set()), "PNG")
     )
@@ -99,7 +99,7 @@ def test_too_many_pixels_are_too_large(serve: Start) -> None:
 
 
 def test_slow_uploads_run_out_of_time(serve: Start) -> None:
-    """The time for the upload counts: a body that stops coming is a 504, and the connection closes."""
+    """An upload that stops in the middle is a 504, and the connection closes."""
     with connected(serve(settings(deadline_s=0.2))) as connection:
         send_head(connection, "Content-Length: 1000")
         connection.sendall(b"a beginning")
@@ -107,7 +107,7 @@ def test_slow_uploads_run_out_of_time(serve: Start) -> None:
 
 
 def test_work_ends_with_the_deadline(serve: Start, picture: bytes) -> None:
-    """A translation that takes too long is a 504, and what was begun is dropped."""
+    """A translation that takes too long is a 504, and it is cancelled."""
     stuck = Stuck()
     answer = serve(settings(deadline_s=0.2), stuck).post("/translate?domains=blond", content=picture)
     assert (answer.status_code, answer.json()["code"]) == (504, "timed-out")
@@ -115,7 +115,7 @@ def test_work_ends_with_the_deadline(serve: Start, picture: bytes) -> None:
 
 
 def test_hanging_up_drops_the_work(serve: Start, picture: bytes) -> None:
-    """When the client goes away, its translation is cancelled, long before the deadline."""
+    """When the client hangs up, its translation is cancelled long before the deadline."""
     stuck = Stuck()
     client = serve(settings(deadline_s=3600), stuck)
     with connected(client) as connection:
@@ -130,7 +130,7 @@ def test_hanging_up_drops_the_work(serve: Start, picture: bytes) -> None:
 def test_hanging_up_during_the_upload_is_no_error(
     serve: Start, picture: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client that goes away in the middle of its upload leaves no error in the log."""
+    """A client that hangs up in the middle of its upload leaves no error in the log."""
     client = serve(settings())
     with connected(client) as connection:
         send_head(connection, "Content-Length: 1000")
@@ -140,7 +140,7 @@ def test_hanging_up_during_the_upload_is_no_error(
 
 
 def test_limit_holds_where_the_framework_reads_the_body() -> None:
-    """A body that a route takes as JSON is counted too; paths that name no limit may carry a little."""
+    """A JSON body is limited too, and paths without a limit of their own accept a small body."""
     app = FastAPI()
 
     @app.post("/json")

@@ -1,4 +1,4 @@
-"""GET /jobs/{id}/events: progress as server-sent events, told once to whoever reconnects, ended with whoever leaves."""
+"""GET /jobs/{id}/events: progress as server-sent events; a client that reconnects gets each once."""
 
 import asyncio
 import threading
@@ -50,7 +50,7 @@ def test_events_are_the_job_without_its_failures(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize(("last", "first"), [(None, "running"), ("7", "running"), ("0", "cancelled")])
 def test_whoever_reconnects_is_told_what_it_has_missed(serve: Start, last: str | None, first: str) -> None:
-    """With the id of the present count nothing is said before there is news; with none, or another, at once."""
+    """With the id of the present count the first event waits for news; with none, or another, it comes at once."""
     stuck = Stuck()
     client = serve(settings(), stuck)
     job = accepted(client.post("/jobs", params=BLOND, files=form([("a.png", PNG)])))
@@ -64,7 +64,7 @@ def test_whoever_reconnects_is_told_what_it_has_missed(serve: Start, last: str |
 
 
 def test_the_end_is_told_to_whoever_comes_late(client: httpx.Client) -> None:
-    """`end` is said even to a client that has the last count: its connection may have broken before it."""
+    """A client that has the last count still gets `end`, since its connection may have broken before."""
     job = ended(client, client.post("/jobs", params=BLOND, files=form([("a.png", PNG)])))
     with following(client, job["id"], "1") as events:
         assert [event.name for event in events] == ["end"]
@@ -80,7 +80,7 @@ def test_a_look_ends_at_once(serve: Start) -> None:
 
 
 def test_following_ends_when_the_client_goes(followed: "Followed") -> None:
-    """Nothing goes on for a client that has left."""
+    """When the client leaves, the service stops following the job."""
     with connected(followed.client) as connection:
         connection.sendall(f"GET /jobs/{followed.job_id}/events HTTP/1.1\r\nHost: test\r\n\r\n".encode())
         assert followed.runner.began.wait(WAIT_S)
@@ -91,7 +91,7 @@ def test_following_ends_when_the_client_goes(followed: "Followed") -> None:
 def test_following_ends_when_the_service_stops(
     followed: "Followed", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Open streams don't hold up a graceful stop: they end by themselves, however patient the server is."""
+    """Open streams end by themselves when the server stops."""
     monkeypatch.setattr(AppStatus, "should_exit", False)
     with following(followed.client, followed.job_id) as events:
         next(events)
@@ -102,7 +102,7 @@ def test_following_ends_when_the_service_stops(
 
 
 class Telling(Runner):
-    """A runner that begins nothing; `began` and `ended` are set when somebody follows a job, and no longer does."""
+    """A runner that begins nothing; `began` and `ended` are set when a client starts and stops following a job."""
 
     def __init__(self) -> None:
         self.began, self.ended = threading.Event(), threading.Event()
@@ -111,7 +111,7 @@ class Telling(Runner):
         """Leaves the job alone."""
 
     async def news(self, job_id: str) -> AsyncGenerator[None, None]:
-        """Tells at once, and then never again."""
+        """Gives one piece of news, and then waits for ever."""
         self.began.set()
         try:
             yield
@@ -135,7 +135,7 @@ class Followed:
 
 @pytest.fixture
 def followed(store: Store, tmp_path: Path) -> Iterator[Followed]:
-    """A server that would wait for a minute for what is under way when it stops."""
+    """A server that waits a minute for open requests when it stops."""
     translator, runner = Stuck(), Telling()
     pipeline = Pipeline(store, translator, settings().limits(), threads=1)
     parts = replace(job_parts(JobSettings(storage=str(tmp_path)), pipeline), runner=runner)

@@ -1,4 +1,4 @@
-"""GET /jobs/{id}/results: one picture or all of them, under names that can't do harm where they arrive."""
+"""GET /jobs/{id}/results: one picture or all of them, under names that are safe on every disk."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def job(client: httpx.Client) -> str:
 
 
 def test_all_results_are_a_zip(client: httpx.Client, job: str) -> None:
-    """The ZIP is whole, has every translated picture as it is served alone, and says what could not be."""
+    """The ZIP has every translated picture as it is served alone, and the list of failures."""
     answer = client.get(job)
     name = f"recast-{job.split('/')[2]}.zip"
     assert answer.headers["content-type"] == "application/zip"
@@ -42,7 +42,7 @@ def test_all_results_are_a_zip(client: httpx.Client, job: str) -> None:
 
 
 def test_a_result_is_served_safely(client: httpx.Client, job: str) -> None:
-    """A picture that strangers made is neither sniffed nor run, and is called as it is called in the ZIP."""
+    """A result may be neither sniffed nor run, and has its name of the ZIP."""
     answer = client.get(f"{job}/holiday/ä b.png")
     assert answer.content == client.post("/translate", params=BLOND, content=PNG).content
     assert answer.headers["content-type"] == "image/png"
@@ -64,14 +64,14 @@ def test_a_look_at_results_sends_no_body(client: httpx.Client, job: str, call: s
     ["nothing.png", "bad.png", "z", "Z.PNG", "/z.png", "holiday", "../job.json", "..%2Fjob.json", "%2e%2e%2fjob.json"],
 )
 def test_only_results_are_served(client: httpx.Client, job: str, name: str) -> None:
-    """What is no translated picture of the job is a 404, and no way leads out of its results."""
+    """A name that is no result of the job is a 404, whatever path it spells."""
     answer = client.get(f"{job}/{name}")
     assert answer.status_code == 404
     assert answer.json()["code"] in ("unknown-result", "not-found", "unknown-job")
 
 
 def test_results_of_a_job_that_runs_are_what_there_is(serve: Start) -> None:
-    """Before anything is done the ZIP is an empty one, and each picture is a 404."""
+    """Before the first result the ZIP is empty, and each picture is a 404."""
     client = serve(settings(), Stuck())
     results = accepted(client.post("/jobs", params=BLOND, files=form([("a.png", PNG)])))["links"]["results"]
     assert zipfile.ZipFile(io.BytesIO(client.get(results).content)).namelist() == []
@@ -79,7 +79,7 @@ def test_results_of_a_job_that_runs_are_what_there_is(serve: Start) -> None:
 
 
 def test_results_that_are_out_of_reach_are_a_problem(serve: Start, tmp_path: Path) -> None:
-    """Where the destination's root is no longer configured, it is said instead of an empty ZIP."""
+    """If the destination's root is no longer configured, the answer is a problem and no empty ZIP."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.png").write_bytes(PNG)
     storage = str(tmp_path / "jobs")

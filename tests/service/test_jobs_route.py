@@ -1,4 +1,4 @@
-"""POST /jobs and what is told of a job: all its roads in, its refusals, and that it is taken in whole or not at all."""
+"""POST /jobs and the answers about a job: all ways to send one, all refusals; a job is accepted whole or not at all."""
 
 import io
 import socket
@@ -31,7 +31,7 @@ NO_JOB = "0" * 26
 
 
 def test_every_picture_of_a_form_is_translated(client: httpx.Client) -> None:
-    """The outputs are the bytes that POST /translate answers, under the pictures' own names."""
+    """A job's results are the bytes that POST /translate answers, under the pictures' own names."""
     pictures = [("a.png", PNG), ("b.png", png({"brown"})), ("c.webp", encoded(toy_picture(set()), "WEBP"))]
     job = ended(client, client.post("/jobs", params=BLOND, files=form(pictures)))
     assert (job["state"], job["pictures"], job["done"], job["failed"], job["failures"]) == ("done", 3, 3, 0, [])
@@ -52,7 +52,7 @@ def test_every_picture_of_an_archive_is_translated(client: httpx.Client) -> None
 
 
 def test_folders_in_storage_are_read_and_written(serve: Start, tmp_path: Path) -> None:
-    """With source and destination nothing is uploaded, and the results lie where they were asked for."""
+    """With source and destination nothing is uploaded, and the results are in the destination."""
     for name in ("in/one/a.png", "in/b.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(PNG)
@@ -66,7 +66,7 @@ def test_folders_in_storage_are_read_and_written(serve: Start, tmp_path: Path) -
 
 
 def test_an_accepted_job_says_where_it_is_and_how_far(client: httpx.Client) -> None:
-    """202 leads to the job, whose description has every member that programs rely on."""
+    """The 202 has the job's path, and the job has every member that programs rely on."""
     answer = client.post("/jobs", params={"domains": ["blond", "smiling"]}, files=form([("a.png", PNG)]))
     job = accepted(answer)
     path = f"/jobs/{job['id']}"
@@ -96,7 +96,7 @@ def test_an_accepted_job_says_where_it_is_and_how_far(client: httpx.Client) -> N
 def test_a_job_keeps_the_version_that_it_began_with(
     client: httpx.Client, query: dict[str, str], model: str | None
 ) -> None:
-    """Where one bundle does it all, the job names it with its version, chosen when it was accepted."""
+    """A job that needs one bundle names it with its version, which was chosen when the job was accepted."""
     answer = client.post("/jobs", params=query, files=form([("a.png", PNG)]))
     assert accepted(answer)["model"] == model
     assert ended(client, answer)["state"] == "done"
@@ -113,7 +113,7 @@ def test_the_query_is_that_of_translate(client: httpx.Client) -> None:
 
 
 def test_a_bad_picture_fails_alone(serve: Start) -> None:
-    """Each picture that can't be translated is named with its reason, and the others are done."""
+    """A job lists each picture that can't be translated with its reason, and translates the others."""
     noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8)), "PNG")
     pictures = [("a.png", PNG), ("cut.png", PNG[:100]), ("doc.pdf", b"%PDF-1.7"), ("long.png", noise), ("z.png", PNG)]
     client = serve(settings(max_bytes=20_000))
@@ -125,7 +125,7 @@ def test_a_bad_picture_fails_alone(serve: Start) -> None:
 
 
 def test_a_job_without_one_good_picture_has_failed(client: httpx.Client) -> None:
-    """`failed` is a state of its own: there is nothing to fetch."""
+    """A job whose pictures all fail ends as `failed` and has no results."""
     job = ended(client, client.post("/jobs", params=BLOND, files=form([("a.png", b"no picture")])))
     assert (job["state"], job["done"], job["failed"]) == ("failed", 0, 1)
 
@@ -173,7 +173,7 @@ REFUSED: list[tuple[str, dict[str, object], int, str]] = [
 def test_refusals_are_problems_and_leave_nothing(
     client: httpx.Client, query: str, sent: dict[str, object], status: int, code: str
 ) -> None:
-    """A bad request has its code, and there is no job of it afterwards."""
+    """A bad request gets its code and leaves no job."""
     before = client.get("/jobs").json()["jobs"][:1]
     answer = client.post(f"/jobs?{query}", **sent)  # type: ignore[arg-type]
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
@@ -181,14 +181,14 @@ def test_refusals_are_problems_and_leave_nothing(
 
 
 def test_the_query_is_judged_before_the_body_is_read(client: httpx.Client) -> None:
-    """A misspelt domain is refused while not one byte of the upload has come."""
+    """A misspelt domain is refused before the first byte of the upload."""
     with connected(client) as connection:
         send_head(connection, "Content-Length: 100000000", query="domains=blnd")
         assert connection.recv(65536).startswith(b"HTTP/1.1 422 ")
 
 
 def test_more_bytes_than_a_job_may_have_are_refused_on_the_way(serve: Start, tmp_path: Path) -> None:
-    """Real bytes are counted, said beforehand or not, and nothing of the upload stays."""
+    """An upload over the byte limit is refused, with or without Content-Length, and nothing of it is kept."""
     client = serve(settings(), jobs=JobSettings(storage=str(tmp_path), job_bytes=100_000))
     with connected(client) as connection:
         send_head(connection, "Content-Length: 100001")
@@ -203,7 +203,7 @@ def test_more_bytes_than_a_job_may_have_are_refused_on_the_way(serve: Start, tmp
 
 
 def test_more_pictures_than_a_job_may_have_are_refused(serve: Start, tmp_path: Path) -> None:
-    """The limit counts pictures, and nothing of the upload stays."""
+    """An upload with too many pictures is refused, and nothing of it is kept."""
     client = serve(settings(), jobs=JobSettings(storage=str(tmp_path), job_pictures=40))
     pictures = [(f"{number}.png", PNG) for number in range(41)]
     answer = client.post("/jobs", params=BLOND, files=form(pictures))
@@ -212,7 +212,7 @@ def test_more_pictures_than_a_job_may_have_are_refused(serve: Start, tmp_path: P
 
 
 def test_an_upload_that_stands_still_is_given_up(serve: Start, tmp_path: Path) -> None:
-    """Bytes that stop coming are a 504, however many came, and nothing of the upload stays."""
+    """An upload that stops in the middle is a 504, and nothing of it is kept."""
     client = serve(settings(deadline_s=0.2), jobs=JobSettings(storage=str(tmp_path)))
     with connected(client) as connection:
         send_head(connection, "Content-Length: 100000")
@@ -224,7 +224,7 @@ def test_an_upload_that_stands_still_is_given_up(serve: Start, tmp_path: Path) -
 def test_hanging_up_in_the_middle_leaves_nothing(
     serve: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When the client goes away, what it had sent is removed, and nobody is alarmed."""
+    """When the client hangs up, its upload is removed, and the log has no error."""
     storage = Watched(tmp_path)
     client = serve(settings(deadline_s=3600), storage=storage)
     with connected(client) as connection:
@@ -237,7 +237,7 @@ def test_hanging_up_in_the_middle_leaves_nothing(
 
 
 def test_the_same_key_and_request_give_the_same_job(serve: Start, tmp_path: Path) -> None:
-    """A repeated request is answered with the first one's job, and says so; its pictures are not kept twice."""
+    """A repeated request is answered with the first one's job and says so, and its pictures are kept once."""
     client = serve(settings(), jobs=JobSettings(storage=str(tmp_path)))
     headers = {"Idempotency-Key": "key-1"}
     first = client.post("/jobs", params=BLOND, files=form([("a.png", PNG)]), headers=headers)
@@ -250,7 +250,7 @@ def test_the_same_key_and_request_give_the_same_job(serve: Start, tmp_path: Path
 
 
 def test_the_same_request_is_the_same_with_a_newer_bundle(tmp_path: Path) -> None:
-    """What the store holds is no part of a request: repeated it gives its job, and a new one has the new version."""
+    """After a new version came, a repeated request still gives its job, and a new request has the new version."""
     toy_bundle(tmp_path / "store")
     store = Store([tmp_path / "store"])
     headers, files = {"Idempotency-Key": "key-1"}, form([("a.png", PNG)])
@@ -276,7 +276,7 @@ def test_the_same_request_is_the_same_with_a_newer_bundle(tmp_path: Path) -> Non
 def test_the_same_key_with_another_request_is_a_conflict(
     client: httpx.Client, query: dict[str, str], pictures: list[tuple[str, bytes]]
 ) -> None:
-    """Another query, name, picture or number of pictures is a 409."""
+    """A key that comes with another query, name, picture or number of pictures is a 409."""
     headers = {"Idempotency-Key": "the-key-of-a-conflict"}
     accepted(client.post("/jobs", params=BLOND, files=form([("a.png", PNG)]), headers=headers))
     answer = client.post("/jobs", params=query, files=form(pictures), headers=headers)
@@ -284,7 +284,7 @@ def test_the_same_key_with_another_request_is_a_conflict(
 
 
 def test_parallel_calls_with_one_key_are_one_job(serve: Start, tmp_path: Path) -> None:
-    """Eight calls at the same moment all get the one job; one of them made it, and one upload is kept."""
+    """Eight equal calls at one moment get one job; one of them started it, and one upload is kept."""
     client = serve(settings(), jobs=JobSettings(storage=str(tmp_path)))
     together = threading.Barrier(8)
 
@@ -304,7 +304,7 @@ def test_parallel_calls_with_one_key_are_one_job(serve: Start, tmp_path: Path) -
 
 
 def test_jobs_are_listed_page_by_page(serve: Start, tmp_path: Path) -> None:
-    """The newest comes first, `next` leads on, and no failures are listed."""
+    """The list has the newest job first, `next` leads to the next page, and it has no failures."""
     client = serve(settings(), jobs=JobSettings(storage=str(tmp_path)))
     made = [ended(client, client.post("/jobs", params=BLOND, files=form([("a.png", PNG)])))["id"] for _ in range(3)]
     first = client.get("/jobs", params={"limit": 2}).json()
@@ -315,7 +315,7 @@ def test_jobs_are_listed_page_by_page(serve: Start, tmp_path: Path) -> None:
 
 
 def test_what_became_of_the_pictures_is_listed(client: httpx.Client) -> None:
-    """Each picture has a result's name or a reason, in the order in which they were sent."""
+    """Each finished picture has a result's name or a reason, in the order of the upload."""
     pictures = [("b.png", PNG), ("bad.png", b"no picture"), ("a.png", PNG)]
     job = ended(client, client.post("/jobs", params={**BLOND, "format": "webp"}, files=form(pictures)))
     listed = client.get(f"/jobs/{job['id']}/pictures").json()
@@ -326,7 +326,7 @@ def test_what_became_of_the_pictures_is_listed(client: httpx.Client) -> None:
 
 
 def test_cancelling_ends_a_job(serve: Start) -> None:
-    """DELETE stops what runs; once more it changes nothing."""
+    """DELETE cancels a running job, and a second DELETE changes nothing."""
     stuck = Stuck()
     client = serve(settings(), stuck)
     job = accepted(client.post("/jobs", params=BLOND, files=form([("a.png", PNG)])))
@@ -341,7 +341,7 @@ def test_cancelling_ends_a_job(serve: Start) -> None:
 
 
 def test_a_job_that_is_over_is_not_cancelled(client: httpx.Client) -> None:
-    """DELETE leaves a finished job and its results as they are."""
+    """DELETE changes neither a finished job nor its results."""
     job = ended(client, client.post("/jobs", params=BLOND, files=form([("a.png", PNG)])))
     assert client.delete(f"/jobs/{job['id']}").json() == job
     assert client.get(f"{job['links']['results']}/a.png").status_code == 200
@@ -352,7 +352,7 @@ CALLS = ["GET /jobs/{}", "DELETE /jobs/{}", "GET /jobs/{}/events", "GET /jobs/{}
 
 @pytest.mark.parametrize("call", [*CALLS, "GET /jobs/{}/pictures"])
 def test_unknown_jobs_are_problems(client: httpx.Client, call: str) -> None:
-    """Whatever is asked of a job that is not there is a 404 with the code."""
+    """Every call for a job that does not exist is a 404 with its code."""
     method, path = call.format(NO_JOB).split()
     answer = client.request(method, path)
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown-job")
@@ -360,7 +360,7 @@ def test_unknown_jobs_are_problems(client: httpx.Client, call: str) -> None:
 
 @pytest.mark.parametrize("call", [*CALLS, "GET /jobs/{}/pictures"])
 def test_storage_is_only_asked_for_what_can_be_a_job(serve: Start, tmp_path: Path, call: str) -> None:
-    """An id that is none is a 404 without a look; a possible one is a 503 while the storage fails."""
+    """While storage fails, a malformed id is a 404, and a well-formed one is a 503."""
     client = serve(settings(), storage=Broken(tmp_path))
     for job_id in ("no-job", "0" * 25, "0" * 27, "A" * 26, "..%2F" * 5, "0" * 25 + "%0A"):
         method, path = call.format(job_id).split()
@@ -372,7 +372,7 @@ def test_storage_is_only_asked_for_what_can_be_a_job(serve: Start, tmp_path: Pat
 
 
 def test_a_job_is_refused_while_the_storage_fails(serve: Start, tmp_path: Path) -> None:
-    """No job is accepted that could be lost."""
+    """While storage fails, no job is accepted."""
     client = serve(settings(), storage=Broken(tmp_path))
     answer = client.post("/jobs", params=BLOND, files=form([("a.png", PNG)]))
     assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
@@ -380,14 +380,14 @@ def test_a_job_is_refused_while_the_storage_fails(serve: Start, tmp_path: Path) 
 
 
 def test_an_accepted_job_is_never_answered_with_an_error(serve: Start, tmp_path: Path) -> None:
-    """When the storage fails just after the job was taken in, it is still a 202: nobody is to send it twice."""
+    """When storage fails just after a job was accepted, the answer is still 202, so that no client sends it twice."""
     answer = serve(settings(), storage=Fading(tmp_path)).post("/jobs", params=BLOND, files=form([("a.png", PNG)]))
     job = accepted(answer)
     assert (job["state"], job["pictures"], answer.headers["location"]) == ("queued", 1, f"/jobs/{job['id']}")
 
 
 class Watched(Storage):
-    """A storage on this disk that tells when a picture was put, and when something was removed."""
+    """A storage on this disk with events for a stored picture and for a removal."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(LocalStore(folder))
@@ -412,7 +412,7 @@ class Watched(Storage):
 
 
 class Fading(Storage):
-    """A storage from which nothing can be read when a job has been put."""
+    """A storage that fails all reads once it has a job."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(LocalStore(folder))
@@ -452,7 +452,7 @@ class Broken(Storage):
 
 
 def uploads(folder: Path, job_id: str) -> list[Path]:
-    """The uploads that are kept of a job."""
+    """The stored uploads of a job."""
     return [*(folder / "jobs" / job_id / "inputs").iterdir()]
 
 
@@ -465,5 +465,5 @@ def send_head(connection: socket.socket, length: str, *, query: str = "domains=b
 
 
 def a_part() -> bytes:
-    """A picture in a form whose end does not come."""
+    """A picture in a form without an end."""
     return b'--x\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n' + PNG + b"\r\n"

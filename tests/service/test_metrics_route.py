@@ -1,4 +1,4 @@
-"""GET /metrics: what a service says of its requests, and of all that it does in its own process."""
+"""GET /metrics: requests, and everything that a service does in its own process."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ from support.stored import put_job
 from models.bundle.store import Store
 from wiring.engine import alone
 from wiring.process import Process
-from wiring.service import with_workers
+from wiring.workers import with_workers
 from worker.errors import NotReady, Overloaded
 from worker.exposition import MEDIA_TYPE
 from worker.logs import JsonLines
@@ -37,7 +37,7 @@ Start = Callable[..., httpx.Client]
 
 
 def figures(client: httpx.Client, requests: int) -> Figures:
-    """What Prometheus reads once so many requests are counted: each is when its answer is out."""
+    """The metrics after so many requests are counted, which happens when their answers are sent."""
     until = time.monotonic() + WAIT_S
     looks = 0
     while (found := Figures(client.get("/metrics").content)).sum("recast_requests_total") < requests + looks:
@@ -52,7 +52,7 @@ def counted(found: Figures, route: str, method: str, status: str) -> float | Non
 
 
 def test_metrics_are_prometheus_text_and_open(serve: Start) -> None:
-    """It is Prometheus' own media type, and like health it needs no key: it says nothing of users."""
+    """/metrics has Prometheus' media type and needs no key."""
     answer = serve(settings(keys=("secret",))).get("/metrics")
     assert (answer.status_code, answer.headers["content-type"]) == (200, MEDIA_TYPE)
     assert "secret" not in answer.text
@@ -60,7 +60,7 @@ def test_metrics_are_prometheus_text_and_open(serve: Start) -> None:
 
 
 def test_requests_are_counted_by_route(serve: Start, picture: bytes) -> None:
-    """Route, method and status tell requests apart, and each is timed; HEAD is counted as such, under its route."""
+    """Requests are counted by route, method and status, and timed; HEAD is counted under GET's route."""
     client = serve(settings())
     client.post("/translate?domains=blond", content=picture)
     client.get("/models/toy")
@@ -81,7 +81,7 @@ def test_requests_are_counted_by_route(serve: Start, picture: bytes) -> None:
 
 
 def test_problems_are_counted_by_code(serve: Start, picture: bytes) -> None:
-    """What was answered with an error is counted under its code: refusals of a full queue and of a rate among them."""
+    """Problems are counted by code, those of a full queue and of the rate too."""
     client = serve(settings(rate="3/hour"), Failing(Overloaded("full", retry_after=1)))
     client.post("/translate?domains=blond", content=picture)
     client.post("/translate?domains=nonsense", content=picture)
@@ -93,7 +93,7 @@ def test_problems_are_counted_by_code(serve: Start, picture: bytes) -> None:
 
 
 def test_what_goes_wrong_here_is_counted(serve: Start, picture: bytes) -> None:
-    """An error that nobody foresaw is counted as what was answered."""
+    """An unforeseen error is counted as a 500."""
     client = serve(settings(), Failing(RuntimeError("a bug")))
     client.post("/translate?domains=blond", content=picture)
     found = figures(client, 1)
@@ -102,7 +102,7 @@ def test_what_goes_wrong_here_is_counted(serve: Start, picture: bytes) -> None:
 
 
 def test_labels_do_not_grow_with_what_is_sent(serve: Start) -> None:
-    """Neither paths nor methods nor names that somebody made up become labels."""
+    """Unknown paths, methods and names never become labels."""
     client = serve(settings())
     for path in ("/nothing", "/models/made-up", "/jobs/made-up", "/page/made-up", "/%2e%2e/made-up"):
         for method in ("GET", "DELETE", "PROPFIND"):
@@ -115,7 +115,7 @@ def test_labels_do_not_grow_with_what_is_sent(serve: Start) -> None:
 
 
 def test_hang_ups_are_counted(serve: Start, picture: bytes) -> None:
-    """A client that goes away before it was answered is counted under a status of its own."""
+    """A client that hangs up before the answer is counted with the status 499."""
     stuck = Stuck()
     client = serve(settings(deadline_s=3600), stuck)
     with connected(client) as connection:
@@ -130,7 +130,7 @@ in_one = partial(alone, settings=EngineSettings(device="cpu", threads=1), limits
 
 @pytest.fixture
 def process(store: Store, tmp_path: Path) -> Iterator[Process]:
-    """What a service has."""
+    """The common parts of a service that sends webhooks."""
     secret = SecretStr("whsec_" + base64.b64encode(bytes(32)).decode())
     jobs = JobSettings(storage=str(tmp_path), webhook_secret=secret, webhook_private=True)
     with Process(store, jobs) as opened:
@@ -149,7 +149,7 @@ async def translating(process: Process, translator: Translator, picture: bytes) 
 
 
 def test_a_service_alone_shows_its_device(process: Process, picture: bytes) -> None:
-    """Where one process does everything, stages, batches, bundles and the provider show in its own figures."""
+    """A service alone has metrics of stages, batches, bundles and the provider."""
 
     async def scenario() -> Figures:
         async with in_one(process) as backend, translating(process, backend.translator, picture):
@@ -165,7 +165,7 @@ def test_a_service_alone_shows_its_device(process: Process, picture: bytes) -> N
 
 
 def test_a_service_alone_tells_of_its_jobs(process: Process, picture: bytes) -> None:
-    """Chunks, pictures and webhooks are counted, a chunk is a trace, and the lines about a job bear its id."""
+    """Chunks, pictures and webhooks are counted, a chunk is a trace, and the log's lines about a job have its id."""
     log = logging.getLogger("worker.jobs.webhooks")
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(JsonLines())
@@ -197,7 +197,7 @@ def test_a_service_alone_tells_of_its_jobs(process: Process, picture: bytes) -> 
 
 
 def test_a_service_with_workers_shows_its_own_part(process: Process) -> None:
-    """With a broker it shows the workers that it hears of, here none, and the bundles, but no device."""
+    """A service with a broker has metrics of its workers, here none, and of bundles, but of no device."""
 
     async def scenario() -> Figures:
         async with with_workers(process, queue=QueueSettings(broker="redis://127.0.0.1:1/0")) as backend:

@@ -1,4 +1,4 @@
-"""GET /models and /domains: what the store holds, and nothing that it does not."""
+"""GET /models and /domains: the store's bundles, and no other file."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from models.bundle.store import Store
 
 
 def test_models_are_listed_by_rank_with_all_they_say(client: httpx.Client) -> None:
-    """Each bundle tells its domains, groups, aliases, picture, licence, samples and size."""
+    """Each bundle of /models has its domains, groups, aliases, picture, licence, samples and size."""
     listed = client.get("/models").json()
     toy, flip = listed["models"]
     assert (toy["name"], toy["version"], toy["title"], toy["family"]) == ("toy", "1", "Toy attributes", "stargan")
@@ -43,7 +43,7 @@ def test_what_serves_the_models_is_none(client: httpx.Client, store: Store, path
 
 @pytest.mark.parametrize("ref", ["toy", "toy@1"])
 def test_one_model_is_found_by_name_and_version(client: httpx.Client, ref: str) -> None:
-    """`name` and `name@version` both lead to the same as in the list."""
+    """`name` and `name@version` both give the bundle of the list."""
     assert client.get(f"/models/{ref}").json() == client.get("/models").json()["models"][0]
 
 
@@ -74,7 +74,7 @@ def test_samples_are_pictures_and_are_not_sent_twice(client: httpx.Client) -> No
     ],
 )
 def test_samples_are_only_those_of_the_manifest(client: httpx.Client, file: str) -> None:
-    """No spelling of a path leads to any other file."""
+    """No spelling of a path gives any other file."""
     # Not through the client, which would tidy the path up.
     connection = HTTPConnection(client.base_url.host, client.base_url.port or 0)
     with closing(connection):
@@ -84,7 +84,7 @@ def test_samples_are_only_those_of_the_manifest(client: httpx.Client, file: str)
 
 
 def test_domains_name_who_knows_them(client: httpx.Client) -> None:
-    """Every domain stands there once, in order, with its bundles."""
+    """/domains has every domain once, in order, with its bundles."""
     domains = client.get("/domains").json()["domains"]
     assert {"name": "blond", "models": ["toy@1"]} in domains
     assert {"name": "zebra", "models": ["flip@1"]} in domains
@@ -93,7 +93,7 @@ def test_domains_name_who_knows_them(client: httpx.Client) -> None:
 
 
 def test_store_is_followed_and_refused_bundles_are_told(tmp_path: Path) -> None:
-    """What the store finds and refuses shows in the next answer; the others stay."""
+    """A bundle that the store newly refuses is in the next answer, and the others stay."""
     toy_bundle(tmp_path)
     flip = flip_bundle(tmp_path)
     store = Store([tmp_path])

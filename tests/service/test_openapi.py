@@ -1,4 +1,4 @@
-"""The description of the API: valid, complete, and kept to by the service."""
+"""The API's description: valid and complete, and the service keeps to it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,13 +56,13 @@ def api(description: dict[str, Any]) -> schemathesis.BaseSchema:
 
 
 def test_description_is_valid(description: dict[str, Any]) -> None:
-    """It is OpenAPI 3.1 to the letter."""
+    """The description is valid OpenAPI 3.1."""
     assert description["openapi"].startswith("3.1")
     validate(description, cls=OpenAPIV31SpecValidator)
 
 
 def test_every_problem_code_is_described(description: dict[str, Any]) -> None:
-    """Programs find all codes in one place, and the framework's own errors nowhere."""
+    """The description has all codes in one place, and none of the framework's own errors."""
     problem = description["components"]["schemas"]["Problem"]
     assert problem["properties"]["code"]["enum"] == [kind.code for kind in KINDS]
     assert "HTTPValidationError" not in str(description)
@@ -100,7 +100,7 @@ def test_jobs_take_the_query_of_translate(description: dict[str, Any]) -> None:
 
 
 def test_description_can_be_switched_off(serve: Start) -> None:
-    """Without docs, neither the description nor its page is there; the upload page is."""
+    """With RECAST_DOCS=false there is neither the description nor its page, but the upload page."""
     client = serve(settings(docs=False))
     assert [client.get(path).status_code for path in ("/docs", "/openapi.json", "/")] == [404, 404, 200]
 
@@ -119,7 +119,7 @@ def test_description_can_be_switched_off(serve: Start) -> None:
 def test_nothing_that_is_sent_breaks_the_service(
     client: httpx.Client, api: schemathesis.BaseSchema, call: str, mode: GenerationMode
 ) -> None:
-    """Requests made up from the description, good and bad, get an answer that the description knows, and no 500."""
+    """Requests generated from the description, good and bad, get an answer that it allows, and no 500."""
     method, path = call.split()
     operation = api[path][method]
 

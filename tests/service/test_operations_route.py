@@ -18,20 +18,20 @@ Start = Callable[..., httpx.Client]
 
 
 def test_alive_says_nothing_of_models(serve: Start) -> None:
-    """The process is alive even while nothing can be translated."""
+    """/healthz answers 200 even while nothing can be translated."""
     answer = serve(settings(), Failing(NotReady("the models are loading"))).get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
 
 
 def test_not_ready_gives_the_reason(serve: Start) -> None:
-    """Until the translator is ready, 503 with its own words."""
+    """/readyz answers 503 with the translator's reason until it is ready."""
     answer = serve(settings(), Failing(NotReady("the models are loading"))).get("/readyz")
     assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
     assert answer.json()["detail"] == "the models are loading"
 
 
 def test_ready_once_the_bundles_are_loaded(store: Store, tmp_path: Path) -> None:
-    """With the bundles loaded it is ready, and says how many there are."""
+    """/readyz answers 200 with the number of bundles once they are loaded."""
     engine = EngineSettings(device="cpu", threads=1)
     library = Library(store, engine)
     translator = Embedded(library, engine)

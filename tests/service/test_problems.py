@@ -68,27 +68,27 @@ def test_bad_requests_are_problems(
 def test_wrong_paths_and_methods_are_problems(
     client: httpx.Client, method: str, path: str, status: int, code: str
 ) -> None:
-    """What is not there, or not meant so, is answered in the same form as everything else."""
+    """Unknown paths, models and methods are problems too."""
     answer = client.request(method, path)
     check_problem(answer, status, code)
     assert (status == 405) == ("allow" in answer.headers)
 
 
 def test_unknown_domain_carries_the_known_and_the_nearest(client: httpx.Client, picture: bytes) -> None:
-    """A misspelt domain comes with what would have been right."""
+    """The problem of a misspelt domain has the known ones and the nearest spelling."""
     problem = client.post("/translate?domains=blnd", content=picture).json()
     assert problem["nearest"] == "blond"
     assert {"blond", "zebra"} <= set(problem["known"])
 
 
 def test_unknown_model_carries_the_known(client: httpx.Client, picture: bytes) -> None:
-    """A model that is not there comes with those that are."""
+    """The problem of an unknown model has the known ones."""
     problem = client.post("/translate?domains=blond&model=nobody", content=picture).json()
     assert problem["known"] == client.get("/models/nobody").json()["known"] == ["toy", "flip"]
 
 
 def test_misspelt_parameter_is_not_ignored(client: httpx.Client, picture: bytes) -> None:
-    """`domain=` is refused, names itself and what is allowed, and hints at `domains`."""
+    """The problem of `domain=` names it, the allowed parameters, and `domains` as the nearest."""
     problem = client.post("/translate?domain=blond", content=picture).json()
     assert problem["code"] == "invalid-parameter"
     assert problem["parameter"] == "domain"
@@ -108,7 +108,7 @@ def test_misspelt_parameter_is_not_ignored(client: httpx.Client, picture: bytes)
 def test_invalid_parameter_names_value_and_limit(
     client: httpx.Client, picture: bytes, query: str, parameter: str, value: str, allowed: object
 ) -> None:
-    """The problem says which parameter it is, what it was, and what it may be."""
+    """The problem of a wrong value has the parameter, the value and the allowed ones."""
     problem = client.post(f"/translate?domains=blond&{query}", content=picture).json()
     assert (problem["parameter"], problem["value"], problem["allowed"]) == (parameter, value, allowed)
 
@@ -124,14 +124,14 @@ def test_invalid_parameter_names_value_and_limit(
 def test_forms_without_one_picture_are_explained(
     client: httpx.Client, fields: dict[str, tuple[str | None, bytes]], text: str
 ) -> None:
-    """A form with other fields, or a field that is no file, is a 422 that says so."""
+    """A form with other fields, or a field that is no file, is a 422 that names the field."""
     answer = client.post("/translate?domains=blond", files=fields)
     check_problem(answer, 422, "invalid-parameter")
     assert text in answer.json()["detail"]
 
 
 def test_two_pictures_are_one_too_many(client: httpx.Client) -> None:
-    """A form with two pictures is refused instead of half of it being ignored."""
+    """A form with two pictures is refused."""
     answer = client.post("/translate?domains=blond", files=[("image", PNG), ("image", PNG)])
     check_problem(answer, 422, "invalid-parameter")
     assert "2 fields" in answer.json()["detail"]
@@ -148,7 +148,7 @@ def test_two_pictures_are_one_too_many(client: httpx.Client) -> None:
 def test_what_the_translator_refuses_is_passed_on(
     serve: Start, picture: bytes, error: RecastError, status: int, retry_after: str | None
 ) -> None:
-    """A translator's refusal keeps its code, and says in whole seconds when to come back."""
+    """A translator's refusal keeps its code and has Retry-After in whole seconds."""
     answer = serve(settings(), Failing(error)).post("/translate?domains=blond", content=picture)
     check_problem(answer, status, error.code)
     assert answer.headers.get("retry-after") == retry_after
@@ -157,7 +157,7 @@ def test_what_the_translator_refuses_is_passed_on(
 def test_unknown_errors_are_logged_whole_and_answered_blank(
     serve: Start, picture: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An unforeseen error shows nothing of itself; the log has it under the request's id."""
+    """The answer to an unforeseen error shows nothing of it, and the log has it under the request's id."""
     client = serve(settings(), Failing(RuntimeError("secret in /srv/models")))
     answer = client.post("/translate?domains=blond", content=picture, headers={"X-Request-Id": "find-me"})
     check_problem(answer, 500, "internal-error")
@@ -167,7 +167,7 @@ def test_unknown_errors_are_logged_whole_and_answered_blank(
 
 
 def test_table_has_every_error_that_the_worker_can_raise() -> None:
-    """The code of each class has a status and a title, so that OpenAPI and the page know them."""
+    """The code of each error class has a status and a title."""
     raised = [
         each
         for each in vars(errors).values()
@@ -178,7 +178,7 @@ def test_table_has_every_error_that_the_worker_can_raise() -> None:
 
 
 def test_codes_that_are_not_in_the_table_are_refused() -> None:
-    """A route can't promise a problem that does not exist."""
+    """`responses` raises KeyError for a code that does not exist."""
     with pytest.raises(KeyError, match="no-such-code"):
         responses("too-large", "no-such-code")
 

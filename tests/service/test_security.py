@@ -1,4 +1,4 @@
-"""Keys and rates: what is open without a key, what is not, and whose requests are counted together."""
+"""Keys and rates: which calls need a key, and which requests are counted together."""
 
 from collections.abc import Callable
 
@@ -22,12 +22,12 @@ def locked(serve: Start) -> httpx.Client:
 
 @pytest.mark.parametrize("path", OPEN)
 def test_page_health_and_description_are_open(locked: httpx.Client, path: str) -> None:
-    """What tells nothing of the bundles and makes no work needs no key (not ready yet is an answer too)."""
+    """The page, health checks and the API's description need no key."""
     assert locked.get(path).status_code in (200, 503)
 
 
 def test_everything_else_needs_a_key(locked: httpx.Client) -> None:
-    """Every call of the description that is not in the list above is a 401, before anything else is judged."""
+    """Every other call of the API is a 401 without a key, before anything else is checked."""
     paths = locked.get("/openapi.json").json()["paths"]
     guarded = [(method, path) for path, methods in paths.items() for method in methods if path not in OPEN]
     answers = {(method, path): locked.request(method, path) for method, path in guarded}
@@ -48,7 +48,7 @@ def test_everything_else_needs_a_key(locked: httpx.Client) -> None:
     ],
 )
 def test_any_key_opens_in_either_header(locked: httpx.Client, headers: dict[str, str]) -> None:
-    """Each of the keys fits, as a Bearer token or in X-API-Key."""
+    """Each key opens the service, as a Bearer token or in X-API-Key."""
     assert locked.get("/models", headers=headers).status_code == 200
 
 
@@ -65,12 +65,12 @@ def test_any_key_opens_in_either_header(locked: httpx.Client, headers: dict[str,
     ],
 )
 def test_nothing_else_opens(locked: httpx.Client, headers: dict[str, str]) -> None:
-    """What is nearly a key, or none, is a 401."""
+    """A wrong key, or one that is nearly right, is a 401."""
     assert locked.get("/models", headers=headers).status_code == 401
 
 
 def test_description_tells_of_keys_only_where_there_are_any(locked: httpx.Client, client: httpx.Client) -> None:
-    """OpenAPI asks for a key exactly where one is needed."""
+    """OpenAPI asks for a key exactly for the calls that need one."""
     with_keys, without = locked.get("/openapi.json").json(), client.get("/openapi.json").json()
     assert "security" in with_keys["paths"]["/translate"]["post"]
     assert "security" not in with_keys["paths"]["/healthz"]["get"]
@@ -80,7 +80,7 @@ def test_description_tells_of_keys_only_where_there_are_any(locked: httpx.Client
 
 
 def test_rate_limits_work_and_says_when_to_come_back(serve: Start, picture: bytes) -> None:
-    """The third translation of two an hour is a 429 with Retry-After; looking at the models stays free."""
+    """With a rate of two an hour the third translation is a 429 with Retry-After, and GET /models is not limited."""
     client = serve(settings(rate="2/hour"))
     answers = [client.post("/translate?domains=blond", content=picture) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -90,7 +90,7 @@ def test_rate_limits_work_and_says_when_to_come_back(serve: Start, picture: byte
 
 
 def test_each_key_has_its_own_rate(serve: Start, picture: bytes) -> None:
-    """Clients behind one address are told apart by their keys, in whichever header they come."""
+    """Clients behind one address are counted by their keys, whichever header has them."""
     client = serve(settings(rate="1/hour", keys=("one", "two")))
     sent = [{"X-API-Key": "one"}, {"X-API-Key": "two"}, {"Authorization": "Bearer one"}]
     answers = [client.post("/translate?domains=blond", content=picture, headers=headers) for headers in sent]
@@ -98,7 +98,7 @@ def test_each_key_has_its_own_rate(serve: Start, picture: bytes) -> None:
 
 
 def test_guessing_keys_is_limited_but_locks_out_nobody(serve: Start) -> None:
-    """Wrong keys count against their address, even for calls that make no work; the right key still opens."""
+    """Wrong keys are counted by address, also for GET, and the right key still works."""
     client = serve(settings(rate="2/hour", keys=(KEY,)))
     guesses = [client.get("/models", headers={"X-API-Key": f"guess {index}"}) for index in range(3)]
     assert [answer.status_code for answer in guesses] == [401, 401, 429]
@@ -106,6 +106,6 @@ def test_guessing_keys_is_limited_but_locks_out_nobody(serve: Start) -> None:
 
 
 def test_without_keys_nothing_fits() -> None:
-    """An empty set of keys needs none and finds none, not even an empty one."""
+    """Without configured keys none is needed, and an empty key matches none."""
     assert not Keys([]).needed
     assert Keys([]).find("") is None

@@ -16,7 +16,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_defaults_are_safe() -> None:
-    """By default it listens to this machine alone, without keys and without a rate."""
+    """By default the service listens on this machine alone, without keys and without a rate."""
     settings = ServiceSettings()
     assert (settings.host, settings.port) == ("127.0.0.1", 8000)
     assert (settings.keys, settings.rate, settings.deadline_s) == ((), None, 30.0)
@@ -24,7 +24,7 @@ def test_defaults_are_safe() -> None:
 
 
 def test_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`.env` is read, the environment wins, and what a flag says wins over both."""
+    """The environment wins over `.env`, and an option over both."""
     (tmp_path / ".env").write_text("RECAST_PORT=1\nRECAST_DEADLINE_S=7\nRECAST_OTHER=ignored\n")
     monkeypatch.setenv("RECAST_PORT", "2")
     assert ServiceSettings().port == 2
@@ -33,7 +33,7 @@ def test_environment_comes_before_the_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_keys_are_split_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys come with commas between them, and do not appear when the settings are printed."""
+    """Keys are separated by commas, and printed settings do not show them."""
     monkeypatch.setenv("RECAST_KEYS", " first, second ,,")
     settings = ServiceSettings()
     assert [key.get_secret_value() for key in settings.keys] == ["first", "second"]
@@ -53,12 +53,12 @@ def test_keys_are_split_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_nonsense_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """A setting that can't work is an error that names it, before anything is served."""
+    """A wrong setting is an error that names it."""
     monkeypatch.setenv(f"RECAST_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         ServiceSettings()
 
 
 def test_every_setting_is_explained() -> None:
-    """Each field has its sentence, from which the table of settings is made."""
+    """Each setting has its sentence."""
     assert [name for name, field in ServiceSettings.model_fields.items() if not field.description] == []

@@ -14,13 +14,13 @@ from PIL import Image
 from support.bundles import TOY_LEVELS, toy_picture, toy_translated
 from support.services import encoded, png
 
-from service.routes.translate import accepted
+from service.routes.translate import preferred_format
 
 BLACK_SMILING = {"black", "smiling"}
 
 
 def test_applies_exactly_what_was_asked(client: httpx.Client, picture: bytes) -> None:
-    """Blond replaces black, smiling stays, and the pixels are those that the bundle's graph makes of it."""
+    """`blond` replaces black and keeps smiling, and the pixels are those of the bundle's graph."""
     answer = client.post("/translate", params={"domains": "blond"}, files={"image": picture})
     labels = np.array([[name in ("blond", "smiling") for name in TOY_LEVELS]], np.float32)
     expected = toy_translated(np.asarray(toy_picture(BLACK_SMILING))[None], labels)[0]
@@ -30,7 +30,7 @@ def test_applies_exactly_what_was_asked(client: httpx.Client, picture: bytes) ->
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", "image/x-nonsense", None])
 def test_raw_body_is_the_same_as_a_form(client: httpx.Client, picture: bytes, content_type: str | None) -> None:
-    """Raw bytes give what a multipart form gives, whatever kind of picture the client says it is."""
+    """Raw bytes give the same answer as a multipart form, whatever their content type."""
     form = client.post("/translate?domains=blond", files={"image": picture})
     headers = {"Content-Type": content_type} if content_type else {}
     raw = client.post("/translate?domains=blond", content=picture, headers=headers)
@@ -39,7 +39,7 @@ def test_raw_body_is_the_same_as_a_form(client: httpx.Client, picture: bytes, co
 
 
 def test_headers_say_what_was_done(client: httpx.Client, picture: bytes) -> None:
-    """The answer names its model, its labels and its timings, and a strong hash of itself."""
+    """The answer's headers have its model, labels, timings and a strong hash."""
     answer = client.post("/translate?domains=blond,-smiling", content=picture)
     headers = answer.headers
     assert headers["content-type"] == "image/png"
@@ -53,7 +53,7 @@ def test_headers_say_what_was_done(client: httpx.Client, picture: bytes) -> None
 
 
 def test_domains_may_repeat(client: httpx.Client, picture: bytes) -> None:
-    """A repeated parameter is the same as a list with commas."""
+    """A repeated `domains` is the same as a list with commas."""
     repeated = client.post("/translate?domains=blond&domains=glasses", content=picture)
     listed = client.post("/translate?domains=blond,glasses", content=picture)
     assert repeated.headers["recast-domains"] == listed.headers["recast-domains"]
@@ -61,7 +61,7 @@ def test_domains_may_repeat(client: httpx.Client, picture: bytes) -> None:
 
 
 def test_strength_scales_the_change(client: httpx.Client, picture: bytes) -> None:
-    """Strength 0 gives the picture back to the bit; half is half of the change."""
+    """Strength 0 returns the same pixels, and 0.5 half of the change."""
     original = np.asarray(toy_picture(BLACK_SMILING))
     none = client.post("/translate?domains=glasses&strength=0", content=picture)
     half = client.post("/translate?domains=glasses&strength=0.5", content=picture)
@@ -78,14 +78,14 @@ def test_model_is_chosen_by_name(client: httpx.Client, picture: bytes, model: st
 
 
 def test_several_models_are_applied_in_order(client: httpx.Client, picture: bytes) -> None:
-    """Domains that no single bundle knows are applied one after the other, and all bundles are named."""
+    """Domains of two bundles are applied one after the other, and the answer names both."""
     answer = client.post("/translate?domains=glasses,zebra", content=picture)
     assert answer.headers["recast-model"] == "toy@1,flip@1"
     assert "zebra=1" in answer.headers["recast-domains"]
 
 
 def test_contact_sheet_is_larger_than_the_picture(client: httpx.Client, picture: bytes) -> None:
-    """`*` gives the original and every domain in one picture."""
+    """`*` answers one picture with the original and every domain."""
     answer = client.post("/translate", params={"domains": "*", "model": "toy"}, content=picture)
     width, height = opened(answer).size
     assert width * height > 7 * 32 * 32
@@ -112,7 +112,7 @@ def test_size_is_the_uploads_or_the_models(client: httpx.Client) -> None:
 def test_format_comes_before_accept_before_the_upload(
     client: httpx.Client, format: str | None, accept: str, media_type: str
 ) -> None:
-    """`format` wins over Accept; without either, or with an Accept that can't be met, it is as uploaded."""
+    """`format` wins over Accept; without either, or with an Accept that can't be met, the format is the upload's."""
     upload = encoded(toy_picture(BLACK_SMILING), "JPEG")
     params = {"domains": "blond"} | ({"format": format} if format else {})
     answer = client.post("/translate", params=params, content=upload, headers={"Accept": accept})
@@ -121,7 +121,7 @@ def test_format_comes_before_accept_before_the_upload(
 
 
 def test_quality_makes_the_file_smaller(client: httpx.Client) -> None:
-    """Lower quality, fewer bytes."""
+    """A lower quality gives fewer bytes."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     upload = encoded(Image.fromarray(noise), "PNG")
     sizes = [
@@ -132,7 +132,7 @@ def test_quality_makes_the_file_smaller(client: httpx.Client) -> None:
 
 
 def test_large_form_fields_are_streamed(client: httpx.Client) -> None:
-    """A picture that is longer than the form parser's memory comes through whole."""
+    """A picture longer than the form parser's buffer arrives complete."""
     noise = np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8)
     upload = encoded(Image.fromarray(noise), "PNG")
     assert len(upload) > 800_000
@@ -140,7 +140,7 @@ def test_large_form_fields_are_streamed(client: httpx.Client) -> None:
 
 
 def test_pictures_of_many_clients_do_not_mix(client: httpx.Client) -> None:
-    """Each answer belongs to its own picture and wish."""
+    """Of many requests at once, each gets the answer for its own picture and wish."""
     plain = png({"brown"})
     answers = [client.post("/translate", params={"domains": name}, content=plain) for name in ("black", "grey")]
     assert "black=1, blond=0, brown=0, grey=0" in answers[0].headers["recast-domains"]
@@ -148,7 +148,7 @@ def test_pictures_of_many_clients_do_not_mix(client: httpx.Client) -> None:
 
 
 def opened(answer: httpx.Response) -> Image.Image:
-    """The picture of a good answer."""
+    """The picture of an answer, which must be a success."""
     assert answer.status_code == 200, answer.text
     return Image.open(io.BytesIO(answer.content))
 
@@ -180,13 +180,13 @@ def pixels(answer: httpx.Response) -> NDArray[np.uint8]:
     ],
 )
 def test_best_liked_format_that_can_be_written(header: str, name: str | None) -> None:
-    """The highest quality wins, a named format before a range; nothing to be had means as uploaded."""
-    found = accepted(header)
+    """In Accept the highest quality wins, then a named format; without any, the format is the upload's."""
+    found = preferred_format(header)
     assert (found.name if found else None) == name
 
 
 @given(st.text())
 def test_no_header_is_an_error(header: str) -> None:
-    """Whatever the client sends gives a format that can be written, or none."""
-    found = accepted(header)
+    """Any Accept header gives a format that Recast writes, or none."""
+    found = preferred_format(header)
     assert found is None or found.writes

@@ -1,4 +1,4 @@
-"""Bodies as they arrive: a form's parts however the network cuts it, and a job's upload that is never held whole."""
+"""Bodies as they arrive: a form's parts in pieces of any length, and a job's upload that is never whole in memory."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ MIB = 1 << 20
 
 
 def test_parts_do_not_depend_on_how_the_body_is_cut() -> None:
-    """Fields, names and bytes are the same in pieces of any length, also where data look like a boundary."""
+    """Fields, names and bytes are the same for pieces of any length, also if data look like a boundary."""
     data = f"1\r\n--{BOUNDARY[:-1]}\r\n".encode()
     body = b"".join([part("images", "a.png", data), part("images", "ü.png", b""), part("t", None, b"x"), CLOSING])
     expected = [("images", "a.png", data), ("images", "ü.png", b""), ("t", None, b"x")]
@@ -40,7 +40,7 @@ def test_parts_do_not_depend_on_how_the_body_is_cut() -> None:
 
 
 def test_what_is_not_taken_of_a_part_is_dropped() -> None:
-    """Reading the beginning of a part, or nothing, leaves the next part whole."""
+    """Reading only the beginning of a part, or nothing, does not change the next part."""
     body = b"".join([part("images", "a.png", b"12345"), part("images", "b.png", b"67890"), CLOSING])
     assert [data for _, _, data in taken(cut(body, 3), most=3)] == [b"123", b"678"]
     assert [data for _, _, data in taken(cut(body, 3), most=0)] == [b"", b""]
@@ -60,13 +60,13 @@ def test_what_is_not_taken_of_a_part_is_dropped() -> None:
     ],
 )
 def test_what_is_no_whole_form_is_refused(body: bytes, content_type: str) -> None:
-    """A body that is cut off, or was never a form, is no form with fewer fields."""
+    """A body that is cut off, or is no form, raises UnreadableImage."""
     with pytest.raises(UnreadableImage, match="multipart/form-data"):
         taken(cut(body, 7), content_type=content_type)
 
 
 def test_many_pictures_are_never_held_whole() -> None:
-    """Of 20 MB in 200 pictures no more is in memory than the few that are being put at one time."""
+    """An upload of 20 MB in 200 pictures takes less than 4 MiB of memory."""
     storage = Counting()
     pictures = (part("images", f"{number}.png", b"p" * 100_000) for number in range(200))
     assert peak(storage, (*pictures, CLOSING)) < 4 * MIB
@@ -74,7 +74,7 @@ def test_many_pictures_are_never_held_whole() -> None:
 
 
 def test_an_archive_is_never_held_whole() -> None:
-    """A ZIP of 24 MiB lies on the disk while it arrives, and its pictures are put one by one."""
+    """The upload of a ZIP of 24 MiB takes less than 12 MiB of memory."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for number in range(24):
@@ -85,7 +85,7 @@ def test_an_archive_is_never_held_whole() -> None:
 
 
 def test_of_a_picture_that_is_too_long_one_byte_more_is_kept(tmp_path: Path) -> None:
-    """It fails alone when its turn comes, so no more is stored than tells that it is too long."""
+    """Of a picture that is too long, one byte more than the limit is stored, so that it fails alone later."""
     storage = open_storage(str(tmp_path))
     upload(storage, cut(part("images", "a.png", b"p" * 5000) + CLOSING, 1000), max_bytes=2000)
     sizes = [path.stat().st_size for path in tmp_path.rglob("00000") if path.parent.name != "chunks"]
@@ -93,7 +93,7 @@ def test_of_a_picture_that_is_too_long_one_byte_more_is_kept(tmp_path: Path) -> 
 
 
 def test_an_upload_that_stands_still_is_given_up() -> None:
-    """Bytes that stop coming are a 504, however many came before."""
+    """An upload that stops in the middle raises TimedOut."""
 
     async def stalling() -> AsyncIterator[bytes]:
         yield part("images", "a.png", b"data")
@@ -104,7 +104,7 @@ def test_an_upload_that_stands_still_is_given_up() -> None:
 
 
 def test_a_full_disk_is_no_fault_of_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the archive finds no room, the answer is a 503."""
+    """When the disk has no room for a ZIP, the answer is a 503."""
     monkeypatch.setattr(uploads, "TemporaryFile", partial(open, "/dev/full", "r+b", buffering=0))
     with pytest.raises(StorageError, match="no room"):
         upload(Counting(), cut(part("archive", "a.zip", b"data") + CLOSING, PIECE))
@@ -122,14 +122,14 @@ def test_a_full_disk_is_no_fault_of_the_client(monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 def test_forms_of_other_fields_are_explained(parts: list[tuple[str, str | None]], text: str) -> None:
-    """A job is pictures or one ZIP; anything else is refused instead of half of it being ignored."""
+    """A form that is neither pictures nor one ZIP is refused, and no part of it is ignored."""
     body = b"".join(part(field, name, b"data") for field, name in parts) + CLOSING
     with pytest.raises(RecastError, match=text):
         upload(Counting(), cut(body, PIECE))
 
 
 class Counting(Storage):
-    """A storage that keeps nothing but the number of bytes."""
+    """A storage that keeps only the number of bytes."""
 
     def __init__(self) -> None:
         super().__init__(MemoryStore())
@@ -142,7 +142,7 @@ class Counting(Storage):
 
 
 def peak(storage: Storage, parts: tuple[bytes, ...]) -> int:
-    """The most bytes that Python had allocated at one time while these parts were uploaded, beside themselves."""
+    """Python's peak of allocated bytes during the upload of these parts, without the parts themselves."""
 
     async def body() -> AsyncIterator[bytes]:
         for each in parts:
@@ -158,7 +158,7 @@ def peak(storage: Storage, parts: tuple[bytes, ...]) -> int:
 
 
 def upload(storage: Storage, body: AsyncIterator[bytes], *, max_bytes: int = 2 * MIB, idle_s: float = 60) -> None:
-    """Takes a form in as POST /jobs does."""
+    """Reads a form as POST /jobs does."""
     settings = JobSettings(job_bytes=1 << 30)
 
     async def take() -> None:

@@ -1,4 +1,4 @@
-"""A parameter of a picture is written once, in Wish: all that users see and all that is stored is made from it."""
+"""Wish defines each parameter once: query, options, client and stored jobs come from it."""
 
 import inspect
 import json
@@ -34,7 +34,7 @@ OTHER = Wish(
 
 @pytest.mark.parametrize("path", ["/translate", "/jobs"])
 def test_every_field_is_a_query_parameter(client: httpx.Client, path: str) -> None:
-    """OpenAPI has each with the model's sentence and default, and no other but those that are no part of a wish."""
+    """OpenAPI has each field of Wish with its sentence and default, and no other parameter of a picture."""
     parameters = client.get("/openapi.json").json()["paths"][path]["post"]["parameters"]
     query = {each["name"]: each for each in parameters if each["in"] == "query"}
     assert set(query) - set(FIELDS) == ({"webhook"} if path == "/jobs" else set())
@@ -46,7 +46,7 @@ def test_every_field_is_a_query_parameter(client: httpx.Client, path: str) -> No
 
 @pytest.mark.parametrize("name", ["translate", "submit"])
 def test_every_field_is_an_option(name: str) -> None:
-    """Both commands have each as an option with the model's sentence and default; `submit` may do without domains."""
+    """Both commands have an option for each field of Wish with its sentence and default; `submit` needs no domains."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     options = {option.name: option for option in group.commands[name].params}
@@ -60,15 +60,15 @@ def test_every_field_is_an_option(name: str) -> None:
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_the_client_takes_the_model_itself(client: type[Client] | type[AsyncClient]) -> None:
-    """`translate` and `submit` have one parameter for the wish, and no field beside it."""
+    """The client's `translate` and `submit` have one parameter for the wish, and none for its fields."""
     for call in (client.translate, client.submit):
         parameters = inspect.signature(call).parameters
-        assert parameters["wish"].annotation == calls.Asked
+        assert parameters["wish"].annotation == calls.WishLike
         assert set(parameters).isdisjoint(FIELDS)
 
 
 def test_every_field_reaches_the_query() -> None:
-    """What the client sends is read back as the wish that it was given; defaults are left to the service."""
+    """The service reads the client's query as the wish that the client was given; defaults are not sent."""
     assert all(getattr(OTHER, name) != field.default for name, field in FIELDS.items())
     query = calls.translate(b"", OTHER).query
     assert set(query) == set(FIELDS)
@@ -77,14 +77,14 @@ def test_every_field_reaches_the_query() -> None:
 
 
 def test_every_field_is_stored_with_a_job() -> None:
-    """A job keeps the whole wish."""
+    """A stored job has the whole wish."""
     job = Job(id="0" * 26, created=1.0, wish=OTHER, pictures=1, upload="u")
     assert set(json.loads(job.bytes())["wish"]) == set(FIELDS)
     assert Job.model_validate_json(job.bytes()) == job
 
 
 def test_a_job_that_was_stored_before_still_loads() -> None:
-    """job.json as it was written when the wish was a record of its own."""
+    """A job.json of an earlier version loads, and is written with the same bytes."""
     stored = (
         '{"id":"00000000000000000000000000","created":1.5,"wish":{"domains":["blond"],"model":"toy@1","strength":1.0,'
         '"region":"auto","size":"original","format":null,"quality":90},"pictures":2,"upload":"u","source":null,'
@@ -96,7 +96,7 @@ def test_a_job_that_was_stored_before_still_loads() -> None:
 
 
 def test_a_keys_job_keeps_its_id() -> None:
-    """An Idempotency-Key finds the job that it started before."""
+    """A key gives the same job id in every version, so that a repeated request finds its job."""
     assert id_of("key") == "5hoe2arq0p3fi8jpugjsfcseec"
 
 
@@ -117,14 +117,14 @@ def test_a_keys_job_keeps_its_id() -> None:
     ],
 )
 def test_what_can_never_be_done_is_refused(asked: dict[str, object], said: str) -> None:
-    """The sentence names the parameter, its value and what is allowed."""
+    """The explanation names the parameter, its value and the allowed ones."""
     with pytest.raises(ValidationError) as caught:
         Wish.model_validate({"domains": ("blond",)} | asked)
     assert said in explain(caught.value.errors()[0])
 
 
 def test_the_limits_are_those_of_the_encoder() -> None:
-    """Formats and qualities of the model are those that can be written."""
+    """The formats and qualities of Wish are those that Recast can write."""
     assert set(choices(FIELDS["format"])) == {format.name for format in FORMATS if format.writes}
     for quality in (QUALITY[0], QUALITY[-1]):
         assert Wish(domains=("blond",), quality=quality).quality == quality

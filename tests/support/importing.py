@@ -33,12 +33,12 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def skip_graphs(monkeypatch: pytest.MonkeyPatch, importer: ModuleType) -> None:
-    """Lets the importer leave its networks as they are: for tests of what it finds, not of what it makes of it."""
+    """Lets the importer leave its networks as they are: for tests of what it finds in the files."""
 
     def untraced(name: str, exported: Exported, picture: Picture) -> Checked:
         return Checked(exported.entry(name), name.encode(), 0.0, [])
 
-    monkeypatch.setattr(importer, "checked", untraced)
+    monkeypatch.setattr(importer, "check", untraced)
 
 
 def options_file(folder: Path, said: Mapping[str, str], name: str = "train_opt.txt") -> Path:

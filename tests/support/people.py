@@ -3,7 +3,7 @@
 from PIL import Image
 
 from models.drawn.person import person
-from models.drawn.portrait import draw
+from models.drawn.portrait import Portrait
 
 EYES = ((0.403, 0.526), (0.595, 0.526))
 """Where their eyes stand in the square, the left one of the picture first; they vary by 1 %."""
@@ -19,5 +19,5 @@ def people(size: tuple[int, int], *places: Place) -> Image.Image:
     """An RGB picture of these people before a plain wall."""
     picture = Image.new("RGB", size, _WALL)
     for index, side, left, top in places:
-        picture.paste(Image.fromarray(draw(person(_SEED, index), side)), (left, top))
+        picture.paste(Image.fromarray(Portrait(person(_SEED, index)).draw(side)), (left, top))
     return picture

@@ -1,4 +1,4 @@
-"""What is built on an engine: jobs go on with the version that they began with; the store is followed to the end."""
+"""The parts built on an engine: jobs keep the version that they began with, and the store is followed to the end."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ SETTINGS = EngineSettings(device="cpu", threads=1)
 
 
 def test_a_job_goes_on_with_the_version_that_it_began_with(tmp_path: Path) -> None:
-    """A job is done with the version that it names while that is loaded; of one that is gone, those there are named."""
+    """A job uses the version that it names while that is loaded; if it is gone, the error names the present ones."""
     flip_bundle(tmp_path / "store")
 
     async def scenario() -> list[int]:
@@ -49,7 +49,7 @@ def test_a_job_goes_on_with_the_version_that_it_began_with(tmp_path: Path) -> No
 
 
 def test_the_store_is_followed_until_the_end_and_no_longer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The engine unloads what it has; after that no thread watches the store, and no change of it is heard of."""
+    """At the end the engine unloads its bundles, and no thread watches the store any more."""
     flip_bundle(tmp_path / "store")
     heard: list[int] = []
 

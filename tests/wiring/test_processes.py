@@ -1,4 +1,4 @@
-"""Every process begun for real by the command line: each follows its store, and closes when it is told to."""
+"""Every process as the command line starts it: each follows its store, and closes on SIGTERM."""
 
 import io
 import json
@@ -28,10 +28,10 @@ PATIENCE_S = 90.0
 
 
 class Processes:
-    """A service and what belongs to it, as `recast` begins them over a store of their own."""
+    """A service and its workers, as `recast` starts them, with a store of their own."""
 
     def __init__(self, folder: Path, stack: ExitStack, *, workers: int) -> None:
-        """Begins them; without workers there is no broker either."""
+        """Starts them; without workers there is no broker either."""
         self.store = folder / "store"
         toy_bundle(self.store)
         self._folder = folder
@@ -51,29 +51,29 @@ class Processes:
 
     @property
     def ready(self) -> bool:
-        """Whether the service answers that it is."""
+        """Whether the service answers that it is ready."""
         with suppress(httpx.TransportError):
             return self.client.get("/readyz").status_code == 200
         return False
 
     def log(self, name: str) -> str:
-        """What a process has logged."""
+        """The log of a process."""
         return (self._folder / f"{name}.log").read_text()
 
     def translate(
         self, domains: str, model: str, region: str = "auto", picture: Image.Image | None = None
     ) -> httpx.Response:
-        """One picture through the service: a small one, unless it is given."""
+        """Translates one picture through the service, a small one by default."""
         content = png({"black"}) if picture is None else encoded(picture)
         return self.client.post(f"/translate?domains={domains}&model={model}&region={region}", content=content)
 
     def models(self) -> set[str]:
-        """What the service says that it has, but for the shipped bundles."""
+        """The bundles that the service offers, without the shipped ones."""
         found = self.client.get("/models").json()["models"]
         return {f"{model['name']}@{model['version']}" for model in found if model["name"] in ("toy", "flip")}
 
     def wait_for(self, happens: Callable[[], bool]) -> None:
-        """Returns when that is true."""
+        """Waits until that is true."""
         until = time.monotonic() + PATIENCE_S
         while not happens():
             for name, process in self.running.items():
@@ -83,7 +83,7 @@ class Processes:
 
     @contextmanager
     def asked_all_the_time(self) -> Iterator[None]:
-        """A block in which the service is asked for one picture after the other; none of them may fail."""
+        """Asks the service for one picture after another during the block; none may fail."""
         over, statuses = threading.Event(), Counter[tuple[int, str]]()
 
         def ask() -> None:
@@ -131,7 +131,7 @@ def remove(store: Path, name: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_service_follows_its_store(processes: Processes) -> None:
-    """A bundle that appears, is replaced or goes is picked up without a restart, and no request fails over it."""
+    """A bundle that appears, is replaced or goes is noticed without a restart and without a failed request."""
     assert processes.models() == {"toy@1"}
     with processes.asked_all_the_time():
         flip_bundle(processes.store)
@@ -147,12 +147,13 @@ def test_a_service_follows_its_store(processes: Processes) -> None:
 
 @pytest.mark.timeout(300)
 def test_jobs_are_done_with_what_is_there(processes: Processes) -> None:
-    """A job sent after a bundle was replaced takes the new version; none waits for one that is gone."""
+    """A job that is sent after a bundle was replaced is translated with the new version."""
     toy_bundle(processes.store, version="2")
     processes.wait_for(lambda: processes.models() == {"toy@2"})
     sent = processes.client.post("/jobs?domains=blond&model=toy", files={"images": ("a.png", png({"black"}))})
     assert sent.status_code == 202
     processes.wait_for(lambda: processes.client.get(sent.headers["location"]).json()["state"] == "done")
+    assert sent.json()["model"] == "toy@2"
 
 
 @pytest.mark.timeout(300)
@@ -170,7 +171,7 @@ def test_faces_are_found_where_the_models_run(processes: Processes) -> None:
 
 @pytest.mark.timeout(300)
 def test_each_process_closes_when_it_is_told_to(processes: Processes) -> None:
-    """SIGTERM ends each with exit code 0; whichever process has the engine unloads it before."""
+    """SIGTERM ends each process with exit code 0, and the one with the engine unloads its bundles."""
     assert processes.translate("blond", "toy").status_code == 200
     for name, process in reversed(processes.running.items()):
         process.send_signal(signal.SIGTERM)
@@ -181,7 +182,7 @@ def test_each_process_closes_when_it_is_told_to(processes: Processes) -> None:
 
 
 def test_commands_see_the_store_as_it_is(tmp_path: Path) -> None:
-    """`translate`, `doctor` and `models` have no memory: each run knows the bundles of that moment."""
+    """Each run of `translate`, `doctor` and `models` finds the bundles of that moment."""
     store, source = tmp_path / "store", tmp_path / "in.png"
     source.write_bytes(png({"black"}))
     toy_bundle(store)

@@ -1,4 +1,4 @@
-"""`recast work` as a real process: how it begins, what it survives, and how it ends."""
+"""`recast work` as a real process: its start, the faults that it survives, and its end."""
 
 import importlib.metadata
 import json
@@ -56,7 +56,7 @@ def server(shared: Server) -> Server:
 
 
 class Service:
-    """A service as the test plays it."""
+    """The service's side of the broker, played by the test."""
 
     def __init__(self, server: Server) -> None:
         self.client = server.client()
@@ -76,7 +76,7 @@ class Service:
         return ids
 
     def answer(self, request_id: str) -> Done | Exception:
-        """What came of a request, once something has."""
+        """Waits for the answer to a request."""
         until = time.monotonic() + PATIENCE_S
         while (data := self._letterbox.fetch([request_id])[0]) is None:
             assert time.monotonic() < until, "nothing was answered"
@@ -90,19 +90,19 @@ class Service:
         return int(reply.outputs["translated"][0, 0, 0, 0])
 
     def beats(self) -> list[Beat]:
-        """What the workers said last."""
+        """The workers' last beats."""
         found = [self.client.get(key) for key in self.client.keys(broker.worker("*"))]
         return [Beat.model_validate_json(data) for data in found if isinstance(data, bytes)]
 
     def wait_until_taken(self) -> None:
-        """Returns when a worker has taken all that was asked."""
+        """Waits until workers have fetched all messages."""
         until = time.monotonic() + PATIENCE_S
         while self.client.keys("recast:in:*"):
             assert time.monotonic() < until, "nobody took it"
             time.sleep(0.02)
 
     def close(self) -> None:
-        """Lets the connections go."""
+        """Closes the connections."""
         self._post.close()
         self._letterbox.close()
 
@@ -116,7 +116,7 @@ def service(server: Server) -> Iterator[Service]:
 
 
 def test_it_says_what_it_has(server: Server, service: Service, folder: Path, tmp_path: Path) -> None:
-    """A worker's first beat names its bundles, those it refuses and why, and where its graphs run; then it works."""
+    """A worker's first beat has its bundles, the refused ones with the reason, and its providers; then it works."""
     with working(tmp_path, server, folder, settings={"bulk": "3"}):
         (beat,) = service.beats()
         assert (beat.bundles, beat.providers, beat.bulk) == (("flip@1",), ("CPUExecutionProvider",), 3)
@@ -127,7 +127,7 @@ def test_it_says_what_it_has(server: Server, service: Service, folder: Path, tmp
 
 
 def test_foreign_messages_stop_nothing(server: Server, service: Service, folder: Path, tmp_path: Path) -> None:
-    """What is no message of ours costs a line in the log; the work goes on, and nothing foreign is put back."""
+    """A foreign message gives a line in the log and is removed, and the work goes on."""
     with working(tmp_path, server, folder) as worker:
         for queue in ("interactive", "bulk", "webhooks"):
             for foreign in _foreign():
@@ -139,12 +139,12 @@ def test_foreign_messages_stop_nothing(server: Server, service: Service, folder:
             time.sleep(0.02)
         assert service.level(service.ask(2)[0]) == 253
         assert worker.stop() == 0
-        assert worker.log.count("was left out of a queue") >= 15
+        assert worker.log.count("was dropped from a queue") >= 15
     assert not service.client.exists("recast:interactive", "recast:bulk", "recast:webhooks")
 
 
 def test_it_answers_probes(server: Server, folder: Path, tmp_path: Path) -> None:
-    """/healthz says that it lives, /metrics what Prometheus reads, and nothing else is there."""
+    """A worker's port answers /healthz and /metrics, and nothing else."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -157,7 +157,7 @@ def test_it_answers_probes(server: Server, folder: Path, tmp_path: Path) -> None
 
 
 def test_it_waits_for_the_broker(folder: Path, tmp_path: Path) -> None:
-    """A worker that finds no Redis says so and tries on; when there is one, it works, also after that was killed."""
+    """A worker without Redis logs it and tries again; it works when Redis comes, also after Redis was killed."""
     server = Server(tmp_path)
     try:
         with working(tmp_path / "worker", server, folder, ready=False) as worker:
@@ -174,7 +174,7 @@ def test_it_waits_for_the_broker(folder: Path, tmp_path: Path) -> None:
 
 
 def test_it_finishes_what_is_begun(server: Server, service: Service, folder: Path, tmp_path: Path) -> None:
-    """On SIGTERM the running requests are answered, the worker says farewell, and later messages are left to others."""
+    """On SIGTERM a worker answers its requests, says that it leaves, and leaves later messages to others."""
     with working(tmp_path, server, folder, prelude=SLOW.format(seconds=1.5)) as worker:
         begun = service.ask(1)
         service.wait_until_taken()
@@ -195,7 +195,7 @@ def test_it_finishes_what_is_begun(server: Server, service: Service, folder: Pat
 
 
 def test_a_drain_has_an_end(server: Server, service: Service, folder: Path, tmp_path: Path) -> None:
-    """What waits for its turn when the time is up is answered as NotReady, and what can't be ended does not hold it."""
+    """When the time to stop is up, waiting requests are answered NotReady, and a running one does not delay the end."""
     settings = {"drain_s": "0.2", "max_batch": "1"}
     with working(tmp_path, server, folder, prelude=SLOW.format(seconds=60), settings=settings) as worker:
         ids = service.ask(1, 2)
@@ -206,7 +206,7 @@ def test_a_drain_has_an_end(server: Server, service: Service, folder: Path, tmp_
 
 
 def test_a_stuck_device_ends_the_worker(server: Server, service: Service, folder: Path, tmp_path: Path) -> None:
-    """A batch that runs too long is taken for a device that is stuck: the worker says so and exits."""
+    """A worker whose batch runs too long logs that its device is stuck, and exits."""
     with working(tmp_path, server, folder, prelude=SLOW.format(seconds=60), settings={"stuck_s": "0.5"}) as worker:
         service.ask(1)
         assert worker.process.wait(PATIENCE_S) == STUCK
@@ -214,7 +214,7 @@ def test_a_stuck_device_ends_the_worker(server: Server, service: Service, folder
 
 
 def test_a_gpu_that_is_not_there_is_refused(server: Server, folder: Path, tmp_path: Path) -> None:
-    """A worker that is told to use a GPU does not start without one, and says what to do."""
+    """A worker with `--device cuda:0` does not start without a GPU, and says what to do."""
     with working(tmp_path, server, folder, ready=False, settings={"device": "cuda:0"}) as worker:
         assert worker.process.wait(PATIENCE_S) != 0
         assert "ProviderMissing" in worker.log
@@ -222,7 +222,7 @@ def test_a_gpu_that_is_not_there_is_refused(server: Server, folder: Path, tmp_pa
 
 
 def test_an_empty_store_is_filled_later(server: Server, service: Service, tmp_path: Path) -> None:
-    """A worker without bundles says that it has none; one that appears in its store is in its next beats."""
+    """A worker without bundles has beats without bundles; one that appears in its store is in its next beats."""
     store = tmp_path / "store"
     store.mkdir()
     with working(tmp_path / "worker", server, store):

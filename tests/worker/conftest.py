@@ -1,4 +1,4 @@
-"""A pipeline over whatever `store` a test module has, with a record of what its translator is asked."""
+"""A pipeline over the `store` of a test module, with a record of its translator's calls."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from worker.settings import EngineSettings, Limits
 
 @pytest.fixture(scope="module")
 def translator(store: Store) -> Iterator[Recorder]:
-    """The real translator, with a record of what it is asked."""
+    """The real translator, with a record of its calls."""
     settings = EngineSettings(device="cpu", threads=1)
     embedded = Embedded(Library(store, settings), settings)
     yield Recorder(embedded)

@@ -1,4 +1,4 @@
-"""The batcher, with real threads and a device that the test holds and lets go; time is told by the test."""
+"""The batcher, with real threads, a device that the test holds and lets go, and the test's own clock."""
 
 import itertools
 import threading
@@ -54,11 +54,11 @@ class Clock:
 
 
 class Make:
-    """Builds batchers and closes them after the test; `hear` is their observer, which keeps what it hears in `told`."""
+    """Builds batchers and closes them after the test; their observer `hear` keeps each batch in `batches`."""
 
     def __init__(self) -> None:
-        self.told: list[Batch] = []
-        self.hear: Callable[[Batch], None] = self.told.append
+        self.batches: list[Batch] = []
+        self.hear: Callable[[Batch], None] = self.batches.append
         self._made: list[Batcher[Work, int]] = []
 
     def __call__(
@@ -117,11 +117,11 @@ def test_a_lone_item_runs_at_once(make: Make) -> None:
     batcher = make(_numbers)
     assert batcher.submit(("a", 7)).result(PATIENCE_S) == 7
     batcher.close()
-    assert [(batch.items, batch.rows, batch.reason) for batch in make.told] == [(1, 1, "idle")]
+    assert [(batch.items, batch.rows, batch.reason) for batch in make.batches] == [(1, 1, "idle")]
 
 
 def test_a_batch_grows_while_the_device_is_busy(make: Make, device: Device) -> None:
-    """What arrives during a run leaves together right after it, in order of arrival."""
+    """Items that arrive during a run leave together right after it, in order of arrival."""
     batcher = make(device)
     futures = [batcher.submit(("a", 0))]
     device.wait_for_batch()
@@ -141,11 +141,11 @@ def test_no_batch_exceeds_its_size(make: Make, device: Device) -> None:
     assert [future.result(PATIENCE_S) for future in futures] == [1, 2, 3, 4, 5]
     batcher.close()
     assert device.numbers == [[0], [1, 2], [3, 4], [5]]
-    assert [batch.reason for batch in make.told] == ["idle", "size", "size", "idle"]
+    assert [batch.reason for batch in make.batches] == ["idle", "size", "size", "idle"]
 
 
 def test_unequal_keys_never_share_a_batch(make: Make, device: Device) -> None:
-    """The oldest item's key leads, its like are taken past others, and the others come next."""
+    """The oldest item's key leads, items of that key overtake others, and the others come next."""
     batcher = make(device)
     batcher.submit(("x", 0))
     device.wait_for_batch()
@@ -173,19 +173,19 @@ def test_the_oldest_arrival_bounds_the_wait(make: Make) -> None:
     assert [future.result(PATIENCE_S) for future in (first, second, third)] == [1, 2, 3]
     batcher.close()
     assert seen == [3]
-    assert [(batch.reason, batch.waited_s) for batch in make.told] == [("wait", 10.0)]
+    assert [(batch.reason, batch.waited_s) for batch in make.batches] == [("wait", 10.0)]
 
 
 def test_a_wait_ends_by_itself() -> None:
-    """Nobody needs to arrive for a held-back batch to leave: on the real clock it goes when its time is up."""
-    told: list[Batch] = []
+    """A held-back batch leaves when its time is up, on the real clock, even if nothing else arrives."""
+    batches: list[Batch] = []
     batcher: Batcher[Work, int] = Batcher(
-        _numbers, key=_key, max_batch=8, max_queue=8, max_wait=0.02, observe=told.append
+        _numbers, key=_key, max_batch=8, max_queue=8, max_wait=0.02, observe=batches.append
     )
     assert batcher.submit(("a", 1)).result(PATIENCE_S) == 1
     batcher.close()
-    assert [batch.reason for batch in told] == ["wait"]
-    assert told[0].waited_s >= 0.02
+    assert [batch.reason for batch in batches] == ["wait"]
+    assert batches[0].waited_s >= 0.02
 
 
 def test_a_full_batch_does_not_wait(make: Make) -> None:
@@ -194,7 +194,7 @@ def test_a_full_batch_does_not_wait(make: Make) -> None:
     futures = [batcher.submit(("a", number)) for number in (1, 2)]
     assert [future.result(PATIENCE_S) for future in futures] == [1, 2]
     batcher.close()
-    assert [batch.reason for batch in make.told] == ["size"]
+    assert [batch.reason for batch in make.batches] == ["size"]
 
 
 def test_time_behind_a_busy_device_counts_as_waited(make: Make, device: Device) -> None:
@@ -229,7 +229,7 @@ def test_a_bad_item_fails_alone(make: Make, device: Device) -> None:
         bad.result(PATIENCE_S)
     batcher.close()
     assert device.numbers == [[0], [1, 2, 3], [1], [2], [3]]
-    assert make.told[-1].failed == 1
+    assert make.batches[-1].failed == 1
 
 
 def test_a_lone_bad_item_is_not_run_twice(make: Make) -> None:
@@ -260,7 +260,7 @@ def test_a_run_that_exits_does_not_stop_the_batcher(make: Make) -> None:
 
 
 def test_a_miscounted_batch_is_no_answer(make: Make, device: Device) -> None:
-    """Too few results for a batch are given to nobody: the items are run one by one."""
+    """If a batch has too few results, no item gets one, and the items are run one by one."""
 
     def run(items: Sequence[Work]) -> list[int]:
         numbers = device(items)
@@ -294,7 +294,7 @@ def test_a_cancelled_item_is_not_run(make: Make, device: Device) -> None:
 
 
 def test_a_running_item_is_not_cancelled(make: Make, device: Device) -> None:
-    """What the device has begun is finished: cancel() says no, and the answer comes."""
+    """A running item can't be cancelled, and its answer comes."""
     future = make(device).submit(("a", 1))
     device.wait_for_batch()
     assert not future.cancel()
@@ -318,7 +318,7 @@ def test_an_expired_item_is_not_run(make: Make, device: Device) -> None:
 
 
 def test_an_item_that_expires_behind_a_failed_batch_is_not_run_again(make: Make, device: Device) -> None:
-    """When a batch fails and its time is up, its items are not run one by one for nobody."""
+    """Items whose deadline passed during a failed batch are not run again one by one."""
     clock = Clock()
 
     def run(items: Sequence[Work]) -> list[int]:
@@ -351,7 +351,7 @@ def test_a_full_queue_refuses_at_once(make: Make, device: Device) -> None:
 
 
 def test_the_cancelled_and_the_expired_make_room(make: Make, device: Device) -> None:
-    """A queue that is full of items that nobody waits for takes a new one, and tells the expired so."""
+    """A queue full of cancelled and expired items takes a new one, and the expired ones end with Expired."""
     clock = Clock()
     batcher = make(device, max_queue=2, clock=clock)
     batcher.submit(("a", 0))
@@ -385,7 +385,7 @@ def test_the_rate_is_rows_per_second_of_work(make: Make) -> None:
 
 
 def test_the_depth_counts_what_is_not_done(make: Make, device: Device) -> None:
-    """Waiting and running rows are both under way, and none is once the observer hears of the last batch."""
+    """Depth counts waiting and running rows, and is 0 once the observer has the last batch."""
     batcher = make(device)
     depths: list[int] = []
     make.hear = lambda batch: depths.append(batcher.depth)
@@ -448,7 +448,7 @@ def test_items_are_queued_together_or_not_at_all(make: Make, device: Device) -> 
 
 
 def test_urgent_items_lead(make: Make, device: Device) -> None:
-    """What somebody waits for comes before what was there first; that fills the room that is left, if it may."""
+    """Urgent items come before earlier ones, which fill the room that is left if their key is the same."""
     batcher = make(device, max_batch=3)
     batcher.submit(("x", 0))
     device.wait_for_batch()
@@ -487,7 +487,7 @@ def test_others_wait_for_nothing_where_nothing_is_urgent(make: Make) -> None:
 
 
 def test_each_kind_has_room_of_its_own(make: Make, device: Device) -> None:
-    """However many wait for whom nobody waits, an urgent item is let in, and the other way round."""
+    """A queue full of background items still takes urgent ones, and the other way round."""
     batcher = make(device, max_queue=1)
     batcher.submit(("a", 0))
     device.wait_for_batch()
@@ -521,7 +521,7 @@ def test_close_finishes_what_waits(make: Make, device: Device) -> None:
     device.let_go()
     batcher.close()
     assert [future.result(0) for future in futures] == [1, 2]
-    assert [batch.reason for batch in make.told] == ["close"]
+    assert [batch.reason for batch in make.batches] == ["close"]
     with pytest.raises(Closed):
         batcher.submit(("a", 3))
     batcher.close()
@@ -571,7 +571,7 @@ def test_an_observer_that_fails_stops_nothing() -> None:
 
 
 def test_an_error_in_key_or_weight_is_the_callers(make: Make) -> None:
-    """A key or weight that can't be told is raised by submit, and the batcher goes on."""
+    """An error of `key` or `weight` is raised by submit, and the batcher goes on."""
     batcher = make(_numbers, weight=lambda work: 8 // work[1] if work[1] < 9 else 0)
     with pytest.raises(ZeroDivisionError):
         batcher.submit(("a", 0))
@@ -599,8 +599,8 @@ def test_many_threads_get_their_own_answers(make: Make) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))
     batcher.close()
-    assert sum(batch.items for batch in make.told) == 1600
-    assert max(batch.rows for batch in make.told) <= 8
+    assert sum(batch.items for batch in make.batches) == 1600
+    assert max(batch.rows for batch in make.batches) <= 8
 
 
 WORK = st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 6), st.booleans(), st.booleans()), max_size=20)

@@ -172,7 +172,7 @@ def test_a_chunk_that_two_have_finished_counts_once() -> None:
     run(test())
 
 
-def test_failures_are_told_in_order_up_to_a_limit() -> None:
+def test_failures_come_in_order_up_to_a_limit() -> None:
     """The first pictures that failed, with their names and reasons; only records with failures are read."""
 
     async def test() -> None:

@@ -90,7 +90,7 @@ def test_an_endless_answer_is_not_read() -> None:
         assert call(there.url()).status == 200
 
 
-def test_a_connection_that_breaks_is_told_from_one_that_is_not_made() -> None:
+def test_a_broken_connection_and_a_missing_one_have_different_errors() -> None:
     """A broken connection and one that could not be made have different errors, neither with the address."""
     with receiver(Reply(drop=True)) as there, pytest.raises(CallError, match="broke before an answer"):
         call(there.url())

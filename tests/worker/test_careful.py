@@ -55,7 +55,7 @@ def test_a_picture_that_kills_the_child_is_unreadable() -> None:
             while not probe._turn.locked():
                 await asyncio.sleep(0)
             probe.close()
-            with pytest.raises(RuntimeError, match="was ended"):
+            with pytest.raises(RuntimeError, match="was closed"):
                 await checking
         finally:
             probe.close()
@@ -77,8 +77,8 @@ def test_a_picture_that_holds_the_child_up_is_unreadable() -> None:
     asyncio.run(test())
 
 
-def test_a_child_that_never_starts_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the process can't be started at all, no picture is blamed."""
+def test_a_child_that_never_starts_blames_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the child can't be started at all, no picture is blamed."""
     monkeypatch.setattr(careful, "_READY", b"another word")
 
     async def test() -> None:

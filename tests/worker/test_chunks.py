@@ -1,9 +1,10 @@
-"""One chunk of a job: its outputs and its commit, errors of pictures, errors that pass, and what a kill leaves."""
+"""One chunk of a job: its outputs and its commit, errors of pictures, errors that pass, and kills."""
 
 import asyncio
 import io
 import time
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 class Moody(Recorder):
-    """A translator that raises what waits in `errors` before it works, None: nothing; `most`: how many at a time."""
+    """A translator that raises the `errors` one by one (None: works), then works; `most`: how many ran at a time."""
 
     def __init__(self, inner: Translator, *errors: Exception | None) -> None:
         super().__init__(inner)
@@ -131,7 +132,7 @@ async def begun(storage: Storage, job: Job) -> Begun:
 
 
 def test_a_chunk_is_translated_and_committed(pipeline: Pipeline) -> None:
-    """Every picture has its output under its name with the output's suffix, and one record tells of all in order."""
+    """Every picture has its output under its name with the output's suffix, and one record lists all in order."""
 
     async def test() -> None:
         storage = memory()
@@ -150,7 +151,7 @@ def test_a_chunk_is_translated_and_committed(pipeline: Pipeline) -> None:
 
 
 def test_each_chunk_does_its_own_pictures(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second chunk begins where the first one ended, and the last one may be smaller."""
+    """The second chunk begins where the first one ended, and the last one is smaller."""
     monkeypatch.setattr(layout, "CHUNK", 2)
 
     async def test() -> None:
@@ -214,7 +215,7 @@ def test_what_no_output_can_hold_fails_alone(pipeline: Pipeline) -> None:
 
 
 def test_no_more_of_a_file_is_read_than_a_picture_may_have(store: Store, translator: Recorder) -> None:
-    """Reading a file of a folder, which may have any length, stops at the most bytes that a picture may have."""
+    """Reading a file, however long, stops just beyond the bytes that a picture may have."""
     read = []
 
     class Endless(Storage):
@@ -239,7 +240,7 @@ def test_no_more_of_a_file_is_read_than_a_picture_may_have(store: Store, transla
 
 
 def test_pictures_come_from_a_folder_and_go_to_another(pipeline: Pipeline, tmp_path: Path) -> None:
-    """With source and destination only a picture's outcome goes into the storage of jobs."""
+    """With source and destination, only the outcomes go into the storage of jobs."""
     (tmp_path / "in" / "2024").mkdir(parents=True)
     (tmp_path / "in" / "2024" / "a.png").write_bytes(PICTURES["a.png"])
 
@@ -329,7 +330,7 @@ def test_a_full_queue_is_not_waited_for_for_ever(
     ],
 )
 def test_what_is_not_here_is_waited_for(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, wish: Wish) -> None:
-    """A bundle, a domain or a format that is gone since the job was accepted may come back: no picture fails."""
+    """If a bundle, domain or format is gone since the job was accepted, no picture fails: it may come back."""
     monkeypatch.setattr(formats, "FORMATS", tuple(each for each in formats.FORMATS if each.name != "webp"))
 
     async def test() -> None:
@@ -340,6 +341,26 @@ def test_what_is_not_here_is_waited_for(pipeline: Pipeline, monkeypatch: pytest.
         assert await finished(storage, job) == []
 
     run(test())
+
+
+def test_what_does_not_come_back_is_given_up(pipeline: Pipeline) -> None:
+    """After the days that the settings allow, the pictures of a job whose bundle is gone fail, and say why."""
+
+    async def test(days: float) -> list[Outcome]:
+        storage = memory()
+        job = await put_job(storage, PICTURES, wish=Wish(domains=("zebra",), model="gone@7"))
+        await put_begun(storage, job, 0, at=time.time() - days * 86_400, left=True)
+        with suppress(NotReady):
+            await Chunks(storage, NO_ROOTS, pipeline, at_once=8, patience_days=3).do(job, 0)
+        return await finished(storage, job)
+
+    async def both() -> None:
+        assert await test(2.9) == []
+        outcomes = await test(3.1)
+        assert [outcome.code for outcome in outcomes] == ["not-ready"] * len(PICTURES)
+        assert all("gone@7" in (outcome.reason or "") for outcome in outcomes)
+
+    run(both())
 
 
 def test_a_root_that_is_not_here_is_waited_for(pipeline: Pipeline) -> None:
@@ -405,7 +426,7 @@ def test_what_never_passes_is_the_pictures_own(store: Store, translator: Recorde
 def test_waiting_for_a_model_is_never_a_pictures_fault(
     store: Store, translator: Recorder, error: RecastError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long no model can translate, no picture fails because of it."""
+    """No picture fails because the translator refuses it, however long that lasts."""
     monkeypatch.setattr(chunks, "PATIENCE_S", 1.0)
 
     async def test() -> None:
@@ -422,7 +443,7 @@ def test_waiting_for_a_model_is_never_a_pictures_fault(
 
 
 def test_a_job_that_is_gone_is_unknown(pipeline: Pipeline) -> None:
-    """Nothing is stored for a job that was removed meanwhile."""
+    """A chunk of a job that was removed stores nothing."""
 
     async def test() -> None:
         storage = memory()
@@ -436,7 +457,7 @@ def test_a_job_that_is_gone_is_unknown(pipeline: Pipeline) -> None:
 
 
 def test_only_so_many_pictures_are_in_memory(store: Store, translator: Recorder) -> None:
-    """`at_once` holds for all chunks together."""
+    """`at_once` bounds the pictures of all chunks together."""
 
     async def test() -> None:
         storage = memory()
@@ -623,7 +644,7 @@ def test_a_chunk_under_way_stops_when_its_job_is_cancelled(
 def test_a_watch_that_fails_is_no_cancelled_job(
     store: Store, translator: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When looking for a cancellation ends in an unexpected error, the chunk is tried again, not committed in part."""
+    """If the check for a cancellation fails unexpectedly, the chunk is tried again, not committed in part."""
     monkeypatch.setattr(chunks, "LOOK_S", 0.001)
 
     class Closed(Storage):
@@ -673,7 +694,7 @@ def test_what_an_end_counts_stays_true(store: Store, translator: Recorder, monke
 
 
 def test_a_chunk_that_is_closed_is_not_committed(store: Store, translator: Recorder) -> None:
-    """A chunk whose process is stopped in the middle is done again."""
+    """A chunk that is cancelled in the middle is done again."""
 
     async def test() -> None:
         storage = memory()

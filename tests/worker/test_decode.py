@@ -37,7 +37,7 @@ def check(decoded: Decoded) -> None:
 
 @pytest.mark.parametrize("pillow", WRITABLE)
 def test_every_format_gives_its_picture(pillow: str) -> None:
-    """The picture that was written comes out, and the format is told."""
+    """The picture that was written comes out, with its format."""
     decoded = decode(written(scene(), pillow), LIMITS)
     check(decoded)
     assert decoded.format.pillow == pillow

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import pytest
 import redis
-from support.redis import Server, serving
+from support.redis import Server
 
 from worker.jobs.dispatch import LONGEST_PAUSE_S, QUEUED_S, TAKEN_S, Schedule, Tickets
 from worker.queue import broker
@@ -17,18 +17,10 @@ LATE_MS = 1.0
 """A moment long ago, in the score of a lapsed ticket."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def client(server: Server) -> Iterator[redis.Redis]:
-    """The test's own client, of an empty Redis."""
+    """The test's own client of the empty Redis."""
     with server.client() as connected:
-        connected.flushall()
         yield connected
 
 
@@ -74,7 +66,7 @@ def test_chunks_are_given_in_order_and_so_many_at_a_time(run: Run) -> None:
         for number in (0, 2):
             assert not await tickets.end("j", number, 5)
         assert await given(tickets, chunks=5, most=3) == [4]
-        issued = await tickets.issued("j")
+        issued = await tickets.state("j")
         assert (issued.next, issued.out, issued.paused) == (5, 2, False)
 
     run(test)
@@ -85,7 +77,7 @@ def test_nothing_is_given_of_a_job_that_is_not_known(run: Run) -> None:
 
     async def test(tickets: Tickets) -> None:
         assert await given(tickets, chunks=5, most=3) == []
-        assert (await tickets.issued("j")).next is None
+        assert (await tickets.state("j")).next is None
 
     run(test)
 
@@ -103,8 +95,8 @@ def test_a_chunk_is_taken_by_one(run: Run) -> None:
     run(test)
 
 
-def test_the_last_one_is_told(run: Run) -> None:
-    """Ending a job's last ticket returns True once all its chunks have had one; other jobs don't count."""
+def test_ending_the_last_ticket_returns_true(run: Run) -> None:
+    """Ending a job's last ticket returns True once all its chunks have had one, whatever other jobs have."""
 
     async def test(tickets: Tickets) -> None:
         await tickets.begin("j", 0)
@@ -191,7 +183,7 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
         for _ in range(8):
             await tickets.give_back("j", 0, failed=True)
             await tickets.give_back("j", 0, failed=True)  # of the same time
-            assert (await tickets.issued("j")).paused
+            assert (await tickets.state("j")).paused
             assert await given(tickets, chunks=2, most=9) == []
             lengths.append(_pause(client))
             client.set(broker.pause("j"), f"0 {lengths[-1]}")  # it is over
@@ -205,7 +197,7 @@ def test_a_job_that_fails_pauses_longer_and_longer(run: Run, client: redis.Redis
 
 
 def test_the_schedule_is_known_to_all(run: Run) -> None:
-    """A schedule that one process made, another reads."""
+    """One process reads the schedule that another made."""
 
     async def test(tickets: Tickets) -> None:
         assert await tickets.schedule() is None

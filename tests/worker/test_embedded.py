@@ -15,13 +15,13 @@ from support.graphs import SIZE, failing_bundle, square_root_bundle
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
-from worker.embedded import UNKNOWN_RATE_RETRY_S, Embedded
+from worker.embedded import Embedded
 from worker.engine.batcher import Batch
 from worker.engine.engine import Engine
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, Overloaded, TimedOut
 from worker.settings import EngineSettings
-from worker.translator import Array, Arrays, Done, Order
+from worker.translator import UNKNOWN_RATE_RETRY_S, Array, Arrays, Done, Order
 
 PATIENCE_S = 20.0
 
@@ -68,13 +68,13 @@ async def embedded(
     *,
     max_batch: int = 8,
     max_queue: int = 100,
-    told: list[Batch] | None = None,
+    batches: list[Batch] | None = None,
     device: Device | None = None,
 ) -> AsyncIterator[Embedded]:
     """An Embedded on the CPU, closed in the end; eight threads are claimed, so that batches may have eight rows."""
     settings = EngineSettings(device="cpu", threads=8, max_batch=max_batch, max_queue=max_queue, max_wait_ms=0)
     library = Library(store, settings) if isinstance(store, Store) else store
-    translator = Embedded(library, settings, observe=(told if told is not None else []).append)
+    translator = Embedded(library, settings, observe=(batches if batches is not None else []).append)
     try:
         yield translator
     finally:
@@ -94,7 +94,7 @@ def grey(rows: int = 1, level: int = 100, side: int = 32) -> NDArray[np.uint8]:
 
 
 def zebra(translator: Embedded, bundle: Bundle, level: int, *, deadline: float | None = None) -> "asyncio.Task[Done]":
-    """A running request to invert one picture of this level."""
+    """A running call that inverts one picture of this level."""
     return asyncio.create_task(
         translator.run(bundle, "zebra", {"pixels": grey(level=level)}, deadline=deadline or soon())
     )
@@ -128,10 +128,10 @@ def test_pictures_and_logits_are_exact(tmp_path: Path) -> None:
 def test_requests_share_a_batch_while_the_device_is_busy(tmp_path: Path, device: Device) -> None:
     """What waits behind a run leaves as one batch, each with its own picture; other graphs don't mix in."""
     flip = flip_bundle(tmp_path)
-    told: list[Batch] = []
+    batches: list[Batch] = []
 
     async def ask() -> tuple[list[Done], Done]:
-        async with embedded(Store([tmp_path]), told=told, device=device) as translator:
+        async with embedded(Store([tmp_path]), batches=batches, device=device) as translator:
             first = zebra(translator, flip, 0)
             await device.wait_for_run()
             more = [zebra(translator, flip, level) for level in (1, 2, 3)]
@@ -143,12 +143,12 @@ def test_requests_share_a_batch_while_the_device_is_busy(tmp_path: Path, device:
     zebras, horse = asyncio.run(ask())
     assert [done.outputs["translated"][0, 0, 0, 0] for done in zebras] == [255, 254, 253, 252]
     assert (horse.outputs["translated"] == 120).all()
-    assert [batch.rows for batch in told] == [1, 3, 2]
+    assert [batch.rows for batch in batches] == [1, 3, 2]
     assert all(done.queue_s > 0 and done.infer_s > 0 for done in zebras)
 
 
-def test_what_nobody_waits_for_gives_way(tmp_path: Path, device: Device) -> None:
-    """What came through `bulk` is done after what came later by the front door; closing it does nothing."""
+def test_background_work_gives_way(tmp_path: Path, device: Device) -> None:
+    """Orders through `bulk` run after later orders of requests; closing it does nothing."""
     flip = flip_bundle(tmp_path)
 
     async def ask() -> tuple[list[str], list[Done]]:
@@ -176,12 +176,12 @@ def test_what_nobody_waits_for_gives_way(tmp_path: Path, device: Device) -> None
 
 
 def test_threads_may_queue_many_at_once(tmp_path: Path) -> None:
-    """What a thread submits together is one batch, and each of it ends by itself; a cold bundle is loaded first."""
+    """Orders that a thread submits together are one batch with an answer each; a cold bundle is loaded first."""
     flip, failing = flip_bundle(tmp_path), failing_bundle(tmp_path)
-    told: list[Batch] = []
+    batches: list[Batch] = []
 
     async def ask() -> list[int]:
-        async with embedded(Store([tmp_path]), told=told) as translator:
+        async with embedded(Store([tmp_path]), batches=batches) as translator:
             orders = [Order(flip.ref, "zebra", {"pixels": grey(level=level)}, soon()) for level in (1, 2, 3)]
             futures = await asyncio.to_thread(translator.submit, flip, orders)
             levels = [(await asyncio.wrap_future(future)).outputs["translated"][0, 0, 0, 0] for future in futures]
@@ -191,11 +191,11 @@ def test_threads_may_queue_many_at_once(tmp_path: Path) -> None:
             return levels
 
     assert asyncio.run(ask()) == [254, 253, 252]
-    assert [batch.items for batch in told] == [3]
+    assert [batch.items for batch in batches] == [3]
 
 
 def test_a_batch_on_a_cpu_has_no_more_rows_than_threads(tmp_path: Path, device: Device) -> None:
-    """A CPU gains nothing from longer batches, and everybody in one waits for all of it."""
+    """On a CPU a batch has at most as many rows as the engine has threads, whatever `max_batch` says."""
     flip = flip_bundle(tmp_path)
 
     async def ask() -> None:
@@ -212,7 +212,7 @@ def test_a_batch_on_a_cpu_has_no_more_rows_than_threads(tmp_path: Path, device: 
 
 
 def test_a_deadline_is_kept_while_the_device_is_busy(tmp_path: Path, device: Device) -> None:
-    """Who waits learns of the passed deadline on time, not when the device is free, and the work is not done."""
+    """A waiting order times out at its deadline, not when the device is free, and is not run."""
     flip = flip_bundle(tmp_path)
 
     async def ask() -> None:
@@ -231,7 +231,7 @@ def test_a_deadline_is_kept_while_the_device_is_busy(tmp_path: Path, device: Dev
 
 
 def test_a_deadline_bounds_the_run_itself(tmp_path: Path, device: Device) -> None:
-    """A request whose picture is being computed when its time is up is answered TimedOut then."""
+    """A running order times out at its deadline."""
     flip = flip_bundle(tmp_path)
 
     async def ask() -> None:
@@ -243,21 +243,21 @@ def test_a_deadline_bounds_the_run_itself(tmp_path: Path, device: Device) -> Non
 
 
 def test_a_passed_deadline_is_refused_at_once(tmp_path: Path) -> None:
-    """A request that comes too late costs nothing."""
+    """An order after its deadline runs nothing."""
     flip = flip_bundle(tmp_path)
-    told: list[Batch] = []
+    batches: list[Batch] = []
 
     async def ask() -> None:
-        async with embedded(Store([tmp_path]), told=told) as translator:
+        async with embedded(Store([tmp_path]), batches=batches) as translator:
             with pytest.raises(TimedOut):
                 await zebra(translator, flip, 0, deadline=soon(-1))
 
     asyncio.run(ask())
-    assert told == []
+    assert batches == []
 
 
 def test_a_cancelled_request_is_not_run(tmp_path: Path, device: Device) -> None:
-    """When the client hangs up the work leaves the queue, and its engine is free to be unloaded."""
+    """A cancelled call leaves the queue, and its engine may be unloaded."""
     flip, toy = flip_bundle(tmp_path), toy_bundle(tmp_path)
 
     async def ask() -> tuple[str, ...]:
@@ -282,7 +282,7 @@ def test_a_cancelled_request_is_not_run(tmp_path: Path, device: Device) -> None:
 def test_a_full_queue_is_overloaded_at_once(tmp_path: Path, device: Device) -> None:
     """Retry-After is the depth over the measured rate; before any measurement it is a second."""
     flip = flip_bundle(tmp_path)
-    told: list[Batch] = []
+    batches: list[Batch] = []
 
     async def overloaded(translator: Embedded) -> Overloaded:
         running = zebra(translator, flip, 0)
@@ -297,9 +297,11 @@ def test_a_full_queue_is_overloaded_at_once(tmp_path: Path, device: Device) -> N
         return caught.value
 
     async def ask() -> tuple[float | None, float | None]:
-        async with embedded(Store([tmp_path]), max_queue=1, told=told, device=device) as translator:
+        async with embedded(Store([tmp_path]), max_queue=1, batches=batches, device=device) as translator:
             before = await overloaded(translator)
-            while len(told) < 2:  # who is answered may be quicker than the rate, and that than the observer
+            while (
+                len(batches) < 2
+            ):  # a caller may have its answer before the rate is known, and the observer hears last
                 await asyncio.sleep(0.001)
             device.hold()
             rate = translator.rate
@@ -313,7 +315,7 @@ def test_a_full_queue_is_overloaded_at_once(tmp_path: Path, device: Device) -> N
 
 
 def test_a_bad_picture_fails_alone(tmp_path: Path, device: Device) -> None:
-    """A picture that a graph makes nonsense of is an EngineError of its own; those in its batch are answered."""
+    """A picture for which a graph gives invalid values raises EngineError; the others of its batch are answered."""
     roots = square_root_bundle(tmp_path)
 
     async def ask() -> list[Done | BaseException]:
@@ -335,7 +337,7 @@ def test_a_bad_picture_fails_alone(tmp_path: Path, device: Device) -> None:
 
 
 def test_a_bundle_that_does_not_load_is_not_ready(tmp_path: Path) -> None:
-    """Asking for it is NotReady with the reason; the other bundles answer, and the whole is ready."""
+    """A bundle that does not load raises NotReady with the reason; the others answer, and the translator is ready."""
     failing, flip = failing_bundle(tmp_path), flip_bundle(tmp_path)
 
     async def ask() -> None:
@@ -374,7 +376,7 @@ def test_a_bundle_that_loads_keeps_no_other_waiting(tmp_path: Path, monkeypatch:
 
 
 def test_giving_up_on_a_cold_bundle_does_not_stop_its_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One who times out while a bundle's load waits its turn leaves that load to the others who wait for it."""
+    """A call that times out while its bundle's load waits does not cancel the load for other callers."""
     flip_bundle(tmp_path)
     toy = toy_bundle(tmp_path)
     warm, allowed = Engine.warm, threading.Event()
@@ -397,7 +399,7 @@ def test_giving_up_on_a_cold_bundle_does_not_stop_its_load(tmp_path: Path, monke
 
 
 def test_an_empty_store_is_not_ready(tmp_path: Path) -> None:
-    """ready() says that there is nothing to serve."""
+    """With an empty store ready() says that there is nothing to serve."""
 
     async def ask() -> None:
         async with embedded(Store([tmp_path])) as translator:
@@ -408,7 +410,7 @@ def test_an_empty_store_is_not_ready(tmp_path: Path) -> None:
 
 
 def test_close_fails_what_waits(tmp_path: Path, device: Device) -> None:
-    """The running batch is finished; what waits, and what comes later, is NotReady."""
+    """Closing finishes the running batch; waiting and later orders raise NotReady."""
     flip = flip_bundle(tmp_path)
 
     async def ask() -> None:

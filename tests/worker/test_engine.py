@@ -42,7 +42,7 @@ def test_pictures_are_exact_for_any_number_of_them(tmp_path: Path, rows: int) ->
 
 
 def test_graphs_without_labels_run(tmp_path: Path) -> None:
-    """A bundle's graphs are told apart by name, and take pictures of any size where the bundle is free."""
+    """A bundle's graphs are called by name, and take pictures of any size if the bundle allows it."""
     engine = engine_of(flip_bundle(tmp_path))
     pixels = noise(2, 8, 20)
     np.testing.assert_array_equal(engine.run("zebra", {"pixels": pixels})["translated"], 255 - pixels)

@@ -1,4 +1,4 @@
-"""The library of engines over real stores: what is loaded when, what goes, and what is told."""
+"""The library of engines over real stores: what it loads when, what it unloads, and what it reports."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def size_of(bundle: Bundle) -> int:
 
 
 def test_an_engine_is_loaded_when_it_is_asked_for(tmp_path: Path) -> None:
-    """Nothing is loaded before; afterwards the same engine is given to everybody."""
+    """An engine is loaded at the first request, and every caller gets the same one."""
     flip, _ = flip_bundle(tmp_path), toy_bundle(tmp_path)
     with closing(library_of(Store([tmp_path]))) as library:
         assert list(library.loaded) == []
@@ -186,7 +186,7 @@ def test_a_replaced_bundle_is_loaded_beside_the_old(tmp_path: Path, warming: War
 
 
 def test_a_bundle_with_the_same_name_and_version_is_new_all_the_same(tmp_path: Path) -> None:
-    """Whoever replaces files without a new version still gets the new graphs."""
+    """New files under the same version are loaded as well."""
     old = toy_bundle(tmp_path)
     store = Store([tmp_path])
     with closing(library_of(store)) as library:
@@ -198,7 +198,7 @@ def test_a_bundle_with_the_same_name_and_version_is_new_all_the_same(tmp_path: P
 
 
 def test_a_replaced_bundle_does_not_count_towards_the_limit(tmp_path: Path) -> None:
-    """The old engine stays for the requests that began with it, and drives out no other bundle."""
+    """A replaced engine stays for the requests that began with it, and drives out no other bundle."""
     old, toy = flip_bundle(tmp_path), toy_bundle(tmp_path)
     store = Store([tmp_path])
     with closing(library_of(store, cache_bytes=size_of(old) + size_of(toy))) as library:
@@ -212,7 +212,7 @@ def test_a_replaced_bundle_does_not_count_towards_the_limit(tmp_path: Path) -> N
 
 
 def test_a_bundle_that_does_not_load_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
-    """The reason is kept, told to whoever asks, and the rest is served."""
+    """A bundle that does not load is refused with its reason, and the others are served."""
     failing, flip = failing_bundle(tmp_path), flip_bundle(tmp_path)
     with closing(library_of(Store([tmp_path]))) as library:
         library.follow()
@@ -225,7 +225,7 @@ def test_a_bundle_that_does_not_load_is_reported_and_the_others_go_on(tmp_path: 
 
 
 def test_a_refused_bundle_is_tried_again_after_a_while(tmp_path: Path) -> None:
-    """The refusal is remembered for RETRY_S, then the bundle is loaded anew, and the refusal is forgotten."""
+    """A refusal lasts for RETRY_S; then the bundle is tried again, and the refusal is forgotten."""
     flip, clock = flip_bundle(tmp_path), Clock()
     graph = flip.graph("zebra")
     content = graph.read_bytes()
@@ -243,7 +243,7 @@ def test_a_refused_bundle_is_tried_again_after_a_while(tmp_path: Path) -> None:
 
 
 def test_an_unexpected_error_tells_no_details(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the engine did not foresee is logged whole, and refused with its kind alone."""
+    """An unexpected error is logged with its traceback, and the refusal names only its class."""
 
     def warm(engine: Engine) -> None:
         raise MemoryError("/secret/path")
@@ -271,7 +271,7 @@ def test_a_mended_bundle_is_no_longer_refused(tmp_path: Path) -> None:
 
 
 def test_an_empty_store_is_not_ready_until_a_bundle_comes(tmp_path: Path, warming: Warming) -> None:
-    """Without bundles the reason is told; with the first one, ready means that it is warm."""
+    """Without bundles `unready` says so; with the first one it waits until that is warm."""
     store = Store([tmp_path])
     with closing(library_of(store)) as library:
         library.follow()
@@ -289,7 +289,7 @@ def test_an_empty_store_is_not_ready_until_a_bundle_comes(tmp_path: Path, warmin
 
 
 def test_a_store_of_bad_bundles_is_not_ready(tmp_path: Path) -> None:
-    """When nothing loads, the reasons of the engine and of the store are all told."""
+    """When nothing loads, `unready` has the reasons of the engine and of the store."""
     failing = failing_bundle(tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "bundle.json").write_text("{}")
@@ -306,7 +306,7 @@ def test_a_store_of_bad_bundles_is_not_ready(tmp_path: Path) -> None:
 
 
 def test_a_bundle_is_found_by_name_and_version(tmp_path: Path, warming: Warming) -> None:
-    """The store's bundle, and one that has left it as long as it is in memory; for any other there is none."""
+    """`find` returns the store's bundles, and those that left it while they are in memory."""
     old = toy_bundle(tmp_path)
     store = Store([tmp_path])
     warming.let_go()
@@ -332,7 +332,7 @@ def test_it_tells_what_it_serves_and_where_it_runs(tmp_path: Path) -> None:
 
 
 def test_a_closed_library_loads_nothing(tmp_path: Path) -> None:
-    """After close() nothing is loaded or leased, and giving back what was leased is harmless."""
+    """After close() nothing is loaded or leased, and releasing a lease is harmless."""
     flip = flip_bundle(tmp_path)
     library = library_of(Store([tmp_path]))
     library.load(flip).result(PATIENCE_S)
@@ -346,7 +346,7 @@ def test_a_closed_library_loads_nothing(tmp_path: Path) -> None:
 
 
 def test_closing_cancels_no_load(tmp_path: Path, warming: Warming) -> None:
-    """A load that waits ends in an engine or an error, never in a cancellation, which waiters would take for theirs."""
+    """A waiting load ends in an engine or an error, never cancelled: its waiters would take that for their own."""
     flip, toy = flip_bundle(tmp_path), toy_bundle(tmp_path)
     library = library_of(Store([tmp_path]))
     library.load(flip)

@@ -22,7 +22,7 @@ def log() -> Iterator[logging.Logger]:
 
 
 def written(logger: logging.Logger, formatter: logging.Formatter) -> io.StringIO:
-    """What the logger will have written in this form."""
+    """Collects what the logger writes in this form."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
@@ -54,7 +54,7 @@ def test_an_exception_stays_in_its_line(log: logging.Logger) -> None:
 
 
 def test_lines_bear_the_ids_of_their_task(log: logging.Logger) -> None:
-    """A task's lines have its own ids and those of the task that started it, and never another's."""
+    """A task's lines have its own ids and those of the task that started it, and no others."""
     stream = written(log, JsonLines())
 
     async def work(job_id: str) -> None:
@@ -95,7 +95,7 @@ def test_text_is_for_people(log: logging.Logger) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_ours_are_told_from_others(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_loggers_log_more_than_others(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The project and uvicorn log from INFO on, all others from WARNING on; all to standard error."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, {name: logging.getLogger(name).level for name in logs.OURS}

@@ -1,4 +1,4 @@
-"""One picture end to end: real bundles, real inference, exact pixels; and everything that may go wrong on the way."""
+"""One picture end to end: real bundles, real inference, exact pixels, and every error."""
 
 import asyncio
 import io
@@ -46,7 +46,7 @@ LONG = 60.0
 
 
 class Stuck(Recorder):
-    """A translator that never answers; it notes when it is asked and when it is cancelled."""
+    """A translator that never answers; it notes its calls and their cancellation."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -143,7 +143,7 @@ def test_several_terms_of_one_bundle_are_one_step(pipeline: Pipeline, translator
 
 @pytest.mark.parametrize("request_", [ask("blond:0.5"), ask("blond", strength=0.5), ask("blond:1", strength=0.5)])
 def test_half_the_strength_is_half_of_the_change(pipeline: Pipeline, request_: Wish) -> None:
-    """A strength, wherever it is given, is applied to the pixels, and to what is said to have been applied."""
+    """A strength, wherever it is given, acts on the pixels and on the reported domains."""
     picture = toy_picture({"black"})
     answer = run(pipeline, png(picture), request_)
     full = toy_made(picture, "blond").astype(float)
@@ -162,7 +162,7 @@ def test_a_fixed_target_needs_no_labels(pipeline: Pipeline, translator: Recorder
 
 
 def test_without_a_classifier_open_labels_are_off(tmp_path: Path, translator: Recorder) -> None:
-    """A bundle that cannot read a picture's labels is given those of the request alone, and says so."""
+    """A bundle without a classifier gets the labels of the request alone, and reports them."""
     full = toy_bundle(tmp_path / "full", name="blind")
     graphs = {"generator": full.manifest.graphs["generator"]}
     manifest = full.manifest.model_copy(update={"classifier": None, "graphs": graphs})
@@ -300,7 +300,7 @@ def test_metadata_is_reduced_to_what_may_stay(pipeline: Pipeline) -> None:
 def test_the_format_is_the_uploads_unless_asked_otherwise(
     pipeline: Pipeline, upload: str, asked: Literal["webp", "jpeg"] | None, expected: str
 ) -> None:
-    """The answer has the upload's format where that is written, else PNG; what is asked for wins."""
+    """The answer has the requested format, else the upload's if that can be written, else PNG."""
     answer = run(pipeline, written(scene(), upload), Wish(domains=("zebra",), format=asked))
     assert answer.format.name == expected
     assert answer.media_type == f"image/{expected}"
@@ -316,8 +316,8 @@ def test_quality_reaches_the_encoder(pipeline: Pipeline) -> None:
     assert sizes[0] < sizes[1]
 
 
-def test_every_timing_is_told(pipeline: Pipeline) -> None:
-    """Each stage's milliseconds are there and none is negative; a stage that took place took some time."""
+def test_every_stage_has_a_timing(pipeline: Pipeline) -> None:
+    """Every stage has its milliseconds, none is negative, and a stage that ran took some time."""
     timings = run(pipeline, png(noise(64, 64)), ask("blond")).timings
     assert list(timings) == ["decode", "queue", "infer", "compose", "encode"]
     assert all(timings[name] > 0 for name in ("decode", "infer", "compose", "encode"))
@@ -410,7 +410,7 @@ def test_a_format_that_is_not_written_here_is_refused_before_decoding(
 
 
 def test_an_unknown_domain_is_refused_before_decoding(pipeline: Pipeline) -> None:
-    """A misspelt name is told with the nearest spelling and the known ones, even where the picture is none."""
+    """The error for a misspelt domain has the nearest and all known names, even if the bytes are no picture."""
     with pytest.raises(UnknownDomain) as refusal:
         run(pipeline, b"no picture", ask("blont"))
     assert refusal.value.nearest == "blond"
@@ -425,7 +425,7 @@ def test_contradictory_domains_are_refused(pipeline: Pipeline, expression: str) 
 
 
 def test_an_unknown_model_is_refused(pipeline: Pipeline) -> None:
-    """A model that is not there is told with those that are."""
+    """The error for an unknown model lists the known ones."""
     with pytest.raises(UnknownModelError) as refusal:
         run(pipeline, png(scene()), ask("blond", model="nobody"))
     assert set(refusal.value.known) == {"toy", "flip"}
@@ -443,14 +443,14 @@ def test_an_unknown_model_is_refused(pipeline: Pipeline) -> None:
 def test_bad_pictures_are_refused(
     pipeline: Pipeline, translator: Recorder, data: bytes, error: type[RecastError]
 ) -> None:
-    """What decoding refuses comes out as it is, and no network is asked."""
+    """An error of decoding is raised unchanged, and no network runs."""
     with pytest.raises(error):
         run(pipeline, data, ask("blond"))
     assert translator.calls == []
 
 
 def test_an_empty_store_is_not_ready(tmp_path: Path, translator: Recorder) -> None:
-    """Without a bundle the service is not ready; the domain is not to blame."""
+    """Without a bundle the error is NotReady, not an unknown domain."""
     pipeline = Pipeline(Store([tmp_path]), translator, Limits(), threads=1)
     with pytest.raises(NotReady):
         run(pipeline, png(scene()), ask("blond"))
@@ -471,14 +471,14 @@ def test_the_translators_refusals_come_out_as_they_are(store: Store, error: Reca
 
 
 def test_a_deadline_that_has_passed_does_nothing(pipeline: Pipeline, translator: Recorder) -> None:
-    """A request that comes too late is refused before it is looked at."""
+    """A request after its deadline is refused before anything is read."""
     with pytest.raises(TimedOut):
         run(pipeline, b"not even a picture", ask("not-even-a-domain"), seconds=-1)
     assert translator.calls == []
 
 
 def test_the_deadline_cancels_the_translator(store: Store) -> None:
-    """When the deadline passes during inference, the caller is told and the work is dropped."""
+    """When the deadline passes during inference, the caller gets TimedOut and the work is dropped."""
 
     async def main() -> Stuck:
         stuck = Stuck()

@@ -54,7 +54,7 @@ def test_a_function_runs_in_another_thread_and_its_result_comes_back() -> None:
 
 
 def test_new_work_is_refused_when_too_much_waits_and_old_work_is_not() -> None:
-    """As many as allowed may wait; one more new picture is refused at once with a time to come back."""
+    """One new picture more than may wait is refused at once, with a time to come back."""
 
     async def main() -> None:
         pool = Pool(1, waiting_per_thread=2)
@@ -74,7 +74,7 @@ def test_new_work_is_refused_when_too_much_waits_and_old_work_is_not() -> None:
 
 
 def test_cancelled_work_is_never_done_and_makes_room() -> None:
-    """What is cancelled while it waits is not run, and no longer counts as waiting."""
+    """A function that is cancelled while it waits is not run, and no longer counts as waiting."""
 
     async def main() -> None:
         pool = Pool(1, waiting_per_thread=1)

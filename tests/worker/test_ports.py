@@ -121,7 +121,7 @@ def test_exports_agree_and_say_what_they_take_and_give(made: Made, store: Store)
 
 
 def test_a_manifest_with_other_ports_than_the_network_is_not_written(tmp_path: Path) -> None:
-    """A recipe whose manifest and exported network disagree is told so, and leaves no bundle that would not load."""
+    """If a recipe's manifest and its exported network disagree, the export says so and leaves no bundle."""
 
     class Disagreeing(Measuring):
         name = "disagreeing"

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,21 +33,6 @@ from worker.storage import Storage, StorageError, open_storage
 
 PATIENCE_S = 60.0
 PICTURES = {f"{number:02}.png": png(noise(16, 16, seed=number)) for number in range(24)}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One Redis for the module."""
-    with serving(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
-@pytest.fixture
-def server(shared: Server) -> Server:
-    """The same Redis, emptied."""
-    with shared.client() as client:
-        client.flushall()
-    return shared
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +103,7 @@ class Worker:
         return found
 
     async def work(self) -> None:
-        """Does all chunks that are handed out, also by this, until none is left."""
+        """Does all chunks that are handed out, also those that follow, until none is left."""
         while messages := self.messages():
             for message in messages:
                 await self.shift.chunk(*message)
@@ -151,7 +136,7 @@ def play(server: Server) -> Callable[[Test], None]:
 
 
 def some(count: int) -> dict[str, bytes]:
-    """So many pictures."""
+    """A number of pictures."""
     return {f"{number}.png": b"" for number in range(count)}
 
 
@@ -242,7 +227,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
         await worker.beat()
         await worker.dispatch.look()
         await worker.work()
-        assert (await worker.dispatch.tickets.issued("bad")).paused
+        assert (await worker.dispatch.tickets.state("bad")).paused
         await put_job(worker.storage, some(2), job_id="good")
         await worker.dispatch.look()
         assert worker.messages() == [("good", 0)]
@@ -257,7 +242,7 @@ def test_a_failed_chunk_is_done_again(play: Callable[[Test], None], caplog: pyte
 
 
 def test_a_killed_workers_chunk_comes_back(play: Callable[[Test], None]) -> None:
-    """When a ticket is no longer renewed, its chunk is handed out again, and no other one."""
+    """When a ticket is no longer renewed, its chunk alone is handed out again."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(6))
@@ -424,7 +409,7 @@ def test_storage_that_fails_stops_nothing(play: Callable[[Test], None], monkeypa
 
 
 def test_news_come_when_something_happens(play: Callable[[Test], None], server: Server) -> None:
-    """News come at once, at each commit, after a break of the connection, and end with the runner."""
+    """News come at once, at each commit and after a break of the connection, and end with the runner."""
 
     async def test(worker: Worker) -> None:
         await put_job(worker.storage, some(4))
@@ -445,7 +430,7 @@ def test_news_come_when_something_happens(play: Callable[[Test], None], server: 
     play(test)
 
 
-def test_a_redis_that_hangs_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_redis_does_not_hold_up_waking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waking returns soon, whatever the broker does, and nothing is lost."""
     monkeypatch.setattr(queued, "WAKE_S", 0.2)
 
@@ -495,19 +480,22 @@ def test_a_job_survives_everything(tmp_path: Path) -> None:
     store = tmp_path / "store"
     flip_bundle(store)
     prelude = "from worker.jobs import layout\nlayout.CHUNK = 2\n" + SLOW.format(seconds=0.05)
-    told = {"bulk": "2", "storage": str(tmp_path / "storage")}
+    settings = {"bulk": "2", "storage": str(tmp_path / "storage")}
 
     async def test(server: Server) -> None:
-        storage = open_storage(told["storage"])
+        storage = open_storage(settings["storage"])
         calm = await put_job(storage, PICTURES, job_id="calm")
-        with working(tmp_path / "zero", server, store, prelude=prelude, settings=told):
+        with working(tmp_path / "zero", server, store, prelude=prelude, settings=settings):
             await _until(storage, "calm", 24)
         rough = await put_job(storage, PICTURES, job_id="rough")
-        with server.client() as client, working(tmp_path / "one", server, store, prelude=prelude, settings=told) as one:
+        with (
+            server.client() as client,
+            working(tmp_path / "one", server, store, prelude=prelude, settings=settings) as one,
+        ):
             await _until(storage, "rough", 4)
             one.kill()
             client.zadd(broker.TICKETS, dict.fromkeys(client.zrange(broker.TICKETS, 0, -1), 1), xx=True)
-            with working(tmp_path / "two", server, store, prelude=prelude, settings=told) as two:
+            with working(tmp_path / "two", server, store, prelude=prelude, settings=settings) as two:
                 await _until(storage, "rough", 8)
                 server.kill()
                 server.start()
@@ -524,7 +512,7 @@ def test_a_job_survives_everything(tmp_path: Path) -> None:
 
 
 async def _until(storage: Storage, job_id: str, done: int) -> None:
-    """Returns when so many of a job's pictures are translated; when all are, when the job has ended."""
+    """Waits until so many of a job's pictures are translated; for all of them, until the job has ended."""
     until = time.monotonic() + PATIENCE_S
     while True:
         status = await Board(storage).status(job_id)

@@ -199,7 +199,7 @@ def test_where_faces_overlap_the_first_lies_on_top() -> None:
     canvas = Canvas(Image.new("RGB", (96, 64), (100, 100, 100)), None)
     before = np.full((2, 32, 32, 3), 100, np.uint8)
     after = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (200, 0)])
-    result = canvas.changed([(0, 0, 64, 64), (32, 0, 96, 64)], before, after, 1.0).image
+    result = canvas.apply([(0, 0, 64, 64), (32, 0, 96, 64)], before, after, 1.0).image
     assert [result.getpixel((x, 32)) for x in (10, 48, 90)] == [(200,) * 3, (200,) * 3, (0,) * 3]
 
 

@@ -128,7 +128,7 @@ def test_a_chunk_that_two_have_finished_is_sent_once() -> None:
     run(test())
 
 
-def test_an_output_that_is_gone_is_told_of() -> None:
+def test_a_missing_output_is_listed() -> None:
     """If a user has removed outputs from a destination, the ZIP lists them, and has the others."""
 
     async def test() -> None:
@@ -138,8 +138,8 @@ def test_an_output_that_is_gone_is_told_of() -> None:
         await storage.delete(f"{layout.outputs(job.id)}/a.png")
         files = content(await zipped(storage, job))
         assert files["b.png"] == b"b"
-        told = json.loads(files[results.FAILURES])
-        assert [(each["name"], each["code"]) for each in told] == [
+        failures = json.loads(files[results.FAILURES])
+        assert [(each["name"], each["code"]) for each in failures] == [
             ("c.png", "unreadable-image"), ("a.png.in", "unknown-result")
         ]  # fmt: skip
 
@@ -214,7 +214,7 @@ def test_who_hangs_up_leaves_nothing_behind() -> None:
 
 
 def test_one_output_comes_by_its_name() -> None:
-    """Its bytes, and the media type that its suffix says."""
+    """A single output comes as its bytes and the media type of its suffix."""
 
     async def test() -> None:
         storage = memory()

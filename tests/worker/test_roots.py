@@ -72,12 +72,12 @@ def test_an_unknown_root_names_the_known_ones(roots: Roots, where: str) -> None:
 
 
 def test_without_roots_every_source_is_refused() -> None:
-    """The message says that none is configured."""
+    """Without roots the error says that none is configured."""
     with pytest.raises(InvalidParameter, match="none is configured"):
         Roots({}).find("photos")
 
 
-def test_a_root_that_can_not_be_opened_is_told_at_once() -> None:
+def test_a_root_that_can_not_be_opened_fails_at_once() -> None:
     """A misspelt URL fails when the service starts, not when a job comes."""
     with pytest.raises(StorageError, match="ftp"):
         Roots({"photos": "ftp://host"})
@@ -118,7 +118,7 @@ def test_odd_names_can_be_read(tmp_path: Path, roots: Roots) -> None:
 
 
 @pytest.mark.parametrize("name", [b"bad\xff.jpg", b"new\nline.jpg"])
-def test_a_name_that_can_not_be_read_is_told(tmp_path: Path, roots: Roots, name: bytes) -> None:
+def test_a_name_that_can_not_be_read_is_in_the_error(tmp_path: Path, roots: Roots, name: bytes) -> None:
     """A picture with a name that no object can have is refused with that name, rather than left out in silence."""
     put(tmp_path / "photos", "fine.jpg")
     (tmp_path / "photos" / os.fsdecode(name)).write_text("x")
@@ -162,7 +162,7 @@ def test_outputs_never_go_where_pictures_are_read(tmp_path: Path, source: str, d
 
 
 def overlap(roots: Roots, source: str, destination: str) -> bool:
-    """Whether the two folders are refused together."""
+    """Whether source and destination are refused as overlapping."""
     try:
         roots.require_apart(source, destination)
     except InvalidParameter:

@@ -99,7 +99,7 @@ def names(count: int) -> dict[str, bytes]:
 async def killed_and_done(
     pipeline: Pipeline, pictures: dict[str, bytes], *, change: int, after: bool
 ) -> tuple[bool, Storage, Job, list[tuple[str, End]]]:
-    """Runs a job, kills its process at a change, and goes on in another; whether it was killed at all."""
+    """Runs a job, kills its process at a change, and goes on in another; returns whether it was killed at all."""
     store = MemoryStore()
     storage, mortal, ended = Storage(store), Mortal(store, change=change, after=after), Ended()
     job = await put_job(storage, pictures, webhook=HOOK)
@@ -167,7 +167,7 @@ def test_open_jobs_are_taken_up_where_they_were_left() -> None:
     run(test())
 
 
-def test_a_job_that_is_told_of_begins_at_once() -> None:
+def test_waking_begins_a_job_at_once() -> None:
     """Waking an idle runner begins the job, without another look into storage for open jobs."""
 
     async def test() -> None:
@@ -256,7 +256,7 @@ def test_a_job_that_always_fails_pauses_longer_and_longer() -> None:
             turn.running = 1
             await runner._do(turn, job, 0)
             pauses.append(turn.pause_s)
-            assert not turn.able(asyncio.get_running_loop().time())
+            assert not turn.can_run(asyncio.get_running_loop().time())
         assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
         turn.running = 1
         await runner._do(turn, job, 0)
@@ -265,7 +265,7 @@ def test_a_job_that_always_fails_pauses_longer_and_longer() -> None:
     run(test())
 
 
-def test_a_stuck_job_keeps_nobody_waiting() -> None:
+def test_stuck_jobs_do_not_hold_up_others() -> None:
     """Jobs that fail whenever they are tried give their turns to those behind them, even if there are many."""
 
     async def test() -> None:
@@ -473,7 +473,7 @@ def test_a_job_that_vanishes_is_forgotten() -> None:
     run(test())
 
 
-def test_who_is_told_of_an_end_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_ended_callback_may_fail(caplog: pytest.LogCaptureFixture) -> None:
     """An error in the `ended` callback is logged, and the next job is done."""
 
     async def test() -> None:

@@ -114,7 +114,7 @@ def test_cores_obey_a_quota(tmp_path: Path, quota: str | None, most: int | None)
     ids=["input", "output", "labels", "batch", "side", "rank", "type"],
 )
 def test_a_graph_that_does_not_fit_the_manifest_is_refused(tmp_path: Path, content: ModelProto, words: str) -> None:
-    """Other names, types, ranks, sides, or a fixed batch size are told when the graph is loaded."""
+    """Other names, types, ranks, sides, or a fixed batch size are refused when the graph is loaded."""
     with pytest.raises(EngineError, match=f"odd@1: graph 'generator'.*{words}"):
         opened(bundle_of(tmp_path, content.SerializeToString()))
 
@@ -162,7 +162,7 @@ def outside(store: Path, location: str) -> Bundle:
 
 @pytest.mark.parametrize("location", ["../secret.bin", "{store}/secret.bin", "link.bin", "none.bin"])
 def test_weights_outside_the_bundle_are_refused(tmp_path: Path, location: str) -> None:
-    """External data is read from the bundle's folder only: no `..`, no absolute path, no link; and no path is told."""
+    """External data is read from the bundle's folder only: no `..`, no absolute path, no link; errors have no path."""
     bundle = outside(tmp_path, location.format(store=tmp_path))
     (bundle.folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     with pytest.raises(EngineError, match="does not load") as caught:
@@ -184,7 +184,7 @@ def test_a_graph_that_was_replaced_is_refused(tmp_path: Path) -> None:
     bundle.graph("generator").write_bytes(
         model([helper.make_node("Neg", ["pixels"], ["translated"])]).SerializeToString()
     )
-    with pytest.raises(EngineError, match="not what the manifest says"):
+    with pytest.raises(EngineError, match="does not fit its SHA-256"):
         opened(bundle)
 
 

@@ -19,7 +19,7 @@ MOST = 60_000_000
 
 
 def test_the_folder_holds_bundles_and_nothing_is_refused() -> None:
-    """Whoever starts the service sees all of them, `avatars` first."""
+    """A service offers all of them, `avatars` first."""
     snapshot = Store([FOLDER]).snapshot()
     assert snapshot.refused == ()
     assert snapshot.bundles[0].name == "avatars"
@@ -28,7 +28,7 @@ def test_the_folder_holds_bundles_and_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize("bundle", SHIPPED, ids=lambda bundle: bundle.name)
 def test_a_shipped_bundle_runs(bundle: Bundle) -> None:
-    """Every graph of it."""
+    """Every graph of each shipped bundle loads and runs."""
     assert try_bundle(bundle, EngineSettings()) is None
 
 

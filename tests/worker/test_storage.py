@@ -151,7 +151,7 @@ def test_list_and_clear_keep_to_their_folder(place: str, monkeypatch: pytest.Mon
     run(main())
 
 
-def test_a_name_that_can_not_be_read_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_can_not_be_read_is_in_the_error(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An object that another program stored under an impossible name is named in the error of a listing."""
     for name, value in s3_environment(endpoint).items():
         monkeypatch.setenv(name, value)
@@ -167,7 +167,7 @@ def test_nothing_above_the_storage_is_cleared(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     storage = open_storage(str(tmp_path / "storage"))
     for folder in ("../other", "a/../../other", "", "."):
-        with pytest.raises(ValueError, match="no folder in the storage"):
+        with pytest.raises(ValueError, match="not a folder in the storage"):
             run(storage.clear(folder))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "storage"]
 

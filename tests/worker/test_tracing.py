@@ -1,4 +1,4 @@
-"""Traces from upload to device and back, as a collector receives them; the last ones from the real commands."""
+"""Traces from upload to device and back, as a collector receives them; the last tests run the real commands."""
 
 import asyncio
 import json
@@ -53,35 +53,35 @@ def collector() -> Iterator[Collector]:
 
 
 def test_spans_nest_and_tell(collector: Collector) -> None:
-    """What is under way is above what begins then, within a task; attributes, names and failures arrive."""
+    """A span begins below the current span of its task; attributes, names and failures arrive."""
     tracer = OpenTelemetry(collector.endpoint, "test")
     with tracer.span("outer", {"a": 1}, kind="server", within=PARENT) as outer:
         with tracer.span("inner"):
-            inside = tracer.here()
-        outer.tell({"b": "x"}, name="named", failed=True)
+            inside = tracer.traceparent()
+        outer.update({"b": "x"}, name="named", failed=True)
     tracer.close()
     named, inner = collector.named("named"), collector.named("inner")
     assert (named.service, named.trace, named.parent) == ("test", TRACE, ABOVE)
     assert (named.attributes, named.failed) == ({"a": 1, "b": "x"}, True)
     assert (inner.trace, inner.parent, inner.failed) == (TRACE, named.id, False)
     assert inside == f"00-{TRACE}-{inner.id}-01"
-    assert tracer.here() is None
+    assert tracer.traceparent() is None
 
 
 @pytest.mark.parametrize("within", ["", "nonsense", f"00-{'0' * 32}-{ABOVE}-01", "00-" + "é" * 50])
 def test_what_is_no_traceparent_begins_a_trace(collector: Collector, within: str) -> None:
-    """A header that can't be read does no harm: the trace begins here."""
+    """A traceparent that can't be read does no harm: a new trace begins."""
     tracer = OpenTelemetry(collector.endpoint, "test")
     with tracer.span("a span", within=within):
-        assert tracer.here()
+        assert tracer.traceparent()
     tracer.close()
     assert collector.named("a span").parent == ""
 
 
-def test_the_devices_part_is_told_afterwards(collector: Collector) -> None:
-    """Waiting and computing become two spans, one right after the other, below the one that asked."""
+def test_a_batch_is_recorded_after_its_end(collector: Collector) -> None:
+    """Waiting and computing become two spans, one right after the other, below the caller's."""
     tracer = OpenTelemetry(collector.endpoint, "test")
-    tracer.computed(0.25, 0.5, within=PARENT)
+    tracer.record_batch(0.25, 0.5, within=PARENT)
     tracer.close()
     queue, batch = collector.named("queue"), collector.named("batch")
     assert {(queue.trace, queue.parent), (batch.trace, batch.parent)} == {(TRACE, ABOVE)}
@@ -89,8 +89,8 @@ def test_the_devices_part_is_told_afterwards(collector: Collector) -> None:
     assert queue.ended == batch.begun
 
 
-def test_a_collector_that_is_not_there_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spans that can't be sent are lost after a while, and nothing raises."""
+def test_a_missing_collector_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans that can't be sent are lost within the limit of close(), and nothing raises."""
     monkeypatch.setattr(otel, "CLOSE_S", 0.1)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: refused at once
@@ -101,16 +101,16 @@ def test_a_collector_that_is_not_there_holds_nobody_up(monkeypatch: pytest.Monke
 
 
 def test_the_silent_tracer_records_nothing() -> None:
-    """Where no traces are wanted the same calls do nothing."""
+    """Without traces the same calls do nothing."""
     with SILENT.span("a span", {"a": 1}, within=PARENT) as span:
-        span.tell({"b": 2}, name="other", failed=True)
-        assert SILENT.here() is None
-    SILENT.computed(1.0, 1.0, within=PARENT)
+        span.update({"b": 2}, name="other", failed=True)
+        assert SILENT.traceparent() is None
+    SILENT.record_batch(1.0, 1.0, within=PARENT)
     SILENT.close()
 
 
 def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
-    """In one process: the stages in their order, and what the device did below the calls that asked for it."""
+    """In one process the stages come in their order, and the device's spans lie below the calls that asked for them."""
     toy_bundle(tmp_path)
     store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
     tracer = OpenTelemetry(collector.endpoint, "test")
@@ -132,8 +132,8 @@ def test_a_picture_is_one_trace(collector: Collector, tmp_path: Path) -> None:
     assert len({span.trace for span in collector.spans}) == 1
 
 
-def test_nothing_is_loaded_for_traces_that_nobody_wants() -> None:
-    """All that serves and works is imported without what records traces, or the exporter that the extra brings."""
+def test_without_traces_opentelemetry_is_not_loaded() -> None:
+    """Service and worker are imported without the module that records traces, and without its exporter."""
     script = "import sys, service.app, wiring.engine, wiring.service, wiring.worker; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
@@ -142,7 +142,7 @@ def test_nothing_is_loaded_for_traces_that_nobody_wants() -> None:
 
 
 def test_the_device_tells_nothing_outside_of_a_trace(tmp_path: Path) -> None:
-    """Where no span is under way, there is none to be below."""
+    """Without a current span the device records none."""
     toy_bundle(tmp_path)
     store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
     with collecting() as collector:
@@ -165,7 +165,7 @@ def test_the_device_tells_nothing_outside_of_a_trace(tmp_path: Path) -> None:
 
 
 def test_a_parcel_carries_where_it_comes_from() -> None:
-    """Trace and request id come out on the other side as they went in; a parcel without them has none."""
+    """Trace and request id pass through a parcel unchanged, and so does their absence."""
     order = Order("toy@1", "generator", {"pixels": np.zeros((1, 4, 4, 3), np.uint8)}, math.inf)
     sent = replace(order, request_id="request-7", trace=PARENT)
     read = read_order(pack_order(sent), deadline=math.inf)
@@ -175,7 +175,7 @@ def test_a_parcel_carries_where_it_comes_from() -> None:
 
 
 class Box(Letterbox):
-    """Holds one request, and swallows the reply."""
+    """A letterbox that gives one order and drops its reply."""
 
     def __init__(self, order: Order) -> None:
         self.parcel = Parcel("an-id", 60_000, pack_order(order))
@@ -188,7 +188,7 @@ class Box(Letterbox):
 
 
 def test_a_workers_error_names_the_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What goes wrong in a worker is logged there under the id that the client was told."""
+    """A worker logs an error under the request id that the client has."""
     toy_bundle(tmp_path)
     store, settings = Store([tmp_path]), EngineSettings(device="cpu", threads=1)
     library = Library(store, settings)
@@ -202,8 +202,8 @@ def test_a_workers_error_names_the_request(tmp_path: Path, caplog: pytest.LogCap
 
 
 @dataclass
-class Told:
-    """What service and worker told of one request: spans, figures, and the lines of their logs."""
+class Report:
+    """What service and worker report of one request: spans, metrics, and the lines of their logs."""
 
     collector: Collector
     answer: httpx.Response
@@ -214,9 +214,9 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """One picture through `recast serve` and `recast work`, both told to say everything, and then to stop."""
-    folder = tmp_path_factory.mktemp("told")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """One picture through `recast serve` and `recast work`, with traces and JSON logs, until both have stopped."""
+    folder = tmp_path_factory.mktemp("report")
     toy_bundle(folder / "store")
     serve_port, worker_port = free_port(), free_port()
     with ExitStack() as stack:
@@ -244,11 +244,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
             _, said = process.communicate(timeout=PATIENCE_S)
             assert process.returncode == 0, said
             logs.append([json.loads(line) for line in said.splitlines()])
-        return Told(collector, answer, figures, Figures(asked.content), *logs)
+        return Report(collector, answer, figures, Figures(asked.content), *logs)
 
 
 def command(name: str, folder: Path, settings: dict[str, str]) -> subprocess.Popen[str]:
-    """`recast NAME` over the store of the folder, told by its environment alone."""
+    """`recast NAME` over the store of the folder, configured by its environment alone."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("RECAST_", "OTEL_"))}
     environment |= {f"RECAST_{key}": value for key, value in settings.items()}
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -259,7 +259,7 @@ def command(name: str, folder: Path, settings: dict[str, str]) -> subprocess.Pop
 
 
 def until_ready(client: httpx.Client, *processes: "subprocess.Popen[str]") -> None:
-    """Returns when the service hears of a worker that is warm."""
+    """Waits until the service knows of a warm worker."""
     until = time.monotonic() + PATIENCE_S
     while True:
         with suppress(httpx.TransportError):
@@ -270,19 +270,19 @@ def until_ready(client: httpx.Client, *processes: "subprocess.Popen[str]") -> No
         time.sleep(0.1)
 
 
-def test_a_trace_goes_from_upload_to_device_and_back(told: Told) -> None:
-    """The client's trace goes on in the service and in the worker, each span below the one that waits for it."""
-    assert told.answer.status_code == 200
-    spans = [span for span in told.collector.spans if span.trace == TRACE]
+def test_a_trace_goes_from_upload_to_device_and_back(report: Report) -> None:
+    """The client's trace continues in the service and in the worker, each span below the one that waits for it."""
+    assert report.answer.status_code == 200
+    spans = [span for span in report.collector.spans if span.trace == TRACE]
     request = next(span for span in spans if span.name == "POST /translate")
     assert (request.parent, request.service) == (ABOVE, "recast-service")
     assert request.attributes["http.response.status_code"] == 200
-    below = told.collector.below(request)
+    below = report.collector.below(request)
     assert [name for name in below if name != "compose"] == ["decode", "infer", "infer", "encode"]
     calls = [span for span in spans if span.name == "infer"]
-    assert [told.collector.below(call) for call in calls] == [["queue", "batch"]] * 2
+    assert [report.collector.below(call) for call in calls] == [["queue", "batch"]] * 2
     assert {span.service for span in spans if span.name in ("queue", "batch")} == {"recast-worker"}
-    assert {span.trace for span in told.collector.spans} == {TRACE}, "probes and scrapes have no traces"
+    assert {span.trace for span in report.collector.spans} == {TRACE}, "probes and scrapes have no traces"
     assert all(
         call.begun <= span.begun and span.ended <= call.ended
         for call in calls
@@ -291,36 +291,36 @@ def test_a_trace_goes_from_upload_to_device_and_back(told: Told) -> None:
     )
 
 
-def test_service_and_worker_have_figures_of_their_own(told: Told) -> None:
-    """The service counts requests and stages and hears of the worker, the worker has batches, provider and bundles."""
+def test_service_and_worker_have_figures_of_their_own(report: Report) -> None:
+    """The service shows requests, stages and the worker; the worker shows batches, provider and bundles."""
     labels = {"route": "/translate", "method": "POST", "status": "200"}
-    assert told.service.get("recast_requests_total", labels) == 1
-    assert told.service.get("recast_stage_seconds_count", {"stage": "queue"}) == 1
-    assert told.service.get("recast_workers") == 1
-    assert told.service.get("recast_batch_pictures_sum") == 0
-    assert told.worker.get("recast_batch_pictures_sum") == 2
-    assert told.worker.labels("recast_provider_info", "provider") == {"CPUExecutionProvider"}
-    assert "toy@1" in told.worker.labels("recast_bundle_info", "bundle")
-    assert "recast_requests" not in told.worker.names
+    assert report.service.get("recast_requests_total", labels) == 1
+    assert report.service.get("recast_stage_seconds_count", {"stage": "queue"}) == 1
+    assert report.service.get("recast_workers") == 1
+    assert report.service.get("recast_batch_pictures_sum") == 0
+    assert report.worker.get("recast_batch_pictures_sum") == 2
+    assert report.worker.labels("recast_provider_info", "provider") == {"CPUExecutionProvider"}
+    assert "toy@1" in report.worker.labels("recast_bundle_info", "bundle")
+    assert "recast_requests" not in report.worker.names
 
 
-def test_every_line_of_the_log_is_json(told: Told) -> None:
-    """Both log nothing else, the service's access log included, and a request's lines bear its id."""
-    access = [line for line in told.service_log if line["logger"] == "uvicorn.access"]
+def test_every_line_of_the_log_is_json(report: Report) -> None:
+    """Both log only JSON, the access log included, and a request's lines have its id."""
+    access = [line for line in report.service_log if line["logger"] == "uvicorn.access"]
     (line,) = (line for line in access if "POST /translate" in line["message"])
     assert line["request_id"] == "request-7"
-    assert any("is loaded" in line["message"] for line in told.worker_log)
+    assert any("is loaded" in line["message"] for line in report.worker_log)
 
 
 @pytest.mark.parametrize(
     ("traces", "message"),
     [
-        ("http://127.0.0.1:1/v1/traces", "RECAST_TRACES is set, and there is no module opentelemetry.sdk"),
+        ("http://127.0.0.1:1/v1/traces", "RECAST_TRACES is set, but the module opentelemetry.sdk"),
         ("127.0.0.1:4318", "traces='127.0.0.1:4318': String should match pattern"),
     ],
 )
 def test_traces_that_can_not_be_made_are_one_line(tmp_path: Path, traces: str, message: str) -> None:
-    """Without the extra, or with an address that is none, the command says so in one line and ends."""
+    """Without the extra, or with an invalid address, the command says so in one line and ends."""
     code = "import sys; sys.modules['opentelemetry.sdk'] = None; import recast; recast.main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "serve", "--broker", "redis://127.0.0.1:1"],

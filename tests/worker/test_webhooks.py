@@ -343,7 +343,7 @@ def test_a_name_that_leads_to_a_private_address_is_given_up(storage: Storage) ->
     run(main())
 
 
-def test_whoever_is_killed_repeats_an_attempt_at_most(tmp_path: Path, clock: Clock) -> None:
+def test_a_kill_costs_one_repeated_attempt_at_most(tmp_path: Path, clock: Clock) -> None:
     """Killed before or after any write, the next process delivers or gives up the webhook, with the same id."""
 
     async def main(folder: Path, dies_at: int, status: int) -> None:

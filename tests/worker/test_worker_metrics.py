@@ -95,7 +95,7 @@ def test_processes_share_nothing(metrics: Metrics) -> None:
     assert figures(metrics).get("recast_batch_pictures_count") == 0
 
 
-def test_gauges_are_read_when_somebody_looks(metrics: Metrics) -> None:
+def test_gauges_are_read_at_each_scrape(metrics: Metrics) -> None:
     """Watched values are read at each scrape, and appear only if they are watched."""
     assert "recast_workers" not in figures(metrics).names
     workers = [3]
@@ -136,7 +136,7 @@ def test_a_device_shows_what_it_serves(metrics: Metrics, tmp_path: Path) -> None
     assert shown == {"flip@1": 1, "nonsense": 1}
     assert found.get("recast_bundle_info", {"bundle": "toy@1", "state": "served"}) == 1
     assert found.get("recast_provider_info", {"provider": "CPUExecutionProvider"}) == 1
-    after = figures(metrics)  # a batch is told of when its pictures were answered
+    after = figures(metrics)  # a batch is reported after its pictures are answered
     assert (after.get("recast_batch_pictures_sum"), after.get("recast_depth_pictures")) == (2, 0)
 
 

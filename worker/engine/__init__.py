@@ -1,4 +1,4 @@
 """From pixels and labels to pixels, on one device: sessions, engines, the batcher, the library of engines.
 
-Knows neither Celery nor Redis, and nothing of HTTP; the batcher knows not even onnxruntime.
+It knows no Celery, no Redis and no HTTP; the batcher does not even know onnxruntime.
 """

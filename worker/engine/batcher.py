@@ -41,11 +41,11 @@ class Expired(Exception):
 
 
 class Closed(Exception):
-    """The batcher is closed: it takes no more items, and those it was told not to finish end with this."""
+    """The batcher is closed: it takes no more items, and waiting items that it does not run end with this."""
 
 
 class Miscounted(Exception):
-    """`run` gave another number of results than it was given items."""
+    """`run` did not return one result for each item."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Batcher(Generic[Item, Result]):
 
         deadline: on time.monotonic's scale. An item that still waits then is not run and ends with Expired, but only
         when the next batch is formed: a caller that must know on time waits with its own timeout and cancels.
-        urgent: whether somebody waits for it; other items give way.
+        urgent: whether a caller waits for it; other items give way.
         Raises Full or Closed.
         """
         return self.submit_all([(item, deadline)], urgent=urgent)[0]
@@ -127,21 +127,23 @@ class Batcher(Generic[Item, Result]):
         with self._changed:
             if self._closed:
                 raise Closed("the batcher is closed and takes no more items")
+            # Only a full queue is searched for dead items, since that takes time.
             dead = [] if self._has_room(rows, urgent) else self._line.pull_dead(now)
             refusal = None if self._has_room(rows, urgent) else Full(self.depth, self.rate, self._max_queue)
             if refusal is None:
                 for entry in entries:
                     self._line.push(entry)
                 self._changed.notify()
+        # Futures are answered outside the lock: their callbacks may call the batcher.
         for gone in dead:
-            gone.bury()
+            gone.expire()
         if refusal is not None:
             raise refusal
         return [entry.future for entry in entries]
 
     @property
     def depth(self) -> int:
-        """Rows taken in and not done yet, waiting and running."""
+        """Rows that wait or run."""
         with self._changed:
             return self._line.rows + self._running
 
@@ -153,7 +155,7 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def busy_s(self) -> float:
-        """Seconds that the present batch has been running; 0 while none is."""
+        """Seconds that the running batch has taken so far; 0 while none runs."""
         with self._changed:
             return 0.0 if self._began is None else self._clock() - self._began
 
@@ -168,7 +170,7 @@ class Batcher(Generic[Item, Result]):
             self._changed.notify()
         for entry in left:
             entry.fail(Closed("the batcher was closed before this item's turn"))
-        if threading.current_thread() is not self._thread:
+        if threading.current_thread() is not self._thread:  # else a future's callback closes it
             self._thread.join()
 
     def _has_room(self, rows: int, urgent: bool) -> bool:
@@ -182,14 +184,14 @@ class Batcher(Generic[Item, Result]):
                 self._running = sum(entry.rows for entry in batch)
                 self._began = self._clock() if batch else None
             for entry in dead:
-                entry.bury()
+                entry.expire()
             if batch:
                 self._serve(batch, reason)
             elif not dead:
                 return
 
     def _await_batch(self) -> "tuple[list[_Entry[Item, Result]], list[_Entry[Item, Result]], Reason]":
-        """The items to drop and those to run, as soon as there are any of either; none of both: closed and empty."""
+        """Waits for items to drop or to run; returns neither once the batcher is closed and empty."""
         while True:
             if dead := self._line.pull_dead(self._clock()):
                 return dead, [], "close"
@@ -209,6 +211,7 @@ class Batcher(Generic[Item, Result]):
     def _serve(self, batch: "list[_Entry[Item, Result]]", reason: Reason) -> None:
         """Runs a batch, answers each of its items, and informs the rate and the observer."""
         started = self._clock()
+        # From here on cancel() returns False: the device finishes what it has begun.
         live = [entry for entry in batch if entry.future.set_running_or_notify_cancel()]
         failed = self._answer(live) if live else 0
         took = self._clock() - started
@@ -224,7 +227,7 @@ class Batcher(Generic[Item, Result]):
                 logger.exception("the observer of batches failed")
 
     def _answer(self, live: "list[_Entry[Item, Result]]") -> int:
-        """Runs items as one batch, or one by one if that fails; how many failed in the end."""
+        """Runs items as one batch, or one by one if that fails; returns how many failed in the end."""
         error = self._attempt(live)
         if error is None:
             return 0
@@ -234,7 +237,7 @@ class Batcher(Generic[Item, Result]):
         logger.warning("a batch of %d items failed (%s); they are run one by one", len(live), error, exc_info=error)
         failed = 0
         for entry in live:
-            # By now its time may be up.
+            # Its deadline may have passed meanwhile.
             error = entry.expiry() if entry.is_late(self._clock()) else self._attempt([entry])
             if error is not None:
                 entry.future.set_exception(error)
@@ -273,8 +276,8 @@ class _Entry(Generic[Item, Result]):
     def expiry(self) -> Expired:
         return Expired("the deadline passed while the item waited; it was not run")
 
-    def bury(self) -> None:
-        """Ends an item that is not run: as cancelled, or as expired."""
+    def expire(self) -> None:
+        """Ends an item that is not run: as cancelled, or with Expired."""
         self.fail(self.expiry())
 
     def fail(self, error: Exception) -> None:
@@ -303,13 +306,13 @@ class _Line(Generic[Item, Result]):
         self.waiting[entry.urgent] += entry.rows
 
     def head(self, most: int) -> tuple[list[_Entry[Item, Result]], bool]:
-        """The entry whose turn it is and those that may run with it, up to `most` rows; and if no more would fit."""
+        """The entry whose turn it is and those that may join it, up to `most` rows; and whether the batch is full."""
         first = bool(self._entries[True]) and not (self._entries[False] and self._in_a_row >= URGENT_IN_A_ROW)
         batch: list[_Entry[Item, Result]] = []
         rows = 0
         for entry in chain(self._entries[first], self._entries[not first]):
             if batch and entry.key != batch[0].key:
-                continue
+                continue  # it keeps its place in the line
             if batch and rows + entry.rows > most:
                 return batch, True
             batch.append(entry)

@@ -136,7 +136,7 @@ def run_in_parts(
         rows = len(next(iter(part.values())))
         padded = next((size for size in sizes if size >= rows), rows)
         if padded > rows:
-            # With copies of the last row, which the graph can surely digest.
+            # With copies of the last row, which the graph is sure to handle, unlike zeros.
             part = {
                 kind: np.concatenate([array, np.repeat(array[-1:], padded - rows, axis=0)])
                 for kind, array in part.items()

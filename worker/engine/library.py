@@ -21,7 +21,7 @@ from worker.settings import EngineSettings
 logger = logging.getLogger(__name__)
 
 GRACE_S = 60.0
-"""Seconds after its last use that an engine stays whose bundle left the store: longer than a request may take."""
+"""Seconds that an engine stays after its last use when its bundle has left the store: more than a request may take."""
 
 RETRY_S = 30.0
 """Seconds before a bundle that did not load is tried again: perhaps only memory was short."""
@@ -35,7 +35,7 @@ class Library:
     """
 
     def __init__(self, store: Store, settings: EngineSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Loads nothing yet; `follow` does, and asking for an engine."""
+        """Loads nothing yet; `follow`, `load` and `engine` do."""
         self._store, self._settings, self._clock = store, settings, clock
         self._lock = threading.Lock()
         self._held: dict[Bundle, _Held] = {}  # the least recently used first
@@ -54,7 +54,14 @@ class Library:
         snapshot = snapshot or self._store.snapshot()
         with self._lock:
             self._refused = {bundle: why for bundle, why in self._refused.items() if bundle in snapshot.bundles}
-        loads = [self.load(bundle) for bundle in self._affordable(snapshot)]
+        loads, room = [], self._settings.cache_bytes
+        for rank, bundle in enumerate(snapshot.bundles):
+            size = _size(bundle)
+            if size <= room or rank == 0:
+                room -= size
+                loads.append(self.load(bundle))
+            else:
+                logger.info("%s is loaded when it is asked for: its %d bytes exceed the limit", bundle.ref, size)
         self._opening = self._opening or loads
 
     @contextmanager
@@ -73,7 +80,7 @@ class Library:
             held = self._held.pop(bundle, None)
             if held is None:
                 return None
-            self._held[bundle] = held
+            self._held[bundle] = held  # at the end, as the one used last
             held.users += 1
             return held.engine
 
@@ -99,13 +106,13 @@ class Library:
                 return self._loading[bundle]
             refusal = self._refused.get(bundle)
             if self._closed:
-                return _failed(_closed(bundle))
+                return _failed_load(_closed_error(bundle))
             if bundle in self._held:
                 done: Future[None] = Future()
                 done.set_result(None)
                 return done
             if refusal is not None and self._clock() - refusal.at < RETRY_S:
-                return _failed(EngineError(refusal.reason))
+                return _failed_load(EngineError(refusal.reason))
             future = self._loading[bundle] = self._loader.submit(self._load, bundle)
             return future
 
@@ -123,7 +130,7 @@ class Library:
 
     @property
     def served(self) -> tuple[str, ...]:
-        """`name@version` of the store's bundles by rank, but those that did not load."""
+        """`name@version` of the store's bundles by rank, except those that did not load."""
         with self._lock:
             return tuple(bundle.ref for bundle in self._store.snapshot().bundles if bundle not in self._refused)
 
@@ -159,7 +166,7 @@ class Library:
         return self.unready()
 
     def close(self) -> None:
-        """Waits for the load that runs, if any, and lets all engines go, leased or not."""
+        """Waits for a running load, and frees all engines, leased or not."""
         with self._lock:
             self._closed = True
         self._loader.shutdown()
@@ -168,24 +175,22 @@ class Library:
             self._held.clear()
         _close(gone)
 
-    def _affordable(self, snapshot: Snapshot) -> Iterator[Bundle]:
-        room = self._settings.cache_bytes
-        for rank, bundle in enumerate(snapshot.bundles):
-            size = _size(bundle)
-            if size <= room or rank == 0:
-                room -= size
-                yield bundle
-            else:
-                logger.info("%s is loaded when it is asked for: its %d bytes exceed the limit", bundle.ref, size)
-
     def _load(self, bundle: Bundle) -> None:
         try:
             if self._closed:
-                raise _closed(bundle)
+                raise _closed_error(bundle)
             engine = Engine(bundle, self._settings)
             engine.warm()
         except Exception as error:  # whatever is wrong with one bundle, the others go on
-            raise self._refuse(bundle, error) from error
+            expected = isinstance(error, EngineError)
+            reason = str(error) if expected else f"{bundle.ref} does not load: unexpected {type(error).__name__}"
+            with self._lock:
+                del self._loading[bundle]
+                if not self._closed:
+                    self._refused[bundle] = _Refusal(reason, self._clock())
+                    logger.error("%s is refused: %s", bundle.ref, error, exc_info=not expected)
+            raise EngineError(reason) from error
+        # In one step: no caller may find the bundle neither loading nor loaded, and load it again.
         with self._lock:
             del self._loading[bundle]
             self._refused.pop(bundle, None)
@@ -194,16 +199,6 @@ class Library:
         _close(gone)
         logger.info("%s is loaded, on %s", bundle.ref, ", ".join(engine.providers))
 
-    def _refuse(self, bundle: Bundle, error: Exception) -> EngineError:
-        expected = isinstance(error, EngineError)
-        reason = str(error) if expected else f"{bundle.ref} does not load: unexpected {type(error).__name__}"
-        with self._lock:
-            del self._loading[bundle]
-            if not self._closed:
-                self._refused[bundle] = _Refusal(reason, self._clock())
-                logger.error("%s is refused: %s", bundle.ref, error, exc_info=not expected)
-        return EngineError(reason)
-
     def _pull_surplus(self) -> list[Engine]:
         """Removes the engines that may go: replaced and unused for the grace time, or beyond the limit of bytes."""
         present = set(self._store.snapshot().bundles)
@@ -211,6 +206,7 @@ class Library:
         surplus = sum(held.engine.bytes for bundle, held in self._held.items() if bundle in present)
         surplus -= self._settings.cache_bytes
         gone = []
+        # All but the engine that was used last.
         for bundle, held in list(self._held.items())[:-1]:
             if held.users:
                 continue
@@ -238,16 +234,16 @@ class _Refusal:
 def _size(bundle: Bundle) -> int:
     size = 0
     for graph in bundle.manifest.graphs:
-        with suppress(OSError):  # it is being replaced or removed: loading it tells, or the next snapshot
+        with suppress(OSError):  # it is being replaced or removed, which loading or the next snapshot will show
             size += bundle.graph(graph).stat().st_size
     return size
 
 
-def _closed(bundle: Bundle) -> EngineError:
+def _closed_error(bundle: Bundle) -> EngineError:
     return EngineError(f"{bundle.ref} is not loaded: the library is closed")
 
 
-def _failed(error: Exception) -> Future[None]:
+def _failed_load(error: Exception) -> Future[None]:
     future: Future[None] = Future()
     future.set_exception(error)
     return future

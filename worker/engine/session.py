@@ -62,7 +62,7 @@ class Session:
         return str(self._session.get_providers()[0])
 
     def run(self, inputs: Mapping[str, Floats]) -> dict[str, Floats]:
-        """Float32 inputs by kind, [n, ...] as their ports say, to all outputs by kind.
+        """Runs float32 inputs by kind, [n, ...] as their ports say, and returns all outputs by kind.
 
         Raises EngineError where the graph fails, gives another shape, or a value that is not finite.
         """
@@ -130,7 +130,7 @@ def _create(
     threads: int,
 ) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors alone
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -1,4 +1,4 @@
-"""Decodes in a child process, for pictures of which one may have killed the process that decoded it before.
+"""Decodes suspect pictures in a child process: one of them may have killed the process that decoded it before.
 
 Only a verdict comes back, as text, so that a child that a hostile picture has taken over can't harm its parent. The
 child is spawned, not forked: it has neither the parent's memory nor its GPU, and it imports no runtime.
@@ -33,7 +33,7 @@ _VERDICTS = {kind.code: kind for kind in (UnreadableImage, TooLarge, Unsupported
 
 
 class Probe:
-    """Decodes pictures one by one in one child, which starts with the first, and again after one that killed it."""
+    """Decodes pictures one by one in a child, which starts with the first one, and again after one has killed it."""
 
     def __init__(self, limits: Limits, examine: Examine = decode, *, patience_s: float = PATIENCE_S) -> None:
         self._limits, self._examine, self._patience_s = limits, examine, patience_s
@@ -61,7 +61,7 @@ class Probe:
     def _check(self, data: bytes) -> None:
         self._child = self._child or self._start()
         _, pipe = self._child
-        if self._closed:
+        if self._closed:  # close() was called while the child started
             self._end()
         try:
             pipe.send_bytes(data)
@@ -69,7 +69,7 @@ class Probe:
         except (EOFError, OSError):
             verdict = None
         if self._closed:
-            raise RuntimeError("the process that pictures are decoded in was ended")
+            raise RuntimeError("the decoding process was closed")
         if verdict is None:
             self._end()
             raise UnreadableImage("the picture is corrupt in a way that crashes its decoder: save it again")
@@ -91,14 +91,14 @@ class Probe:
         if not begun:
             process.kill()
             process.join()
-            raise RuntimeError("the process that pictures are decoded in did not start")
+            raise RuntimeError("the decoding process did not start")
         return process, ours
 
 
 def _serve(pipe: Connection, examine: Examine, limits: Limits) -> None:
     """The child's main function; it ends when the parent's end of the pipe closes, also if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the child too, but the parent handles it
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would leave the sender's picture on the disk
     sizes = Path("/proc/self/statm")
     if sizes.exists():
         # Counted from what it has now: libraries reserve much address space for threads that never run.

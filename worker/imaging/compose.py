@@ -1,4 +1,4 @@
-"""The network's change carried over to a picture's own pixels, and the contact sheet; unchanged pixels stay."""
+"""Carries a network's change over to a picture's own pixels, and draws the contact sheet; unchanged pixels stay."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -47,7 +47,7 @@ def carry(
             share, enlarged = _soft(part, place), partial(_turned, square=part, place=place)
         else:
             across, down = _feather(box[0], box[2], original.width), _feather(box[1], box[3], original.height)
-            share, enlarged = down[top:bottom, None] * across, partial(_enlarged, size=size, top=top, bottom=bottom)
+            share, enlarged = down[top:bottom, None] * across, partial(_enlarge, size=size, top=top, bottom=bottom)
         # Bilinear, which reaches no further than the change itself, so that far pixels stay as they are.
         gone = enlarged(fading, resample=Image.Resampling.BILINEAR)
         made: list[Image.Image] = []
@@ -57,7 +57,7 @@ def carry(
             move = enlarged(moved, resample=smooth) * np.float32(strength)
             move -= detail * gone
             pixels += move * share
-            pixels += np.float32(0.5)
+            pixels += np.float32(0.5)  # rounds, since the conversion cuts off
             made.append(Image.fromarray(np.clip(pixels, 0, 255, out=pixels).astype(np.uint8)))
         result.paste(Image.merge("RGB", made), place)
     return result
@@ -81,8 +81,11 @@ def sheet(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
         row, column = divmod(place, columns)
         left, top = gap + column * (width + gap), gap + row * (height + caption + gap // 2)
         page.paste(picture, (left + (width - picture.width) // 2, top + (height - picture.height) // 2))
+        font = ImageFont.load_default(text)
+        if (length := draw.textlength(label, font=font)) > width:
+            font = ImageFont.load_default(max(_SMALLEST_TEXT, int(text * width / length)))
         at = (left + width / 2, top + height + caption * 0.5)
-        draw.text(at, label, fill=_INK if place else _FIRST_INK, font=_font(draw, label, width, text), anchor="mm")
+        draw.text(at, label, fill=_INK if place else _FIRST_INK, font=font, anchor="mm")
     return page
 
 
@@ -126,7 +129,7 @@ def _feather(start: int, end: int, length: int) -> Floats:
     return share
 
 
-def _enlarged(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
+def _enlarge(plane: Image.Image, size: tuple[int, int], top: int, bottom: int, resample: Image.Resampling) -> Floats:
     """The rows top to bottom of the plane resized to `size`, float32 [rows,width]."""
     scale = plane.height / size[1]
     source = (0.0, top * scale, float(plane.width), min(bottom * scale, float(plane.height)))
@@ -149,9 +152,3 @@ def _soft(square: Square, place: Box) -> Floats:
     within = np.float32(0.5) - np.abs(square.find(points, 1) - np.float32(0.5))  # from the nearest sides
     share: Floats = _smoothstep(within / np.float32(_FEATHER)).prod(axis=-1)
     return share
-
-
-def _font(draw: ImageDraw.ImageDraw, label: str, width: int, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    font = ImageFont.load_default(size)
-    length = draw.textlength(label, font=font)
-    return font if length <= width else ImageFont.load_default(max(_SMALLEST_TEXT, int(size * width / length)))

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 _READ_HERE = ", ".join(format.name.upper() for format in FORMATS)
 _LARGEST_PROFILE = 4 * 1024 * 1024  # bytes
 _LONGEST_COPYRIGHT = 1000  # characters
+# What turns a picture upright, by its EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,7 +38,7 @@ _WHITES = {"I;16": (65_535.0,), "I": (255.0, 65_535.0, 2.0**31), "F": (1.0, 255.
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture as it is to be seen: EXIF orientation applied, metadata removed except the fields below."""
+    """A picture as it should be seen: EXIF orientation applied, metadata removed except the fields below."""
 
     image: Image.Image
     """RGB, 8 bit."""
@@ -53,7 +54,7 @@ class Decoded:
 def decode(data: bytes, limits: Limits) -> Decoded:
     """Decode the first frame of a picture.
 
-    Colours: RGB keeps its profile; CMYK, Lab and grey are converted to sRGB by theirs, or plainly where none works.
+    Colours: RGB keeps its profile; CMYK, Lab and grey are converted to sRGB, by theirs if it works.
     16-bit values are scaled. Of a JPEG with several pictures, as phones write them, the first is taken.
 
     Raises UnreadableImage (empty, truncated, corrupt), UnsupportedMedia (no picture format that is read here) and
@@ -84,7 +85,7 @@ def decode(data: bytes, limits: Limits) -> Decoded:
     except Exception as error:
         _log.info("unreadable %s: %s: %s", format.name, type(error).__name__, error)
         raise UnreadableImage(f"the {format.name.upper()} picture is truncated or corrupt: send it again") from error
-    return Decoded(_bare(rgb), None if alpha is None else _bare(alpha), icc, format, _copyright(exif))
+    return Decoded(_without_info(rgb), None if alpha is None else _without_info(alpha), icc, format, _copyright(exif))
 
 
 def _open(data: bytes, format: Format) -> Image.Image:
@@ -102,6 +103,7 @@ def _check(size: tuple[int, int], data: bytes, format: Format, limits: Limits) -
         raise TooLarge(f"the picture is {width} x {height} = {width * height} pixels; the limit is {limits.max_pixels}")
     most = limits.max_frames
     if format is JPEG:
+        # Phones keep previews and depth maps as further pictures of a JPEG (MPO): it is no animation.
         too_many = False
     elif format is GIF or format is TIFF:
         # Counting the frames of a hostile file takes long, so only the first frame too many is looked for; in a second
@@ -121,6 +123,7 @@ def _exif(image: Image.Image) -> Image.Exif:
     """The picture's EXIF, empty where it can't be read: a picture may be good though its metadata are not."""
     try:
         exif = image.getexif()
+        # Pillow parses an entry when it is asked for, so what is broken shows here.
         exif.get(ExifTags.Base.Orientation)
         exif.get(ExifTags.Base.Copyright)
     except Exception as error:
@@ -132,7 +135,7 @@ def _exif(image: Image.Image) -> Image.Exif:
 def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None, bytes | None]:
     """The picture as RGB, its alpha, and its colour profile where that is not applied already."""
     icc = image.info.get("icc_profile")
-    if whites := _WHITES.get(image.mode[:4]):
+    if whites := _WHITES.get(image.mode[:4]):  # I;16 has variants for the byte order
         values = np.nan_to_num(np.asarray(image).astype(np.float32), posinf=whites[-1])
         brightest = float(values.max())
         # The least usual white that holds the brightest pixel.
@@ -165,7 +168,7 @@ def _to_srgb(icc: object, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _bare(image: Image.Image) -> Image.Image:
+def _without_info(image: Image.Image) -> Image.Image:
     # Pillow's writers take comments and profiles from `info`; an image of a file keeps the file's bytes in memory.
     plain = image.copy() if isinstance(image, ImageFile.ImageFile) else image
     plain.info = {}

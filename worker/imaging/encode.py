@@ -32,7 +32,7 @@ def encode(
     """The file of an RGB picture with its alpha (L, same size); a format without alpha shows it on white.
 
     `quality` is 1..100 and matters to lossy formats only. The same input gives the same bytes.
-    Raises InvalidParameter if the format is not written here, or can't hold so long a side, or for the quality.
+    Raises InvalidParameter for a format that is not written here, a side too long for it, or another quality.
     """
     if not format.writes:
         known = ", ".join(format.name for format in FORMATS if format.writes)
@@ -55,10 +55,10 @@ def encode(
     exif = Image.Exif()
     if copyright is not None:
         exif[ExifTags.Base.Copyright] = copyright.encode()
-    return _written(full, format, quality, icc or b"", exif.tobytes() if copyright is not None else b"")
+    return _write(full, format, quality, icc or b"", exif.tobytes() if copyright is not None else b"")
 
 
-def _written(image: Image.Image, format: Format, quality: int, icc: bytes, exif: bytes) -> bytes:
+def _write(image: Image.Image, format: Format, quality: int, icc: bytes, exif: bytes) -> bytes:
     """The file, by Pillow's writer of the format."""
     file = BytesIO()
     chroma = "4:4:4" if quality >= _FULL_CHROMA else "4:2:0"
@@ -67,6 +67,7 @@ def _written(image: Image.Image, format: Format, quality: int, icc: bytes, exif:
             image.save(file, "JPEG", quality=quality, subsampling=chroma, icc_profile=icc, exif=exif, xmp=xmp())
         case PNG.name:
             mark = PngInfo()
+            # The keyword of XMP in PNG (XMP specification, part 3).
             mark.add_itxt("XML:com.adobe.xmp", xmp().decode())
             # On a photograph, level 6 (the default) saves a tenth of the bytes and takes twice as long.
             image.save(file, "PNG", compress_level=3, pnginfo=mark, icc_profile=icc or None, exif=exif or None)

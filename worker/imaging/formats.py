@@ -11,7 +11,7 @@ from PIL import features
 
 @dataclass(frozen=True)
 class Format:
-    """What is read here, and how it is written where `writes`."""
+    """A format that is read here, and how it is written if `writes`."""
 
     name: str
     """As in `format=`."""
@@ -32,7 +32,7 @@ class Format:
 
 
 def sniff(data: bytes) -> Format | None:
-    """The format whose signature the bytes begin with; None if no format that is read here."""
+    """The format whose signature the bytes begin with; None if it is not a format that is read here."""
     head = data[:_HEAD]
     return next((format for format in FORMATS if format.starts(head)), None)
 
@@ -61,7 +61,7 @@ def stem(path: str) -> str:
 
 
 def extension(path: str) -> str:
-    """The picture format's extension of a path, with its dot and as it is written; empty where it has none."""
+    """The picture format's extension of a path, with its dot and in its case; empty if it has none."""
     name, dot, last = path.rpartition("/")[2].rpartition(".")
     return dot + last if name and f".{last.lower()}" in _EXTENSIONS else ""
 

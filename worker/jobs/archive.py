@@ -47,7 +47,7 @@ def files(file: BinaryIO, *, most: int, max_bytes: int) -> Iterator[File]:
 
     The whole directory is checked before the first file is read. Raises TooLarge for more than `most` files and for
     bombs; InvalidParameter for names that leave the folder, links, encryption, overlaps, archives in the archive, and
-    methods other than deflate; UnreadableImage for what is no ZIP, or a damaged one. Blocks: run it in a thread.
+    methods other than deflate; UnreadableImage for a file that is no ZIP, or a damaged one. Blocks: run it in a thread.
     """
     directory = _find_directory(file)
     if directory.entries > 2 * most:
@@ -131,13 +131,14 @@ def _find_directory(file: BinaryIO) -> _Directory:
         at = tail.rfind(b"PK\5\6", 0, at)
     if at < 0:
         raise UnreadableImage("the archive is no ZIP, or its end is missing")
+    # The records and their fields are those of PKWARE's APPNOTE, sections 4.3.7 to 4.3.16.
     _, disk, first_disk, _, entries, length, start, _ = _END.unpack_from(tail, at)
     end = tail_at + at
     if (large := _find_directory64(file, end)) is not None:
         end, entries, length, start = large
     shift = end - length - start
     if disk or first_disk or shift < 0:
-        raise _damaged("its directory is not where it should be")
+        raise _corrupt("its directory is not where it should be")
     return _Directory(end - length, end, entries, shift)
 
 
@@ -151,7 +152,7 @@ def _find_directory64(file: BinaryIO, end: int) -> tuple[int, int, int, int] | N
     if not record.startswith(b"PK\6\7", _END64.size):
         return None
     if not record.startswith(b"PK\6\6"):
-        raise _damaged("its 64-bit directory is not where it should be")
+        raise _corrupt("its 64-bit directory is not where it should be")
     *_, entries, length, start = _END64.unpack_from(record)
     return end - before, entries, length, start
 
@@ -162,7 +163,7 @@ def _check(file: BinaryIO, directory: _Directory, most: int) -> "array[int]":
     for entry in _entries(file, directory):
         entry.check()
         if entry.start + _LOCAL.size + entry.packed > directory.at:
-            raise _damaged(f"{entry.shown} would end beyond its end")
+            raise _corrupt(f"{entry.shown} would end beyond its end")
         if not entry.skipped:
             starts.append(entry.start)
         if len(starts) > most:
@@ -179,7 +180,7 @@ def _entries(file: BinaryIO, directory: _Directory) -> Iterator[_Entry]:
         file.seek(at)
         header = file.read(_HEADER.size)
         if at + _HEADER.size > directory.end or not header.startswith(b"PK\1\2"):
-            raise _damaged("its directory is broken")
+            raise _corrupt("its directory is broken")
         fields = _HEADER.unpack(header)
         name_length, extra_length, comment_length = fields[10:13]
         name, extra = file.read(name_length), file.read(extra_length)
@@ -189,12 +190,12 @@ def _entries(file: BinaryIO, directory: _Directory) -> Iterator[_Entry]:
         try:
             text = name.decode()  # many write UTF-8 without the flag
         except UnicodeDecodeError:
-            # Without the flag it is, by the specification, the code page of the first PCs.
+            # Without the flag APPNOTE (appendix D) says code page 437, that of the first PCs.
             text = name.decode(errors="replace") if flags & _UTF8 else name.decode("cp437")
         text = text.replace("\\", "/")
         yield _Entry(text, flags, method, crc, packed, size, start + directory.shift, mode)
     if at != directory.end:
-        raise _damaged("its directory has more entries than it says")
+        raise _corrupt("its directory has more entries than it says")
 
 
 def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
@@ -202,14 +203,14 @@ def _wide(values: tuple[int, ...], extra: bytes) -> list[int]:
     wide = b""
     while len(extra) >= 4:
         kind, length = struct.unpack_from("<2H", extra)
-        if kind == 1:
+        if kind == 1:  # APPNOTE, section 4.5.3
             wide = extra[4 : 4 + length]
         extra = extra[4 + length :]
     found = []
     for value in values:
         if value == _FULL:
             if len(wide) < 8:
-                raise _damaged("a 64-bit size is missing")
+                raise _corrupt("a 64-bit size is missing")
             value, wide = int.from_bytes(wide[:8], "little"), wide[8:]
         found.append(value)
     return found
@@ -220,12 +221,12 @@ def _read(file: BinaryIO, entry: _Entry, bounds: "array[int]", max_bytes: int, s
     file.seek(entry.start)
     header = file.read(_LOCAL.size)
     if not header.startswith(b"PK\3\4"):
-        raise _damaged(f"{entry.shown} is not where it should be")
+        raise _corrupt(f"{entry.shown} is not where it should be")
     begin = entry.start + _LOCAL.size + sum(_LOCAL.unpack(header)[-2:])
     if begin + entry.packed > bounds[bisect_right(bounds, entry.start)]:
         raise InvalidParameter(f"{entry.shown} in the archive overlaps the next entry")
     file.seek(begin)
-    pieces = _stored(file, entry.packed) if entry.method == _STORED else _inflated(file, entry, max_bytes)
+    pieces = _pieces(file, entry.packed) if entry.method == _STORED else _inflate(file, entry, max_bytes)
     data = bytearray()
     for packed, piece in pieces:
         spent.add(packed, len(piece))
@@ -233,29 +234,29 @@ def _read(file: BinaryIO, entry: _Entry, bounds: "array[int]", max_bytes: int, s
         if len(data) > max_bytes:
             return bytes(data[: max_bytes + 1])
     if len(data) != entry.size or zlib.crc32(data) != entry.crc:
-        raise _damaged(f"{entry.shown} does not fit its checksum")
+        raise _corrupt(f"{entry.shown} does not fit its checksum")
     return bytes(data)
 
 
-def _stored(file: BinaryIO, length: int) -> Iterator[tuple[int, bytes]]:
+def _pieces(file: BinaryIO, length: int) -> Iterator[tuple[int, bytes]]:
     """The bytes piece by piece, each with the number of the archive's bytes that it took."""
     while length and (piece := file.read(min(length, _PIECE))):
         length -= len(piece)
         yield len(piece), piece
 
 
-def _inflated(file: BinaryIO, entry: _Entry, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Like `_stored`, but unpacked; no piece is longer than max_bytes + 1."""
+def _inflate(file: BinaryIO, entry: _Entry, max_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Like `_pieces`, but unpacked; no piece is longer than max_bytes + 1."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        for taken, piece in _stored(file, entry.packed):
+        for taken, piece in _pieces(file, entry.packed):
             yield taken, inflater.decompress(piece, max_bytes + 1)
             if inflater.eof:
                 return
     except zlib.error:
-        raise _damaged(f"{entry.shown} can't be unpacked") from None
-    raise _damaged(f"{entry.shown} ends too early")
+        raise _corrupt(f"{entry.shown} can't be unpacked") from None
+    raise _corrupt(f"{entry.shown} ends too early")
 
 
-def _damaged(why: str) -> UnreadableImage:
+def _corrupt(why: str) -> UnreadableImage:
     return UnreadableImage(f"the archive is damaged: {why}")

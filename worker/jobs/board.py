@@ -1,4 +1,4 @@
-"""State and progress of jobs, computed from what is stored, and their end; nothing is kept between two calls.
+"""State and progress of jobs, computed from storage, and their end; keeps nothing between two calls.
 
 A call costs one listing of the job's finished chunks, and one of the open jobs, but never a listing of all jobs.
 """
@@ -17,7 +17,7 @@ from worker.jobs.layout import Begun, End, Finished, Job, Outcome, State
 from worker.storage import Storage, Stored
 
 WINDOW_S = 60.0
-"""The rate is measured over the last so many seconds, or since the beginning if no chunk was finished in them."""
+"""The rate is measured over this many last seconds, or since the beginning if no chunk was finished in them."""
 
 CHUNKS = 16
 """Chunks whose pictures `outcomes` lists at a time."""
@@ -64,7 +64,7 @@ class Board:
         self._storage = storage
 
     async def job(self, job_id: str) -> Job:
-        """What was asked. Raises UnknownJob."""
+        """The stored Job. Raises UnknownJob."""
         found = await self._storage.get(layout.job(job_id))
         if found is None:
             raise UnknownJob(
@@ -100,10 +100,10 @@ class Board:
         return [outcome for record in records for outcome in record.outcomes if outcome.output is None][:limit]
 
     async def outcomes(self, job: Job, first: int) -> tuple[list[Outcome], int | None]:
-        """What became of the pictures of a few chunks from number `first` on, in order, and the number to go on with.
+        """The outcomes of a few chunks from number `first` on, in order, and the number to continue with.
 
-        The list stops before a chunk that is not finished, so that a client that goes on later misses nothing. When the
-        job has ended such a chunk is left out, and at the end of the list the number is None.
+        The list stops before an unfinished chunk, so that a client that continues later misses nothing. Once the job
+        has ended, unfinished chunks are skipped, and after the last chunk the number is None.
         """
         over = await self._end(job.id) is not None
         marks = [mark for mark in await finished_chunks(self._storage, job.id) if mark.number >= first]
@@ -130,7 +130,7 @@ class Board:
         return await self.status(job_id)
 
     async def conclude(self, job: Job) -> End | None:
-        """Ends a job whose chunks are all finished, or that is cancelled; None: it goes on.
+        """Ends a job whose chunks are all finished, or that is cancelled; returns None for a job that goes on.
 
         A process that is killed in the middle leaves the open mark, and concluding again does the rest.
         """
@@ -141,13 +141,13 @@ class Board:
             )
             if len(marks) < job.chunks and not cancelled:
                 return None
-            done, failed = _counted(marks)
+            done, failed = _count(marks)
             state: Literal["done", "failed", "cancelled"] = "cancelled" if cancelled else "done" if done else "failed"
             end = End(state=state, at=time.time(), done=done, failed=failed)
-            if job.webhook:
+            if job.webhook:  # before the End, so that a kill between the two forgets no webhook
                 await self._storage.put(layout.hook_mark(job.id), b"")
             if not await self._storage.put(layout.done(job.id), end.bytes(), new=True):
-                # Another process was quicker, or a repeated put finds its own first try: what is there counts.
+                # Another process was quicker, or a repeated put finds its own first try: the stored End counts.
                 end = await self._end(job.id)
                 if end is None:
                     return None
@@ -162,7 +162,7 @@ class Board:
         marks, begun_at, cancelled = await asyncio.gather(
             finished_chunks(self._storage, job_id), self._begun_at(job_id), self._storage.has(layout.cancelled(job_id))
         )
-        done, failed = _counted(marks)
+        done, failed = _count(marks)
         if cancelled:
             return Status(job, "cancelled", done, failed, begun_at)
         if begun_at is None:
@@ -216,12 +216,12 @@ async def finished_chunks(storage: Storage, job_id: str) -> list[Mark]:
 
 
 async def read_finished(storage: Storage, mark: Mark) -> Finished:
-    """What became of a finished chunk's pictures; no outcomes if the job is just being removed."""
+    """The record of a finished chunk; without outcomes if the job is just being removed."""
     found = await storage.get(mark.path)
     return Finished(outcomes=()) if found is None else Finished.model_validate_json(found)
 
 
-def _counted(marks: Sequence[Mark]) -> tuple[int, int]:
+def _count(marks: Sequence[Mark]) -> tuple[int, int]:
     return sum(mark.done for mark in marks), sum(mark.failed for mark in marks)
 
 
@@ -229,7 +229,7 @@ def rate_of(marks: Sequence[Mark], begun_at: float, now: float) -> float | None:
     """Pictures per second of a job, see WINDOW_S; None while nothing is finished."""
     recent = [mark for mark in marks if mark.put_at > now - WINDOW_S]
     since = max(begun_at, now - WINDOW_S) if recent else begun_at
-    pictures = sum(_counted(recent or marks))
+    pictures = sum(_count(recent or marks))
     return pictures / (now - since) if pictures and now > since else None
 
 
@@ -243,6 +243,7 @@ async def _oldest_first(listing: AsyncIterator[Stored]) -> list[str]:
 
 
 async def _take(source: AsyncIterator[str], most: int) -> list[str]:
+    """The next items, at most `most`."""
     taken: list[str] = []
     while len(taken) < most and (each := await anext(source, None)) is not None:
         taken.append(each)

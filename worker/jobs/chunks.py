@@ -2,7 +2,8 @@
 
 The commit is one put, the last one: a chunk whose process is killed before it is done again, with the same outputs.
 Only an error of the picture itself becomes its outcome. An error that may go away is raised, and the chunk is tried
-again later; one that has not gone away for PERSISTENT_S counts as the picture's own.
+again later; one that has not gone away for PERSISTENT_S counts as the picture's own. A bundle, domain or folder that
+is not here is no error of a picture: the job waits for it, but not longer than `patience_days`.
 """
 
 import asyncio
@@ -64,25 +65,27 @@ class Chunks:
         pipeline: Pipeline,
         *,
         at_once: int,
+        patience_days: float = 7.0,
         examine: Examine = decode,
         observe: Callable[[Finished], None] = lambda finished: None,
         tracer: Tracer = SILENT,
     ) -> None:
         """`at_once`: pictures in memory, of all chunks together; `examine` is what a child does with suspects.
 
+        After `patience_days` a chunk is given up whose bundle, domain, format or folder has not come back.
         `observe` is called with each chunk that was finished here.
         """
         self._storage, self._roots, self._pipeline, self._examine = storage, roots, pipeline, examine
         self._observe, self._tracer = observe, tracer
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots, self._patience_days = asyncio.Semaphore(at_once), patience_days
 
     async def do(self, job: Job, number: int) -> None:
-        """Does a chunk and commits it; nothing if it is finished, or the job cancelled.
+        """Does a chunk and commits it; does nothing if the chunk is finished or the job cancelled.
 
-        A chunk under way stops when its job is cancelled, and the outputs that are done by then are kept.
+        A chunk under way stops when its job is cancelled, and keeps the outputs that it has made.
 
-        Raises, and is to be called again later: NotReady (also for a domain or model that is not here at the moment),
-        Overloaded, TimedOut, StorageError, and what the engine raises. UnknownJob: the job is gone.
+        Call it again later after NotReady (also for a domain or model that is not here at the moment), Overloaded,
+        TimedOut, StorageError, and what the engine raises. UnknownJob: the job is gone.
         """
         if await self._storage.has(layout.cancelled(job.id)):
             return
@@ -95,17 +98,22 @@ class Chunks:
         if found is None:
             raise UnknownJob(f"there is no chunk {number} of job {job.id}, or it was removed")
         chunk = Chunk.model_validate_json(found)
+        # Before any picture is decoded: if one kills this process, the next try knows and is careful.
         begun = Begun(at=before.at if before else time.time())
         await self._storage.put(layout.begun(job.id, number), begun.bytes())
         try:
             with self._tracer.span("chunk", {"recast.job_id": job.id, "recast.chunk": number}):
                 async with self._work(job, before) as work:
                     outcomes = await self._outcomes(work, chunk.entries)
-        except Exception:
-            if before is None or before.left:  # else one of its pictures stays suspected of having killed a try
-                left = begun.model_copy(update={"left": True})
-                await self._storage.put(layout.begun(job.id, number), left.bytes())
-            raise
+        except Exception as error:
+            given_up = isinstance(error, _NotHere) and time.time() - begun.at > self._patience_days * 86_400
+            if not given_up:
+                if before is None or before.left:  # else its pictures stay suspects: one may have killed a try
+                    left = begun.model_copy(update={"left": True})
+                    await self._storage.put(layout.begun(job.id, number), left.bytes())
+                raise
+            reason = f"given up after {self._patience_days:g} days: {error}"
+            outcomes = [Outcome(name=entry.name, code=_NotHere.code, reason=reason) for entry in chunk.entries]
         if len(outcomes) < len(chunk.entries) and await self._storage.has(layout.done(job.id)):
             return  # the counts in the End of a cancelled job must stay true
         finished = Finished(outcomes=tuple(outcomes))
@@ -120,11 +128,11 @@ class Chunks:
             source = self._roots.find(job.source)[0] if job.source else self._storage
             target, before_name = results.target(self._storage, self._roots, job)
         except _NOT_HERE as error:
-            raise NotReady(f"job {job.id} can't be done here at the moment: {error}") from error
+            raise _NotHere(f"job {job.id} can't be done here at the moment: {error}") from error
         killed = before is not None and not before.left
         probe = Probe(self._pipeline.limits, self._examine) if killed else None
         persistent = before is not None and time.time() - before.at > PERSISTENT_S
-        # In a destination anything may lie from before, among the job's own outputs only what an earlier try stored.
+        # A destination may hold files of any origin; the job's own outputs are all from earlier tries.
         resumes = before is not None and not job.destination
         try:
             yield _Work(job.id, job.wish, source, target, before_name, resumes, persistent, probe)
@@ -133,12 +141,12 @@ class Chunks:
                 probe.close()
 
     async def _outcomes(self, work: "_Work", entries: Sequence[Entry]) -> list[Outcome]:
-        """What became of the pictures, in order; only of those that were done by then if the job was cancelled.
+        """The outcomes of the pictures, in order; if the job was cancelled, only of those that are done.
 
-        The first error of a picture stops the others: the chunk is tried again whatever they would have come to.
+        The first error of a picture stops the others, since the chunk is tried again in any case.
         """
         pictures = [asyncio.create_task(self._outcome(work, entry)) for entry in entries]
-        watching = asyncio.create_task(self._cancelled(work.job_id))
+        watching = asyncio.create_task(self._wait_for_cancel(work.job_id))
         everything = asyncio.gather(*pictures)
         try:
             await asyncio.wait((everything, watching), return_when=asyncio.FIRST_COMPLETED)
@@ -148,14 +156,14 @@ class Chunks:
                 task.cancel()
             await asyncio.gather(everything, watching, *pictures, return_exceptions=True)
         if stopped:
-            watching.result()  # raises what stopped the watch: then nothing is known of the job, least of all its end
+            watching.result()  # raises what stopped the watch: then the job may well go on
             return [task.result() for task in pictures if not task.cancelled() and not task.exception()]
         try:
             return everything.result()
-        except asyncio.CancelledError:  # nobody cancelled this chunk: the pool of threads dropped what was waiting
+        except asyncio.CancelledError:  # the chunk was not cancelled: the pool of threads dropped its waiting work
             raise NotReady("this process is shutting down") from None
 
-    async def _cancelled(self, job_id: str) -> None:
+    async def _wait_for_cancel(self, job_id: str) -> None:
         """Returns when the job is cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
@@ -172,9 +180,9 @@ class Chunks:
             except _OWN as error:
                 return Outcome(name=entry.name, code=error.code, reason=str(error))
             except _NOT_HERE as error:
-                raise NotReady(f"job {work.job_id} can't be done here at the moment: {error}") from error
+                raise _NotHere(f"job {work.job_id} can't be done here at the moment: {error}") from error
             except Exception as error:
-                # Of our own errors only these may be due to the picture, or to the place where it lies.
+                # Of our own errors only these may come from the picture or from its storage.
                 possible = not isinstance(error, RecastError) or isinstance(error, (TimedOut, StorageError))
                 if not work.persistent or not possible:
                     raise
@@ -196,13 +204,13 @@ class Chunks:
                 return name
         if work.probe is not None:
             await work.probe.check(data)
-        answer = await self._translated(work, data)
+        answer = await self._translate(work, data)
         name = stem(entry.name) + answer.format.extensions[0]
         await work.target.put(work.before_name + name, answer.data)
         return name
 
-    async def _translated(self, work: "_Work", data: bytes) -> Answer:
-        """The answer; a full queue is waited for, since a job has time."""
+    async def _translate(self, work: "_Work", data: bytes) -> Answer:
+        """Translates a picture; waits while the queue is full, since a job has time."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -215,6 +223,10 @@ class Chunks:
                 await asyncio.sleep(pause)
 
 
+class _NotHere(NotReady):
+    """The bundle, a domain, the format or a folder of a job is not here; it may come back."""
+
+
 @dataclass(frozen=True)
 class _Work:
     job_id: str
@@ -222,7 +234,7 @@ class _Work:
     source: Storage
     target: Storage
     before_name: str  # in an output's path
-    resumes: bool  # outputs that are there are an earlier try's
+    resumes: bool  # outputs that exist are an earlier try's
     persistent: bool  # errors have had their time to pass
     probe: Probe | None  # an earlier try was killed, perhaps by a picture
 

@@ -1,4 +1,4 @@
-"""Gives the chunks of open jobs to the workers: enough that none waits for work, few enough that the queue stays short.
+"""Gives the chunks of open jobs to the workers: enough to keep them busy, few enough to keep the queue short.
 
 A chunk that is not finished has either had no ticket yet, its number being `next` or higher, or it has one, which
 lapses unless the worker that does the chunk renews it. Lapsed tickets are given again, so chunks come back from workers
@@ -62,14 +62,15 @@ class Dispatch:
         self._turn = 0
 
     async def tick(self) -> bool:
-        """Looks after everything, unless another process has just done so; whether this one did."""
+        """Looks after all jobs, unless another process has just done so; returns whether this one did."""
+        # Shorter than a tick, so that the mark is gone when the next tick is due.
         if not await self._client.set(broker.TICK, b"", nx=True, px=int(TICK_S * 900)):
             return False
         await self.look()
         return True
 
     async def look(self) -> None:
-        """Ends the jobs that have ended, gives lost chunks again, and hands out as many as there are places for."""
+        """Ends jobs that have nothing left to do, gives lost chunks again, and hands out chunks for all free places."""
         await self._publish(await self.tickets.give_again())
         crew = Crew()
         await beats.hear(self._client, crew)
@@ -77,7 +78,7 @@ class Dispatch:
         for job_id in await self._board.open_jobs():
             try:
                 job = await self.job(job_id)
-                if await self._goes_on(job):
+                if await self._wants_turn(job):
                     jobs.append(job)
             except UnknownJob:  # it is just being accepted, or removed
                 continue
@@ -92,6 +93,7 @@ class Dispatch:
         schedule = await self.tickets.schedule()
         if schedule is None or not schedule.jobs:
             return
+        # Another job is the first each time, so that a few free places serve all jobs in turn.
         self._turn += 1
         start = self._turn % len(schedule.jobs)
         jobs = [*schedule.jobs[start:], *schedule.jobs[:start]]
@@ -105,7 +107,7 @@ class Dispatch:
         await self._publish(given)
 
     async def conclude(self, job: Job) -> bool:
-        """Ends a job if nothing is left to do, and says so; whether it has ended."""
+        """Ends a job that has nothing left to do, and tells all services; returns whether it has ended."""
         if await self._board.conclude(job) is None:
             return False
         self._jobs.pop(job.id, None)
@@ -113,7 +115,7 @@ class Dispatch:
         return True
 
     async def job(self, job_id: str) -> Job:
-        """What is asked. Raises UnknownJob."""
+        """The stored Job. Raises UnknownJob."""
         if job_id not in self._jobs:
             if len(self._jobs) >= _REMEMBERED:
                 self._jobs.clear()
@@ -124,15 +126,15 @@ class Dispatch:
         """Tells all services that something of a job may have changed."""
         await self._client.publish(broker.JOBS, job_id)
 
-    async def _goes_on(self, job: Job) -> bool:
+    async def _wants_turn(self, job: Job) -> bool:
         """Whether a job wants a turn; asks storage when Redis knows nothing of it, or all tickets have ended."""
-        issued = await self.tickets.issued(job.id)
-        if issued.next is None or (issued.next >= job.chunks and not issued.out):
+        state = await self.tickets.state(job.id)
+        if state.next is None or (state.next >= job.chunks and not state.out):
             if await self.conclude(job):
                 return False
             unfinished = await self._board.unfinished(job)
             await self.tickets.begin(job.id, min(unfinished, default=job.chunks))
-        return not issued.paused
+        return not state.paused
 
     async def _publish(self, given: list[tuple[str, int]]) -> None:
         def send() -> None:
@@ -140,19 +142,19 @@ class Dispatch:
                 self._post.send(CHUNK, job_id, number)
 
         if given:
-            await asyncio.to_thread(send)
+            await asyncio.to_thread(send)  # Celery's producer blocks
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The open jobs whose chunks are given in turn, with how many each has, and how many tickets may be out."""
+    """The open jobs whose chunks are given in turn, each with its number of chunks, and how many tickets may be out."""
 
     jobs: tuple[tuple[str, int], ...]
     most: int
 
 
 @dataclass(frozen=True)
-class Issued:
+class TicketState:
     """How far a job's tickets have come."""
 
     next: int | None
@@ -180,13 +182,13 @@ class Tickets:
         jobs, most = json.loads(found)
         return Schedule(tuple((str(job_id), int(chunks)) for job_id, chunks in jobs), int(most))
 
-    async def issued(self, job_id: str) -> Issued:
+    async def state(self, job_id: str) -> TicketState:
         """How far a job's tickets have come."""
-        first, out, paused = await self._run(_ISSUED, job_id)
-        return Issued(None if first is None else int(first), int(out), bool(paused))
+        first, out, paused = await self._run(_STATE, job_id)
+        return TicketState(None if first is None else int(first), int(out), bool(paused))
 
     async def begin(self, job_id: str, first: int) -> None:
-        """Has tickets given from chunk number `first` on; those that are out stay out."""
+        """Lets tickets be given from chunk number `first` on; those that are out stay out."""
         await self._run(_BEGIN, job_id, first)
 
     async def give(self, job_id: str, chunks: int, most: int) -> int | None:
@@ -262,7 +264,7 @@ end
 """
 """What every script begins with. KEYS: tickets, next, pause, the queue. ARGV: the prefix of tickets, job, number."""
 
-_ISSUED = """
+_STATE = """
 return {redis.call('GET', KEYS[2]), out(), pause() and 1 or 0}
 """
 

@@ -1,6 +1,6 @@
-"""Takes a job in, picture by picture: a process that is killed in the middle leaves no job, later a whole one.
+"""Accepts a job, picture by picture: a process that is killed meanwhile leaves no job, or a whole one.
 
-What an upload puts into storage before its job.json belongs to no job until that is there. When uploads race with one
+What an upload stores belongs to no job until its job.json is there, the last object. When uploads race with one
 Idempotency-Key, each has its own folder, and job.json, which only one of them can put, names the folder that counts.
 """
 
@@ -45,7 +45,7 @@ class _Place:
 
 
 class Intake:
-    """Where jobs come in."""
+    """Accepts jobs."""
 
     def __init__(self, storage: Storage, roots: Roots, settings: JobSettings, limits: Limits) -> None:
         """Of the limits only max_bytes is used, and only for the files of an archive."""
@@ -72,8 +72,13 @@ class Intake:
             self._place.roots.find(folder)
         if source and destination:
             await asyncio.to_thread(self._place.roots.require_apart, source, destination)  # a disk may hang
-        job_id = _random_id() if key is None else id_of(key)
-        earlier = None if key is None else await _stored(self._place.storage, job_id)
+        earlier = None
+        if key is None:
+            # 26 characters that sort by time, in milliseconds; 80 bits are random.
+            job_id = _encode(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
+        else:
+            job_id = id_of(key)
+            earlier = await _find_job(self._place.storage, job_id)
         draft = Job(
             id=job_id,
             created=time.time(),
@@ -112,7 +117,7 @@ class Upload:
     async def add(self, name: str, data: bytes) -> None:
         """Keeps a picture under its name, cleaned and made unique. TooLarge beyond what a job may have.
 
-        A single picture that is too long is not refused here: it fails alone when its turn comes.
+        A single picture that is too large is not refused here: it fails alone when its turn comes.
         """
         self._bytes += len(data)
         if self._bytes > self._place.settings.job_bytes:
@@ -127,7 +132,7 @@ class Upload:
         """Keeps every picture of a seekable ZIP, one by one. Raises what archive.files raises."""
         most, max_bytes = self._place.settings.job_pictures, self._place.limits.max_bytes
         files = archive.files(file, most=most, max_bytes=max_bytes)
-        while some := await asyncio.to_thread(_some, files):
+        while some := await asyncio.to_thread(_next_files, files):
             for each in some:
                 await self.add(each.name, each.data)
 
@@ -157,7 +162,7 @@ class Upload:
         return await asyncio.shield(self._decision)
 
     async def abort(self) -> None:
-        """Removes what was stored, unless it may be a job; what can't be removed now is left to the janitor."""
+        """Removes what the upload stored, unless it may be a job; if that fails, the janitor removes it."""
         if self._decision is not None:
             await asyncio.wait({self._decision})
         if not self._sealed:
@@ -165,7 +170,7 @@ class Upload:
                 await self._discard()
 
     async def _enter(self, name: str, path: str) -> Entry:
-        """Gives the picture a place in its chunk, and stores the chunk's list as soon as it is full."""
+        """Adds the picture to the present chunk, and stores the chunk's list as soon as it is full."""
         if self._pictures >= self._place.settings.job_pictures:
             raise TooLarge(f"a job has at most {self._place.settings.job_pictures} pictures; send several jobs")
         entry = Entry(name=self._names.take(name), path=path)
@@ -197,17 +202,18 @@ class Upload:
         return earlier, False
 
     async def _accept(self, job: Job) -> Job:
-        """Puts what is left, job.json last; returns the job that is there then, this one or another upload's."""
+        """Puts the rest, job.json last; returns the stored job, which is this one or another upload's."""
         storage = self._place.storage
         if self._entries:
             await self._put_chunk()
         await self._puts.wait()
+        # Before job.json: a job without its open mark would never be found and done.
         await storage.put(layout.open_mark(job.id), b"")
         self._sealed = True
         if await storage.put(layout.job(job.id), job.bytes(), new=True):
             return job
-        # A put that was repeated because its answer got lost finds what it put itself: only reading tells.
-        there = await _stored(storage, job.id)
+        # A put that was repeated because its answer got lost finds its own object: only reading shows whose it is.
+        there = await _find_job(storage, job.id)
         if there is None:
             raise StorageError("the job of this Idempotency-Key is being removed", retry_after=RETRY_S)
         if there.upload != job.upload and await storage.has(layout.done(job.id)):
@@ -247,6 +253,7 @@ def clean(name: str) -> str:
     There is no `..` in it, and `/` is the only separator. No folder in it has a picture format's extension, so a folder
     can't stand where another picture's output goes.
     """
+    # macOS sends names decomposed (NFD): the same name must give the same path.
     name = unicodedata.normalize("NFC", name).replace("\\", "/").translate(_RESERVED)
     name = "".join(character for character in name if unicodedata.category(character) not in _DROPPED)
     parts = [stripped for part in name.split("/") if (stripped := part.strip(" ."))]
@@ -266,7 +273,8 @@ class _Puts:
         self._running: dict[asyncio.Task[bool], int] = {}
 
     async def add(self, path: str, data: bytes) -> None:
-        """Begins a put as soon as there is room; raises the error of an earlier one."""
+        """Begins a put as soon as there is room; raises the error of an earlier put."""
+        # An object larger than the bound is put alone.
         while self._running and (
             len(self._running) >= _PUTS_AT_ONCE or sum(self._running.values(), len(data)) > _BYTES_AT_ONCE
         ):
@@ -292,22 +300,17 @@ class _Puts:
             raise errors[0]
 
 
-async def _stored(storage: Storage, job_id: str) -> Job | None:
+async def _find_job(storage: Storage, job_id: str) -> Job | None:
     data = await storage.get(layout.job(job_id))
     return None if data is None else Job.model_validate_json(data)
 
 
-def _random_id() -> str:
-    """26 characters that sort by time, in milliseconds; 80 bits are random."""
-    return _encoded(int(time.time() * 1000).to_bytes(6) + secrets.token_bytes(10))
-
-
 def id_of(key: str) -> str:
     """The id of the job that an Idempotency-Key starts: a client that has the key can ask for the job."""
-    return _encoded(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
+    return _encode(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:16])
 
 
-def _encoded(value: bytes) -> str:
+def _encode(value: bytes) -> str:
     # base32hex: the only base32 alphabet that keeps the order of the bytes.
     return base64.b32hexencode(value).decode().rstrip("=").lower()
 
@@ -316,7 +319,7 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _some(files: Iterator[archive.File]) -> list[archive.File]:
+def _next_files(files: Iterator[archive.File]) -> list[archive.File]:
     """The next few files: going to another thread for each small picture would take longer than reading it."""
     some, size = [], 0
     for file in files:

@@ -1,4 +1,4 @@
-"""Removes from storage the jobs that ended long ago, and what uploads left behind that never became a job.
+"""Removes from storage the jobs that ended long ago, and the remains of uploads that never became a job.
 
 It lists the days that are due and what is open, never all jobs. If it is killed in the middle, it goes on at the next
 sweep, because it removes last the mark by which it found something.
@@ -41,7 +41,7 @@ class Janitor:
             await asyncio.sleep(SWEEP_S)
 
     async def sweep(self) -> int:
-        """Removes what is due, and returns how many jobs that were. Raises StorageError."""
+        """Removes what is due, and returns the number of removed jobs. Raises StorageError."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         for mark in await self._older(layout.UPLOADS, now - UPLOAD):
             job_id, _, upload = _name(mark).partition("-")
@@ -51,14 +51,14 @@ class Janitor:
             await self._storage.delete(mark.path)
         for mark in await self._older(layout.OPEN, now - UPLOAD):
             job = layout.job(_name(mark))
-            if not await self._storage.has(job):  # the upload was left before its job.json
+            if not await self._storage.has(job):  # the upload ended before its job.json
                 await self._storage.delete(mark.path)
                 if await self._storage.has(job):  # accepted at that very moment
                     await self._storage.put(mark.path, b"")
         removed = 0
         for day in await self._storage.folders(layout.ENDED):
             if day > (now - self._kept).date().isoformat():
-                break
+                break  # the days are sorted, and none after this one is due
             for mark in await self._older(f"{layout.ENDED}/{day}", now - self._kept):
                 await self._remove(_name(mark))
                 await self._storage.delete(mark.path)

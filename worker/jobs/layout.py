@@ -15,7 +15,7 @@
     hooks/ID                              a webhook is to be sent; put before done.json, so that none is forgotten
     dead/ID                               the webhook was given up; jobs/ID/webhook.json says why
 
-Every object has a name that a process that repeats the work would choose again, so doing a thing twice changes nothing.
+A process that repeats some work gives its objects the same names, so doing a thing twice changes nothing.
 The names of finished chunks contain their counts: one listing gives the progress of a job.
 
 The names of the records' fields are in storages of earlier versions: rename none.
@@ -60,13 +60,13 @@ class Record(BaseModel):
 
 
 class Job(Record):
-    """What is asked, and of how many pictures."""
+    """What was requested, and for how many pictures."""
 
     id: str
     created: float
     """Seconds since 1970, UTC."""
     wish: Wish
-    """What is asked of every picture; `model` is the `name@version` that will do it, None where several take part."""
+    """What is asked of every picture; `model` is the `name@version` that will do it, None if several take part."""
     pictures: Annotated[int, Field(ge=1)]
     upload: str
     """The upload whose chunks are the job's: if two race with one Idempotency-Key, only one becomes the job."""
@@ -112,7 +112,7 @@ class Begun(Record):
 
 
 class Outcome(Record):
-    """What became of one picture: an output or an error."""
+    """The result of one picture: an output or an error."""
 
     name: str
     """As in its Entry."""
@@ -125,7 +125,7 @@ class Outcome(Record):
 
 
 class Finished(Record):
-    """What became of a chunk's pictures, in order."""
+    """The results of a chunk's pictures, in order."""
 
     outcomes: tuple[Outcome, ...]
 

@@ -29,7 +29,7 @@ WEBHOOKS_OUT = 16
 """Webhooks that one round puts into the queue, at most."""
 
 _RETRY_S = 1.0
-_WEBHOOK_S = 60
+_WEBHOOK_S = 60  # until a webhook whose message got lost is posted again
 _log = logging.getLogger(__name__)
 
 
@@ -49,7 +49,7 @@ class Queued(Runner):
         self._listening = asyncio.create_task(self._listen())
 
     async def wake(self, job_id: str) -> None:
-        """See Runner. What can't be said now because the broker does not answer, the workers find in storage."""
+        """See Runner. If the broker does not answer, the workers find the change in storage."""
         self._news.tell(job_id)
         try:
             async with asyncio.timeout(WAKE_S):
@@ -76,9 +76,9 @@ class Queued(Runner):
         while True:
             with suppress(*FAILURES):
                 async with aclosing(broker.listen(self._client, broker.JOBS)) as heard:
-                    async for said in heard:
-                        # Nothing said: the connection is new, and anything may have happened before it.
-                        self._news.tell(said[1].decode(errors="replace") if said else None)
+                    async for message in heard:
+                        # None: the connection is new, and anything may have happened before it.
+                        self._news.tell(message[1].decode(errors="replace") if message else None)
             await asyncio.sleep(_RETRY_S)
 
 
@@ -143,9 +143,9 @@ class Shift:
             return
         try:
             job = await self._dispatch.job(job_id)
-            async with self._renewed(job_id, number):
+            async with self._keep_ticket(job_id, number):
                 await self._chunks.do(job, number)
-        except BaseException as error:
+        except BaseException as error:  # also CancelledError: the ticket goes back before the worker stops
             if isinstance(error, UnknownJob):
                 await tickets.end(job_id, number, 0)
                 return
@@ -160,7 +160,7 @@ class Shift:
             await self._dispatch.fill()
 
     @asynccontextmanager
-    async def _renewed(self, job_id: str, number: int) -> AsyncGenerator[None, None]:
+    async def _keep_ticket(self, job_id: str, number: int) -> AsyncGenerator[None, None]:
         """Renews a ticket as long as the block lasts."""
 
         async def renew() -> None:

@@ -42,10 +42,10 @@ def target(storage: Storage, roots: Roots, job: Job) -> tuple[Storage, str]:
 
 
 async def picture(storage: Storage, roots: Roots, job: Job, name: str) -> tuple[AsyncIterator[bytes], str]:
-    """An output piece by piece, and its media type. UnknownResult if the job has none of that name, or not yet."""
+    """An output piece by piece, and its media type. Raises UnknownResult if there is none of that name, or not yet."""
     kind = by_extension(name[name.rfind(".") :])
-    # The name comes from a stranger. In a storage `..` leads nowhere, and of the other files that a user's folder may
-    # hold only pictures are given out.
+    # The name comes from a stranger. In a storage `..` leads nowhere, and of a user's other files only pictures are
+    # given out.
     if kind is not None:
         place, before = _target(storage, roots, job)
         if pieces := await place.stream(before + name):
@@ -83,7 +83,7 @@ async def _archive(storage: Storage, place: Storage, before: str, job: Job) -> A
 async def _files(
     storage: Storage, place: Storage, before: str, job: Job
 ) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
-    """What is in the ZIP, in order: each name and its content."""
+    """The files of the ZIP, in order: each name and its content."""
     marks = await finished_chunks(storage, job.id)
     lost: list[Outcome] = []
     for mark in marks:

@@ -50,7 +50,7 @@ class Roots:
         return self._storages[name], folder
 
     def require_apart(self, source: str, destination: str) -> None:
-        """InvalidParameter where one folder lies in the other: outputs would replace pictures that are still needed.
+        """Raises InvalidParameter if one folder is in the other: outputs would replace pictures that are still needed.
 
         Symbolic links and mounts are followed, so two roots that lead to one folder are one folder. Blocks: it asks
         the disk.
@@ -96,7 +96,7 @@ def _place(where: str) -> str:
 
 
 def _behind_mounts(path: str) -> str:
-    """The device and the path on it of a path without links: a bind mount gives one folder two paths.
+    """A path without links, as its device and the path on that: a bind mount gives one folder two paths.
 
     A container's volumes are bind mounts, and one volume may lie in another. Elsewhere than on Linux: the path itself.
     """

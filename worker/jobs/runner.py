@@ -1,6 +1,6 @@
 """Runs jobs: `Runner` is the protocol, `Local` runs them in this process; with a broker it is worker.jobs.queued.
 
-Who accepts or follows a job does not know in which process its pictures are translated.
+Code that accepts or follows a job does not know in which process its pictures are translated.
 """
 
 import asyncio
@@ -37,10 +37,10 @@ _log = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
-    """Runs the jobs in storage; it may forget everything that it knows itself, and nothing is lost."""
+    """Runs the jobs in storage; if it forgets all that it knows, nothing is lost."""
 
     async def wake(self, job_id: str) -> None:
-        """Says that a job was accepted or cancelled; harmless when repeated, or for a job that has ended."""
+        """Tells it that a job was accepted or cancelled; harmless when repeated, or for a job that has ended."""
 
     def news(self, job_id: str) -> AsyncGenerator[None, None]:
         """Yields at once, then whenever something of the job may have changed, and at least every NEWS_S seconds.
@@ -49,7 +49,7 @@ class Runner(Protocol):
         """
 
     async def close(self) -> None:
-        """Stops at once; what was begun is begun again at the next start."""
+        """Stops at once; chunks under way are done again after the next start."""
 
 
 class News:
@@ -62,24 +62,24 @@ class News:
     def tell(self, job_id: str | None = None) -> None:
         """Wakes the followers of a job; None: of every job."""
         for followed in list(self._followers) if job_id is None else [job_id]:
-            for stirred in self._followers.get(followed, ()):
-                stirred.set()
+            for event in self._followers.get(followed, ()):
+                event.set()
 
     async def follow(self, job_id: str) -> AsyncGenerator[None, None]:
         """See Runner.news."""
-        stirred = asyncio.Event()
-        self._followers[job_id].add(stirred)
+        event = asyncio.Event()
+        self._followers[job_id].add(event)
         try:
             while not self._closed:
                 yield
-                await wait(stirred, NEWS_S)
+                await wait(event, NEWS_S)
         finally:
-            self._followers[job_id].discard(stirred)
+            self._followers[job_id].discard(event)
             if not self._followers[job_id]:
                 del self._followers[job_id]
 
     def close(self) -> None:
-        """Ends what followers wait for."""
+        """Ends every `follow`."""
         self._closed = True
         self.tell()
 
@@ -100,7 +100,7 @@ class Local(Runner):
         self._tasks: set[asyncio.Task[None]] = set()  # one for each chunk under way
         self._endings: set[asyncio.Task[None]] = set()
         self._scheduler: asyncio.Task[None] | None = None
-        self._stirred = asyncio.Event()
+        self._changed = asyncio.Event()
         self._news = News()
         self._served = 0
 
@@ -111,7 +111,7 @@ class Local(Runner):
     async def wake(self, job_id: str) -> None:
         """See Runner; a pausing job goes on at once."""
         turn = self._turns.setdefault(job_id, _Turn(job_id))
-        turn.waiting, turn.resumes = None, 0.0
+        turn.waiting, turn.resumes = None, 0.0  # storage is asked again: the job may be cancelled
         self._tell(job_id)
 
     def news(self, job_id: str) -> AsyncGenerator[None, None]:
@@ -145,16 +145,17 @@ class Local(Runner):
                 turn.served, turn.running = self._served, turn.running + 1
                 task = asyncio.create_task(self._do(turn, turn.job, turn.waiting.popleft()))
                 self._tasks.add(task)
-                task.add_done_callback(self._free)
+                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(lambda _: self._changed.set())
             resumes = [turn.resumes for turn in self._turns.values() if turn.resumes > now()]
-            await wait(self._stirred, min([look, *resumes]) - now())
+            await wait(self._changed, min([look, *resumes]) - now())
 
     def _next(self, now: float) -> "_Turn | None":
         """The turn to take: of the first jobs with something to do, the one that was served longest ago.
 
         A job that may have ended comes before all others: someone waits for its end, and its place is for the next job.
         """
-        able = (turn for turn in self._turns.values() if turn.able(now))
+        able = (turn for turn in self._turns.values() if turn.can_run(now))
         return min(islice(able, JOBS_IN_TURN), key=lambda turn: (turn.waiting is not None, turn.served), default=None)
 
     async def _open(self, turn: "_Turn") -> None:
@@ -203,19 +204,15 @@ class Local(Runner):
         finally:
             turn.running -= 1
             if not turn.waiting and not turn.running:
-                turn.waiting = None  # storage still calls unfinished what has failed: it comes after all the others
+                turn.waiting = None  # storage still lists the chunks that failed: they come after all the others
             self._tell(job.id)
-
-    def _free(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._stirred.set()
 
     def _pause(self, turn: "_Turn") -> None:
         turn.pause_s = min(max(FIRST_PAUSE_S, 2 * turn.pause_s), LONGEST_PAUSE_S)
         turn.resumes = asyncio.get_running_loop().time() + turn.pause_s
 
     def _tell(self, job_id: str) -> None:
-        self._stirred.set()
+        self._changed.set()
         self._news.tell(job_id)
 
 
@@ -231,8 +228,8 @@ class _Turn:
     pause_s: float = 0.0
     resumes: float = 0.0
 
-    def able(self, now: float) -> bool:
-        """Whether it can use its turn. Storage is asked when none of its chunks is under way."""
+    def can_run(self, now: float) -> bool:
+        """Whether it can use its turn. Storage is read again only when none of its chunks is under way."""
         return self.resumes <= now and (not self.running if self.waiting is None else bool(self.waiting))
 
 
@@ -246,5 +243,5 @@ async def wait(event: asyncio.Event, seconds: float) -> None:
 
 def report(what: str, error: Exception) -> None:
     """Logs that something of a job failed and is tried again."""
-    # Our own errors say all there is to know; of others the place matters.
+    # Our own errors say enough; others need their traceback.
     _log.warning("%s: %s", what, error, exc_info=None if isinstance(error, RecastError) else error)

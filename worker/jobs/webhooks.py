@@ -28,7 +28,7 @@ from worker.settings import JobSettings
 from worker.storage import Storage
 
 EVERY_S = 2.0
-"""Seconds between two looks at what is due."""
+"""Seconds between two searches for due webhooks."""
 
 AT_ONCE = 8
 """Deliveries under way at a time: receivers that hang hold up few others, and not for long."""
@@ -116,7 +116,7 @@ class Courier:
         return sorted(due, key=due.__getitem__)
 
     async def deliver(self, job_id: str) -> float | None:
-        """Makes the attempt that is due; seconds until the next one is due, None: there will be none.
+        """Makes the attempt that is due; returns the seconds until the next one, None if there will be none.
 
         Raises StorageError. It may be called at any time, and again.
         """
@@ -143,7 +143,7 @@ class Courier:
         return None
 
     async def rounds(self) -> None:
-        """Delivers what is due, some at a time, until it is cancelled; errors are logged, and tried again.
+        """Delivers due webhooks, some at a time, until it is cancelled; logs errors and tries again.
 
         For a process that delivers by itself; with a broker, workers share the work by messages.
         """
@@ -175,7 +175,7 @@ class Courier:
         delivery = Delivery(
             attempts=before.attempts + 1,
             first_at=before.first_at or began,
-            next_at=began + 2 * self._caller.total_s,  # until then no other process begins an attempt beside it
+            next_at=began + 2 * self._caller.total_s,  # until then no other process begins an attempt
         )
         path = layout.webhook(status.job.id)
         await self._storage.put(path, delivery.bytes())
@@ -187,9 +187,10 @@ class Courier:
         return delivery
 
     async def _outcome(self, status: Status, delivery: Delivery) -> Delivery:
-        """Sends the webhook, and returns what came of it."""
+        """Sends the webhook, and returns its new state."""
         ended = datetime.fromtimestamp(status.ended_at or 0.0, UTC)
         body = to_json({"type": f"job.{status.state}", "timestamp": ended, "data": self._describe(status)})
+        # The header has whole seconds, and the signature covers the header.
         at = datetime.fromtimestamp(int(self._clock()), UTC)
         try:
             signatures = [key.sign(status.job.id, at, body.decode()) for key in _keys(self._secret)]
@@ -200,18 +201,18 @@ class Courier:
             }
             response = await self._caller.post(self._caller.target(status.job.webhook or ""), body, headers)
         except InvalidParameter as error:  # the job was accepted under other settings, which may come back
-            return self._failed(delivery, str(error), again=True)
+            return self._fail(delivery, str(error), again=True)
         except CallError as error:
             _log.info("the webhook of job %s: %s", status.job.id, error.detail)
-            return self._failed(delivery, str(error), again=not error.forbidden)
+            return self._fail(delivery, str(error), again=not error.forbidden)
         delivery = delivery.model_copy(update={"status": response.status})
         if 200 <= response.status < 300:
             return delivery.model_copy(update={"delivered_at": self._clock()})
         reason = f"the receiver answered {response.status}"
         asked = _seconds(response.retry_after, self._clock())
-        return self._failed(delivery, reason, again=response.status in _AGAIN, asked=asked)
+        return self._fail(delivery, reason, again=response.status in _AGAIN, asked=asked)
 
-    def _failed(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
+    def _fail(self, delivery: Delivery, reason: str, *, again: bool, asked: float = 0.0) -> Delivery:
         now = self._clock()
         longest = min(self._pace.longest_s, self._pace.first_s * 2.0 ** min(delivery.attempts - 1, 60))
         # Drawn over the whole range, so that webhooks that failed together do not come back together.

@@ -45,20 +45,20 @@ BROKEN: tuple[type[Exception], ...] = tuple(
 """Errors of a broken connection. Kombu counts KeyError too, but a bad message raises that as well."""
 
 _SENDERS = 4
-_TLS = {"ssl_cert_reqs": "required"}  # left to itself, kombu trusts every certificate
+_TLS = {"ssl_cert_reqs": "required"}  # by default kombu trusts every certificate
 _LOOK_S = 0.1  # which queues are asked changes when a chunk ends, and that shows with the next look
 
 _log = logging.getLogger(__name__)
 
 
 class Channel(kombu_redis.Channel):
-    """Kombu's, but what can't be read as a message costs a line in the log, not the worker that fetched it.
+    """Kombu's channel, but an unreadable message is logged instead of ending the worker that fetched it.
 
     Such a message is gone from its queue already.
     """
 
     # What a worker has begun is no longer a message: it is finished, or comes back by its ticket. Kombu would post it
-    # again when the connection breaks, and without Redis would write it to a file that nobody reads.
+    # again when the connection breaks, and without Redis would write it to a file that nothing reads.
     do_restore = False
 
     def _brpop_read(self) -> Any:  # type: ignore[override]  # Kombu's takes options, and never gives any
@@ -69,7 +69,7 @@ class Channel(kombu_redis.Channel):
         except BROKEN:
             raise
         except Exception as error:
-            _log.error("a message that is not ours was left out of a queue: %r", error)
+            _log.error("an unreadable message was dropped from a queue: %r", error)
             return True
 
 
@@ -81,10 +81,10 @@ class Transport(kombu_redis.Transport):
 
 @dataclass
 class Places:
-    """How many messages of each queue a worker handles at a time, when it last asked for more, and if it could.
+    """How many messages of each queue a worker handles at a time, when it last asked for more, and whether it could.
 
-    Interactive messages may also take the free places of others: a queue that is left out when the asking begins is
-    late, and an interactive message may not be.
+    Interactive messages may also take the free places of others, so their queue is always asked: a queue that is not
+    asked waits until the next look, and an interactive message must not.
     """
 
     most: Mapping[str, int]
@@ -106,7 +106,7 @@ class Places:
 
 
 class Turns:
-    """Which queues kombu asks next, in order: those with places left, so that none takes the place of another."""
+    """Which queues kombu asks next, in order: only those with free places, so that none takes a place of another."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -135,14 +135,14 @@ def create_app(settings: QueueSettings, places: Places | None = None) -> Celery:
     app = Celery("recast", broker=url, set_as_current=False)
     transport: dict[str, object] = {
         "global_keyprefix": broker.PREFIX,
-        # A worker that is killed takes its messages along. Kombu would bring them back after minutes, when requests
-        # are long over; chunks and webhooks come back sooner, as their tickets lapse. So a message costs half.
+        # A killed worker takes its messages along. Kombu would bring them back after minutes, when requests have long
+        # ended; chunks and webhooks come back sooner, when their tickets lapse. Without this, a message costs half.
         "ack_emulation": False,
         "health_check_interval": 10,
         "socket_timeout": 10,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
-        "priority_steps": [0],
+        "priority_steps": [0],  # one list a queue: no message has a priority
         "polling_interval": _LOOK_S,
     }
     if places is not None:
@@ -160,11 +160,14 @@ def create_app(settings: QueueSettings, places: Places | None = None) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
+        # A message holds its place until its task has ended, not only until it begins.
         task_acks_late=True,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0.05, "interval_step": 0, "interval_max": 0.05},
+        # A worker fetches only what it can begin: other workers may have a free place.
         worker_prefetch_multiplier=1,
         worker_enable_prefetch_count_reduction=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
+        # Remote control and events are messages that nothing here reads.
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
@@ -184,8 +187,8 @@ class Post:
     def send(self, task: str, *words: str | int | list[str]) -> None:
         """A message for a task, given its arguments; raises what is in broker.FAILURES, within seconds."""
         with self._producers.acquire(block=True) as producer:
-            # Nothing is declared, as Redis makes a list of the first message: where the connection breaks in the
-            # middle of that, Kombu heals it and then posts over the one that it has just closed.
+            # Declares nothing, since Redis makes a list of the first message. If a connection broke while Kombu
+            # declares, Kombu would open another, and then post over the one that it has just closed.
             self._app.send_task(task, words, queue=TASKS[task], producer=producer, declare=[])
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Which workers are there: each reports every two seconds that it lives and what it can do; the others keep a list."""
+"""Which workers are alive: each reports every two seconds what it can do, and the other processes keep a list."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ class Beat(BaseModel):
     name: str
     """The worker's own name, new at each start."""
     version: str = ""
-    """The version of Recast that it runs; empty: one from before versions were said."""
+    """The version of Recast that it runs; empty: an old one, which does not report it."""
     leaves: bool = False
     """Whether it takes no more orders."""
     bundles: tuple[str, ...] = ()
@@ -54,18 +54,18 @@ class Crew:
         self._lost: set[str] = set()
 
     def hear(self, data: bytes, age_s: float = 0.0) -> None:
-        """Notes a beat of so many seconds ago; anything else is left out, with a line in the log."""
+        """Notes a beat that is `age_s` seconds old; logs anything else and skips it."""
         try:
             beat = Beat.model_validate_json(data)
         except ValidationError:
-            _log.warning("%s holds what no worker writes: %.100r", broker.WORKERS, data)
+            _log.warning("a message on %s is not a beat: %.100r", broker.WORKERS, data)
             return
         with self._lock:
             self._heard[beat.name] = self._clock() - age_s, beat
 
     @property
     def beats(self) -> list[Beat]:
-        """The last beat of each worker that lives and stays."""
+        """The last beat of each worker that is alive and stays."""
         old = self._clock() - broker.ALIVE_S
         with self._lock:
             self._heard = {name: heard for name, heard in self._heard.items() if heard[0] > old}
@@ -80,13 +80,13 @@ class Crew:
 
 
 async def say(client: Redis, beat: Beat) -> None:
-    """Publishes a beat, and keeps it for those who ask within the next seconds."""
+    """Publishes a beat, and keeps it for processes that ask within the next seconds."""
     keys = [broker.WORKERS, broker.worker(beat.name)]
     await client.eval(_SAY, len(keys), *keys, beat.name, beat.model_dump_json(), broker.ALIVE_S * 1000)
 
 
 async def hear(client: Redis, crew: Crew) -> None:
-    """Notes the last beat of every worker."""
+    """Notes the last beat of every worker that is alive."""
     found = await client.eval(_HEAR, 1, broker.WORKERS, broker.ALIVE_S * 1000, broker.worker(""))
     for age_ms, data in zip(found[::2], found[1::2], strict=True):
         crew.hear(data, age_ms / 1000)

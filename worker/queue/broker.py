@@ -10,10 +10,10 @@
     recast:next:JOB          the first chunk of a job that has had no ticket yet, an hour
     recast:pause:JOB         until when a job pauses whose chunks fail, two minutes
     recast:open              the jobs whose chunks are given out, 10 s
-    recast:tick              whether somebody has looked after them just now, 2 s
+    recast:tick              whether a process has looked after them just now, 2 s
 
 and channels of the names `recast:reply:SERVICE`, `recast:dropped`, `recast:workers` and `recast:jobs`. Celery's own
-keys have the same prefix. Moments are told by Redis's clock alone: what travels is the time that is left.
+keys have the same prefix. Only Redis's clock counts: parcels carry the time that is left.
 """
 
 import time
@@ -43,18 +43,18 @@ JOBS = PREFIX + "jobs"
 REPLY_S = 30
 """How long a reply waits to be fetched, seconds."""
 ALIVE_S = 10
-"""How long after its last beat a worker is taken for alive, seconds."""
+"""How long after its last beat a worker counts as alive, seconds."""
 SILENT_RETRY_S = 5.0
 """What Retry-After says while the broker does not answer, seconds."""
 
-TOLD_BYTES = 1 << 17
+CHANNEL_BYTES = 1 << 17
 """Bytes of replies that one message may bring on the channel itself: beyond, fetching them in a thread is quicker."""
 
-TOLD_IN_ALL = 16 << 20
+CHANNEL_BYTES_IN_ALL = 16 << 20
 """Bytes of replies that may be on their way to one service on its channel: at 32 MiB Redis closes the connection."""
 
 QUIET_S = 5.0
-"""Seconds without a word on any channel after which the connection is tried."""
+"""Seconds of silence on all channels after which the connection is tested."""
 
 FAILURES = (redis.RedisError, KombuError, OSError)
 """The errors of Redis and Celery while the broker does not answer."""
@@ -114,7 +114,7 @@ def pause(job_id: str) -> str:
 
 
 def check(url: str | None) -> str:
-    """The broker's URL; raises InvalidParameter where it is none of Redis."""
+    """The broker's URL; raises InvalidParameter if it is not one of Redis."""
     if url is None or urlsplit(url).scheme not in ("redis", "rediss"):
         raise InvalidParameter("the broker must be a redis:// or rediss:// URL; set RECAST_BROKER or give --broker")
     return url
@@ -143,8 +143,8 @@ def connect_async(url: str) -> redis.asyncio.Redis:
     )
 
 
-def trouble(error: Exception) -> NotReady | Overloaded:
-    """What a Translator raises where Redis or Celery raised this."""
+def translator_error(error: Exception) -> NotReady | Overloaded:
+    """The Translator's error for an error of Redis or Celery."""
     if "used memory" in str(error):
         return Overloaded("the queue has no memory left at the moment", retry_after=SILENT_RETRY_S)
     return NotReady("the queue between service and workers does not answer", retry_after=SILENT_RETRY_S)
@@ -160,27 +160,28 @@ async def listen(client: redis.asyncio.Redis, *channels: str) -> AsyncGenerator[
         while True:
             message = await pubsub.get_message(timeout=QUIET_S)
             if message is None:
+                # A connection that was cut silently looks like a quiet one: only a ping shows it.
                 await pubsub.ping()
                 message = await pubsub.get_message(timeout=QUIET_S)
             if message is None:
-                raise redis.ConnectionError(f"the broker has said nothing for {2 * QUIET_S:g} s")
+                raise redis.ConnectionError(f"the broker has been silent for {2 * QUIET_S:g} s")
             if message["type"] == "message":
                 yield message["channel"].decode(), message["data"]
             elif message["type"] == "subscribe" and message["data"] == len(channels):
-                yield None
+                yield None  # the last subscription is confirmed
 
 
-def told(data: bytes) -> dict[str, bytes | None]:
+def read_replies(data: bytes) -> dict[str, bytes | None]:
     """A message on a service's channel: replies by order, None for those to be fetched. Raises ValueError."""
     try:
-        said = msgpack.unpackb(data)
+        found = msgpack.unpackb(data)
     except (ValueError, msgpack.UnpackException) as error:
-        raise ValueError(f"{len(data)} bytes are no message of replies") from error
-    if not isinstance(said, dict) or not all(
-        isinstance(key, str) and isinstance(value, bytes | None) for key, value in said.items()
+        raise ValueError(f"{len(data)} bytes are not a message of replies") from error
+    if not isinstance(found, dict) or not all(
+        isinstance(key, str) and isinstance(value, bytes | None) for key, value in found.items()
     ):
-        raise ValueError(f"{len(data)} bytes are no message of replies")
-    return said
+        raise ValueError(f"{len(data)} bytes are not a message of replies")
+    return found
 
 
 class Letterbox:
@@ -189,16 +190,16 @@ class Letterbox:
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
         self._room = 0  # for orders, when some were sent last
-        self._kept: tuple[float, bool] | None = None
+        self._kept: tuple[float, bool] | None = None  # when Redis was asked, and whether it copies its keys anywhere
 
     def close(self) -> None:
         """Lets the connections go."""
         self._client.close()
 
     def send(self, parcels: "list[Parcel]", *, most: int) -> tuple[int, int]:
-        """Leaves orders, each until its time is up, unless more than `most` would then be under way anywhere.
+        """Puts orders into Redis until their time is up, as many as keep `most` under way in all services together.
 
-        Returns how many of them were left, the first ones, and how many are under way now.
+        Returns how many it put, which are the first ones, and how many are under way now.
         """
         words = [word for parcel in parcels for word in (parcel.id, parcel.left_ms)]
         in_one = len(parcels) < self._room  # else Redis is asked first, so that no pixels travel for nothing
@@ -217,7 +218,7 @@ class Letterbox:
         return left, under_way
 
     def take(self, ids: list[str]) -> "list[Parcel]":
-        """Takes orders out; those whose time is up, or that were withdrawn, are gone."""
+        """Takes orders out, except those whose time is up and those that were withdrawn."""
         keys = [incoming(request_id) for request_id in ids]
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.eval(_LEFT, len(keys), *keys)
@@ -228,7 +229,7 @@ class Letterbox:
         return [Parcel(request_id, left_ms, data) for request_id, left_ms, data in taken if data and left_ms > 0]
 
     def answer(self, service: str, answers: dict[str, bytes], *, at_once: bool = False) -> None:
-        """Leaves replies and tells the service; `at_once` sends them on its channel, which saves a round trip."""
+        """Puts replies into Redis and tells the service; `at_once` sends them on its channel and saves a round trip."""
         if at_once:
             with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.publish(replies(service), msgpack.packb(answers))
@@ -252,7 +253,7 @@ class Letterbox:
         return found
 
     def withdraw(self, ids: list[str]) -> None:
-        """Withdraws orders that nobody waits for any more, wherever they are."""
+        """Withdraws orders whose callers gave up, wherever they are."""
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.delete(*map(incoming, ids))
             pipeline.zrem(FLIGHT, *ids)
@@ -264,18 +265,15 @@ class Letterbox:
             self._set(pipeline, incoming(parcel.id), parcel.data, parcel.left_ms)
 
     def _set(self, pipeline: redis.client.Pipeline, key: str, data: bytes, ms: int) -> None:
-        if self._keeps_files():
-            pipeline.eval(_SET, 1, key, data, ms)
-        else:
-            pipeline.execute_command("SET", key, data, "PX", ms)  # type: ignore[no-untyped-call]
-
-    def _keeps_files(self) -> bool:
-        """Whether Redis copies its keys to a file or a replica: pixels must go to neither."""
         now = time.monotonic()
         if self._kept is None or now - self._kept[0] > _KEPT_S:
             found: dict[str, object] = self._client.info("persistence", "replication")
             self._kept = now, bool(found.get("aof_enabled")) or bool(found.get("connected_slaves"))
-        return self._kept[1]
+        # Pixels must go to no file and no replica. The script sees to that, but costs more than a plain SET.
+        if self._kept[1]:
+            pipeline.eval(_SET, 1, key, data, ms)
+        else:
+            pipeline.execute_command("SET", key, data, "PX", ms)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What a service has asked of the workers and was not answered yet: orders, the messages they travel in, their lines.
+"""A service's orders that no worker has answered yet, the messages that carry them, and the lines in which they wait.
 
 A message holds enough orders to pay for it, and few enough that every worker has something to do.
 """
@@ -18,7 +18,7 @@ MOST_TOGETHER = 64
 """Orders in one message, at most."""
 
 SHARE_S = 0.05
-"""Seconds of one worker's work that a message may hold (or one batch), so that no worker has all while others idle."""
+"""Seconds of a worker's work that a message may hold (or one batch), so that no worker has all while others idle."""
 
 COMPANY = 8
 """Orders that leave together even if nothing else is on its way: a message costs about as much as they do."""
@@ -28,12 +28,12 @@ COMPANY = 8
 class Line:
     """Orders that can share a batch: those that wait for a message, and those on their way."""
 
-    waiting: "deque[Asked]" = field(default_factory=deque)
+    waiting: "deque[Pending]" = field(default_factory=deque)
     open: int = 0
     """Orders, waiting or on their way."""
     on_way: int = 0
     """Messages."""
-    stirred: bool = False
+    scheduled: bool = False
     """Whether its orders will be posted in this turn of the event loop already."""
 
 
@@ -44,7 +44,7 @@ class Message:
     line: Line
     left: int
     """Orders that are not answered yet."""
-    told: int
+    channel_bytes: int
     """Bytes of replies that may come on the channel itself."""
     hold: asyncio.TimerHandle | None = None
     """Ends the time for which it counts as on its way; None when that is over."""
@@ -52,8 +52,8 @@ class Message:
 
 
 @dataclass(eq=False, slots=True)
-class Asked:
-    """An order as bytes, and the future of its answer; to be made in the event loop."""
+class Pending:
+    """An order as bytes, and the future of its answer; made in the event loop."""
 
     data: bytes
     reply_bytes: int
@@ -76,8 +76,8 @@ class Asked:
                 self.answer.set_exception(reply)
 
 
-def share(crew: Sequence[Beat], asked: int) -> int:
-    """Orders in one message, where `asked` of them wait or are on their way.
+def share(crew: Sequence[Beat], orders: int) -> int:
+    """Orders in one message, if `orders` of them wait or are on their way.
 
     As many as a worker does in SHARE_S, or one batch; if there are few, half of a worker's share, so that one half
     travels while the other one is computed.
@@ -85,5 +85,5 @@ def share(crew: Sequence[Beat], asked: int) -> int:
     rows = max((beat.rows for beat in crew), default=1)
     rates = [beat.rate for beat in crew if beat.rate]
     fast = int(SHARE_S * sum(rates) / len(rates)) if rates else 0
-    half = ceil(asked / (2 * max(1, len(crew))))
+    half = ceil(orders / (2 * max(1, len(crew))))
     return min(max(rows, fast), max(half, COMPANY), MOST_TOGETHER)

@@ -1,4 +1,4 @@
-"""Which bundles a service offers whose workers run them; store and workers see a change at different moments.
+"""Which bundles a service with a broker offers: its store and its workers see a change at different moments.
 
 A service that planned with its own store alone would ask for versions that no worker has yet, or no longer has.
 """
@@ -25,13 +25,13 @@ class Offer:
     def __init__(
         self, store: Store, crew: Callable[[], Sequence[Beat]], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`crew`: what each living worker said last; where there is none, all bundles of the store are offered."""
+        """`crew` gives the last beat of each living worker; without workers, all bundles of the store are offered."""
         self._store, self._crew, self._clock = store, crew, clock
         self._since = dict.fromkeys(store.snapshot().bundles, -ARRIVAL_S + clock())
         self._left: tuple[Bundle, ...] = ()
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Notes which bundles are new and which have left; to be called with every later snapshot of the store."""
+        """Notes which bundles are new and which have left; call it with every later snapshot of the store."""
         now, names = self._clock(), {bundle.name for bundle in snapshot.bundles}
         had = {ref for beat in self._crew() for ref in beat.bundles}
         left = dict.fromkeys((*self._since, *self._left))
@@ -44,6 +44,7 @@ class Offer:
         """The bundles that can be asked for now, in the store's order."""
         snapshot, crew = self._store.snapshot(), self._crew()
         had = Counter(ref for beat in crew for ref in beat.bundles)
+        # Also without workers, where both are 0.
         if all(had[bundle.ref] == len(crew) for bundle in snapshot.bundles):
             return snapshot
         answered = had + Counter(ref for beat in crew for ref in beat.refused)

@@ -1,8 +1,8 @@
 """What travels through Redis between service and worker: an order out, its outputs or an error back, as bytes.
 
 A parcel is the length of its label in four bytes, the label in msgpack, and the bytes of its arrays, which are copied
-as seldom as can be: at thousands of pictures a second the copies are what counts. It comes from our own processes, but
-through a place that others may write to: whatever does not fit is a ParcelError.
+as rarely as possible: at thousands of pictures a second, copies are the main cost. It comes from our own processes, but
+through a place that others may write to: anything that does not fit is a ParcelError.
 """
 
 import math
@@ -25,16 +25,16 @@ _TYPES = ("|u1", "<f4")
 
 
 class ParcelError(ValueError):
-    """Bytes that are no parcel of ours."""
+    """Bytes that are not one of our parcels."""
 
 
 def pack_order(order: Order) -> bytes:
-    """An order as bytes, without its deadline: Redis keeps what time is left."""
+    """An order as bytes, without its deadline: Redis keeps the time that is left."""
     return _pack([order.bundle, order.graph, order.request_id, order.trace], order.inputs)
 
 
 def read_order(data: bytes, *, deadline: float) -> Order:
-    """An order from bytes, whose arrays can't be written to; raises ParcelError."""
+    """An order from bytes, with read-only arrays; raises ParcelError."""
     try:
         (bundle, graph, request_id, trace), inputs = _read(data)
         if not isinstance(bundle, str) or not isinstance(graph, str):
@@ -47,7 +47,7 @@ def read_order(data: bytes, *, deadline: float) -> Order:
 
 
 def pack_reply(reply: Done | BaseException) -> bytes:
-    """What came of an order as bytes; of an error that Translator does not name only the kind goes out."""
+    """A reply as bytes; of an error that Translator does not name only the class, since its text may hold paths."""
     if isinstance(reply, Done):
         return _pack([None, reply.queue_s, reply.infer_s], reply.outputs)
     if isinstance(reply, (NotReady, Overloaded, TimedOut)):
@@ -57,13 +57,13 @@ def pack_reply(reply: Done | BaseException) -> bytes:
 
 
 def read_reply(data: bytes) -> Done | Exception:
-    """What came of an order from bytes: its outputs, or the error to raise; raises ParcelError."""
+    """A reply from bytes: outputs, or the error to raise; raises ParcelError."""
     try:
         (code, first, second), outputs = _read(data)
         if code is None:
             if not outputs:
                 raise ParcelError("a reply without outputs")
-            # Copied, so that whoever gets them may write to them.
+            # Copied, so that callers may write to them.
             return Done({kind: array.copy() for kind, array in outputs.items()}, float(first), float(second))
         if code == _ENGINE:
             return EngineError(str(first))

@@ -18,17 +18,17 @@ from typing import Any, TypeVar
 
 from models.bundle.archive import Bundle
 from models.bundle.ports import PICTURES
-from worker.errors import EngineError, NotReady, Overloaded, TimedOut
-from worker.logs import known
+from worker.errors import EngineError, NotReady, Overloaded
+from worker.logs import current_ids
 from worker.queue import beats, broker
 from worker.queue.app import INFER, Post, create_app
 from worker.queue.beats import BEAT_S, LOST_S, Beat, Crew
 from worker.queue.broker import FAILURES, Letterbox, Parcel
-from worker.queue.lines import Asked, Line, Message, share
+from worker.queue.lines import Line, Message, Pending, share
 from worker.queue.parcels import ParcelError, pack_order, read_reply
 from worker.settings import QueueSettings
 from worker.tracing import SILENT, Tracer
-from worker.translator import Arrays, Done, Order, Translator
+from worker.translator import Arrays, Done, Order, Translator, overloaded, timed_out
 
 ON_WAY = 4
 """Messages of one kind on their way at a time, for each worker; further orders wait for the next message."""
@@ -39,9 +39,6 @@ HOLD_S = 2.0
 NO_WORKER_RETRY_S = 10.0
 """What Retry-After says while no worker answers, seconds."""
 
-UNKNOWN_RATE_RETRY_S = 1.0
-"""What Retry-After says of a full queue before the first batch is done, seconds."""
-
 T = TypeVar("T")
 
 _RETRY_S = 0.5
@@ -49,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 class Remote(Translator):
-    """Has graphs run by the workers that share the broker; one event loop may use it, from `start` to `close`."""
+    """Lets the workers of the broker run graphs; one event loop may use it, from `start` to `close`."""
 
     def __init__(self, settings: QueueSettings, *, tracer: Tracer = SILENT) -> None:
         """Connects to nothing yet. Raises InvalidParameter where the settings name no broker."""
@@ -62,10 +59,10 @@ class Remote(Translator):
         self._crew = Crew()
         self._threads = ThreadPoolExecutor(3, thread_name_prefix="remote")
         self._lines: dict[Hashable, Line] = {}  # by bundle and the kind of the orders
-        self._asked: dict[str, Asked] = {}
-        self._gone: list[str] = []  # posted, but nobody waits for them any more
-        self._told = 0  # bytes of replies that may come at once
-        self._under_way = 0  # in all services, when last something was posted
+        self._pending: dict[str, Pending] = {}
+        self._gone: list[str] = []  # posted orders whose callers gave up
+        self._channel_bytes = 0  # bytes of replies that may come on the channel
+        self._under_way = 0  # in all services, when this one posted last
         self._trouble: str | None = "the queue between service and workers was not reached yet"
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -77,10 +74,10 @@ class Remote(Translator):
     async def run(self, bundle: Bundle, graph: str, inputs: Arrays, *, deadline: float) -> Done:
         """As Translator says; cancelling the call withdraws the order. Raises EngineError where the graph fails."""
         began = time.monotonic()
-        origin = known().get("request_id")
-        order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.here())
+        origin = current_ids().get("request_id")
+        order = Order(bundle.ref, graph, inputs, deadline, request_id=origin, trace=self._tracer.traceparent())
         if deadline <= began:
-            raise _late(order)
+            raise timed_out(order.bundle)
         await self.ready()
         crew = self._crew.beats
         if not any(order.bundle in beat.bundles for beat in crew):
@@ -92,22 +89,22 @@ class Remote(Translator):
         if waiting and waiting + self._under_way >= self._settings.max_in_flight:
             raise self._overloaded(waiting + self._under_way)
         kind = order.bundle, order.kind
-        if kind not in self._lines:
+        if kind not in self._lines:  # kinds come and go with bundles: forget the lines that are empty
             self._lines = {kind: line for kind, line in self._lines.items() if line.waiting or line.on_way}
         line = self._lines.setdefault(kind, Line())
-        asked = Asked(pack_order(order), _reply_bytes(bundle, order), deadline, line)
-        self._asked[asked.id] = asked
+        pending = Pending(pack_order(order), _reply_bytes(bundle, order), deadline, line)
+        self._pending[pending.id] = pending
         try:
             async with asyncio.timeout(deadline - began):
-                line.waiting.append(asked)
+                line.waiting.append(pending)
                 line.open += 1
-                self._stir(line)
-                done = await asked.answer
+                self._schedule(line)
+                done = await pending.answer
         except TimeoutError as error:
-            raise _late(order) from error
+            raise timed_out(order.bundle) from error
         finally:
-            self._settle(asked)
-        # All that was not computing was waiting, the way there and back included.
+            self._forget(pending)
+        # All time that was not computing was waiting, the way there and back included.
         return Done(done.outputs, max(0.0, time.monotonic() - began - done.infer_s), done.infer_s)
 
     async def ready(self) -> None:
@@ -121,10 +118,10 @@ class Remote(Translator):
             raise NotReady(why, retry_after=NO_WORKER_RETRY_S)
 
     async def close(self) -> None:
-        """Fails what waits with NotReady, and lets the connections go; the workers stay."""
+        """Fails waiting orders with NotReady, and closes the connections; the workers stay."""
         self._closed = True
-        for asked in list(self._asked.values()):
-            asked.end(NotReady("this service is shutting down"))
+        for pending in list(self._pending.values()):
+            pending.end(NotReady("this service is shutting down"))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -135,84 +132,82 @@ class Remote(Translator):
 
     @property
     def depth(self) -> int:
-        """Orders that were not answered yet, waiting here and on their way."""
-        return len(self._asked)
+        """Orders that are not answered yet, here and on their way."""
+        return len(self._pending)
 
     @property
     def beats(self) -> list[Beat]:
-        """What each worker said last, of those heard of within the last seconds; may be called from any thread."""
+        """The last beat of each living worker; may be called from any thread."""
         return self._crew.beats
 
     @property
     def workers(self) -> int:
-        """How many workers were heard of within the last seconds."""
+        """How many workers are alive."""
         return len(self._crew.beats)
 
     def _overloaded(self, under_way: int) -> Overloaded:
-        rate = sum(beat.rate or 0.0 for beat in self._crew.beats)
-        return Overloaded(
-            f"{under_way} pictures are under way, and no more may be",
-            retry_after=under_way / rate if rate else UNKNOWN_RATE_RETRY_S,
-        )
+        return overloaded(under_way, sum(beat.rate or 0.0 for beat in self._crew.beats))
 
-    def _stir(self, line: Line) -> None:
+    def _schedule(self, line: Line) -> None:
         """Posts the waiting orders soon: those of the same turn of the event loop leave together."""
-        if not line.stirred:
-            line.stirred = True
+        if not line.scheduled:
+            line.scheduled = True
             asyncio.get_running_loop().call_soon(self._post, line)
 
     def _post(self, line: Line) -> None:
-        line.stirred = False
+        line.scheduled = False
         crew = self._crew.beats
         while line.waiting and line.on_way < ON_WAY * max(1, len(crew)):
             together = [line.waiting.popleft() for _ in range(min(len(line.waiting), share(crew, line.open)))]
-            size = sum(asked.reply_bytes for asked in together)
-            at_once = size <= broker.TOLD_BYTES and self._told + size <= broker.TOLD_IN_ALL
+            size = sum(pending.reply_bytes for pending in together)
+            at_once = size <= broker.CHANNEL_BYTES and self._channel_bytes + size <= broker.CHANNEL_BYTES_IN_ALL
             message = Message(line, len(together), size if at_once else 0)
-            self._told += message.told
+            self._channel_bytes += message.channel_bytes
             line.on_way += 1
             message.hold = asyncio.get_running_loop().call_later(HOLD_S, self._release, message)
-            for asked in together:
-                asked.message = message
+            for pending in together:
+                pending.message = message
             self._begin(self._send(together, at_once=at_once))
 
-    async def _send(self, together: list[Asked], *, at_once: bool) -> None:
+    async def _send(self, together: list[Pending], *, at_once: bool) -> None:
         now = time.monotonic()
-        parcels = [Parcel(asked.id, max(1, int((asked.deadline - now) * 1000)), asked.data) for asked in together]
+        # At least 1 ms: Redis refuses a time to live of 0.
+        parcels = [
+            Parcel(pending.id, max(1, int((pending.deadline - now) * 1000)), pending.data) for pending in together
+        ]
+
+        def post() -> int:
+            admitted, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
+            if admitted:
+                self._messages.send(INFER, [parcel.id for parcel in parcels[:admitted]], self._name, at_once)
+            return admitted
+
         try:
-            left = await self._threaded(partial(self._leave, parcels, at_once))
+            admitted = await self._in_thread(post)
         except FAILURES as error:
             _log.warning("%d orders could not be posted: %s", len(together), error)
-            for asked in together:
-                asked.end(broker.trouble(error))
-            self._withdraw([asked.id for asked in together])
+            for pending in together:
+                pending.end(broker.translator_error(error))
+            self._withdraw([pending.id for pending in together])
         else:
-            for asked in together[left:]:
-                asked.end(self._overloaded(self._under_way))
+            for pending in together[admitted:]:
+                pending.end(self._overloaded(self._under_way))
 
-    def _leave(self, parcels: list[Parcel], at_once: bool) -> int:
-        """Posts as many as may be under way, and returns how many; for a thread."""
-        left, self._under_way = self._letterbox.send(parcels, most=self._settings.max_in_flight)
-        if left:
-            ids = [parcel.id for parcel in parcels[:left]]
-            self._messages.send(INFER, ids, self._name, at_once)
-        return left
-
-    def _settle(self, asked: Asked) -> None:
+    def _forget(self, pending: Pending) -> None:
         """Forgets an order that is answered, late or cancelled."""
-        del self._asked[asked.id]
-        asked.line.open -= 1
-        if asked.message is None:
-            asked.line.waiting.remove(asked)
+        del self._pending[pending.id]
+        pending.line.open -= 1
+        if pending.message is None:
+            pending.line.waiting.remove(pending)
             return
-        self._count_off(asked.message)
-        if asked.answer.cancelled():
-            self._withdraw([asked.id])
+        self._count_off(pending.message)
+        if pending.answer.cancelled():
+            self._withdraw([pending.id])
 
     def _count_off(self, message: Message) -> None:
         message.left -= 1
         if not message.left:
-            self._told -= message.told
+            self._channel_bytes -= message.channel_bytes
             self._release(message)
 
     def _release(self, message: Message) -> None:
@@ -220,7 +215,7 @@ class Remote(Translator):
             message.hold.cancel()
             message.hold = None
             message.line.on_way -= 1
-            self._stir(message.line)
+            self._schedule(message.line)
 
     def _withdraw(self, ids: list[str]) -> None:
         """Withdraws orders, those of the same turn of the event loop together."""
@@ -229,7 +224,7 @@ class Remote(Translator):
             await asyncio.sleep(0)
             gone, self._gone = self._gone, []
             with suppress(*FAILURES):  # they end at their deadlines too
-                await self._threaded(partial(self._letterbox.withdraw, gone))
+                await self._in_thread(partial(self._letterbox.withdraw, gone))
 
         if not self._gone:
             self._begin(flush())
@@ -242,7 +237,7 @@ class Remote(Translator):
                     async for message in heard:
                         await self._hear(message)
             except FAILURES as error:
-                trouble = str(broker.trouble(error))
+                trouble = str(broker.translator_error(error))
                 if self._trouble != trouble:
                     _log.warning("the broker does not answer; trying again every half second: %s", error)
                 self._trouble = trouble
@@ -252,8 +247,8 @@ class Remote(Translator):
         """Handles what came on a channel; None: listening has begun, and earlier messages may have been missed."""
         if message is None:
             await beats.hear(self._client, self._crew)
-            # Fetches what was answered meanwhile, and posts the rest again: Redis may have lost it, or be another one.
-            self._begin(self._post_again([asked for asked in self._asked.values() if asked.message]))
+            # Redis may have lost what was posted, or be another one.
+            self._begin(self._post_again([pending for pending in self._pending.values() if pending.message]))
             self._trouble = None
             return
         channel, data = message
@@ -261,50 +256,52 @@ class Remote(Translator):
             self._crew.hear(data)
             if self._crew.lost_another():
                 self._begin(self._try_again())
+            # A new worker makes room for messages.
             for line in self._lines.values():
-                self._stir(line)
+                self._schedule(line)
             return
         try:
-            told = broker.told(data)
+            replies = broker.read_replies(data)
         except ValueError as error:
-            _log.warning("%s holds what no worker writes: %s", channel, error)
+            _log.warning("a message on %s is not one of replies: %s", channel, error)
             return
-        for request_id, reply in told.items():
+        for request_id, reply in replies.items():
             if reply is not None:
-                self._end(request_id, _read(reply))
-        if ready := [request_id for request_id, reply in told.items() if reply is None]:
+                self._end(request_id, _read_reply(reply))
+        if ready := [request_id for request_id, reply in replies.items() if reply is None]:
             self._begin(self._fetch(ready))
 
     def _end(self, request_id: str, reply: Done | Exception) -> None:
-        if asked := self._asked.get(request_id):
-            asked.end(reply)
+        if pending := self._pending.get(request_id):
+            pending.end(reply)
 
     async def _try_again(self) -> None:
-        """Posts again what a worker may have had in hand when it was killed; if another one has it, no harm is done."""
+        """Posts again, once, the orders that a killed worker may have had; if another one has them, no harm is done."""
         old = time.monotonic() - LOST_S + BEAT_S
         lost = [
-            asked
-            for asked in self._asked.values()
-            if asked.message and asked.message.posted < old and not asked.tried_again
+            pending
+            for pending in self._pending.values()
+            if pending.message and pending.message.posted < old and not pending.tried_again
         ]
-        for asked in lost:
-            asked.tried_again = True
+        for pending in lost:
+            pending.tried_again = True
         await self._post_again(lost)
 
-    async def _post_again(self, posted: list[Asked]) -> None:
-        await self._fetch([asked.id for asked in posted])
-        for asked in posted:
-            if asked.message and not asked.answer.done():
-                self._count_off(asked.message)
-                asked.message = None
-                asked.line.waiting.append(asked)
-                self._stir(asked.line)
+    async def _post_again(self, posted: list[Pending]) -> None:
+        """Fetches what was answered meanwhile, and posts the rest again."""
+        await self._fetch([pending.id for pending in posted])
+        for pending in posted:
+            if pending.message and not pending.answer.done():
+                self._count_off(pending.message)
+                pending.message = None
+                pending.line.waiting.append(pending)
+                self._schedule(pending.line)
 
     async def _fetch(self, ids: list[str]) -> None:
         """Answers orders whose replies are ready."""
-        while wanted := [request_id for request_id in ids if request_id in self._asked]:
+        while wanted := [request_id for request_id in ids if request_id in self._pending]:
             try:
-                replies = await self._threaded(partial(self._read, wanted))
+                replies = await self._in_thread(partial(self._read_replies, wanted))
             except FAILURES:
                 await asyncio.sleep(_RETRY_S)
                 continue
@@ -312,11 +309,11 @@ class Remote(Translator):
                 self._end(request_id, reply)
             return
 
-    def _read(self, ids: list[str]) -> dict[str, Done | Exception]:
+    def _read_replies(self, ids: list[str]) -> dict[str, Done | Exception]:
         found = zip(ids, self._letterbox.fetch(ids), strict=True)
-        return {request_id: _read(data) for request_id, data in found if data is not None}
+        return {request_id: _read_reply(data) for request_id, data in found if data is not None}
 
-    async def _threaded(self, function: Callable[[], T]) -> T:
+    async def _in_thread(self, function: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -325,16 +322,12 @@ class Remote(Translator):
         task.add_done_callback(self._tasks.discard)
 
 
-def _read(data: bytes) -> Done | Exception:
+def _read_reply(data: bytes) -> Done | Exception:
     try:
         return read_reply(data)
     except ParcelError as error:
         _log.warning("a reply can't be read: %s", error)
         return EngineError(f"a worker's reply can't be read: {error}")
-
-
-def _late(order: Order) -> TimedOut:
-    return TimedOut(f"{order.bundle} did not answer within the time allowed; the work is dropped")
 
 
 def _reply_bytes(bundle: Bundle, order: Order) -> int:

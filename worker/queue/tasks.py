@@ -18,7 +18,7 @@ from redis import RedisError
 from redis.asyncio import Redis
 
 from models.bundle.archive import Bundle
-from worker.embedded import Embedded, explained
+from worker.embedded import Embedded, translator_error
 from worker.engine.batcher import Closed, Expired
 from worker.engine.library import Library
 from worker.errors import EngineError, NotReady, RecastError
@@ -32,7 +32,7 @@ from worker.translator import Done, Order
 T = TypeVar("T")
 
 _RETRY_S = 0.2
-_LATE_S = 5.0
+_LATE_S = 5.0  # an order that expires in the queue is answered only when the next batch is formed
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def add_tasks(
 
 
 class Inference:
-    """Takes orders out of Redis, has them computed, and leaves the replies as they come; for threads."""
+    """Takes orders out of Redis, computes them and puts the replies there as they come; for threads."""
 
     def __init__(self, letterbox: Letterbox, library: Library, translator: Embedded) -> None:
         self._letterbox, self._library, self._translator = letterbox, library, translator
@@ -77,13 +77,13 @@ class Inference:
         self._begin(parcels, answers)
         left = {parcel.id for parcel in parcels}
         while left:
-            # At least one answer, and whatever else is there by now; Empty if none comes in time.
+            # Waits for one answer, then takes all others that are ready; raises Empty if none comes in time.
             ready = dict([answers.get(timeout=max(0.0, until + _LATE_S - time.monotonic()))])
             with suppress(Empty):
                 while True:
                     ready |= [answers.get_nowait()]
             left -= ready.keys()
-            self._leave(service, ready, until, at_once)
+            self._post(service, ready, until, at_once)
 
     async def follow_drops(self, client: Redis) -> None:
         """Drops withdrawn orders, until it is cancelled; those that it misses end at their deadlines."""
@@ -96,8 +96,8 @@ class Inference:
             await asyncio.sleep(_RETRY_S)
 
     def drop_all(self) -> None:
-        """Answers every order that waits for its turn with NotReady."""
-        for request_id in list(self._waiting):
+        """Answers every waiting order with NotReady."""
+        for request_id in list(self._waiting):  # a copy: the futures' callbacks change it
             self._drop(request_id)
 
     def _drop(self, request_id: str) -> None:
@@ -120,31 +120,37 @@ class Inference:
                 if bundle is None:
                     raise NotReady(f"{ref} has not reached all workers yet")
                 futures = self._translator.submit(bundle, [order for _, order in pairs])
-            except Exception as error:
+            except Exception as error:  # whatever is wrong with one bundle, the orders for others go on
                 for request_id, _ in pairs:
                     answers.put((request_id, error))
                 continue
             for (request_id, _), future in zip(pairs, futures, strict=True):
                 self._waiting[request_id] = future
-                future.add_done_callback(partial(self._answered, request_id, bundle, answers))
+                future.add_done_callback(partial(self._put_answer, request_id, bundle, answers))
 
-    def _answered(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
+    def _put_answer(self, request_id: str, bundle: Bundle, answers: Answers, future: Future[Done]) -> None:
         self._waiting.pop(request_id, None)
         if future.cancelled():
             answers.put((request_id, NotReady("the worker was stopped, or the order withdrawn")))
         elif isinstance(error := future.exception(), (Expired, Closed)):
-            answers.put((request_id, explained(error, bundle)))
+            answers.put((request_id, translator_error(error, bundle)))
         else:
             answers.put((request_id, error or future.result()))
 
-    def _leave(self, service: str, ready: dict[str, Done | BaseException], until: float, at_once: bool) -> None:
-        packed = {name: _packed(answer, self._origins.pop(name, None)) for name, answer in ready.items()}
+    def _post(self, service: str, ready: dict[str, Done | BaseException], until: float, at_once: bool) -> None:
+        packed = {}
+        for order_id, answer in ready.items():
+            origin = self._origins.pop(order_id, None)
+            if not isinstance(answer, Done | RecastError):
+                trace = None if isinstance(answer, EngineError | ParcelError) else answer
+                _log.error("an order failed: %s", answer, exc_info=trace, extra={"request_id": origin})
+            packed[order_id] = pack_reply(answer)
         while True:
             try:
                 return self._letterbox.answer(service, packed, at_once=at_once)
             except RedisError as error:
                 if time.monotonic() >= until:
-                    _log.error("%d replies could not be left in time: %s", len(packed), error)
+                    _log.error("%d replies could not be put into Redis in time: %s", len(packed), error)
                     return
                 time.sleep(_RETRY_S)
 
@@ -162,7 +168,7 @@ class EventLoop:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Cancels what runs there, and returns when it has ended."""
+        """Cancels what runs there, and returns when all of it has ended."""
 
         async def cancel_others() -> None:
             others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -182,15 +188,15 @@ class Health:
     /healthz answers 200, or 503 and the reason; /metrics answers in Prometheus's text format.
     """
 
-    def __init__(self, port: int, ailing: Callable[[], str | None], registry: Registry) -> None:
-        """`ailing` gives what is wrong, or None. Raises OSError where the port is taken."""
+    def __init__(self, port: int, problem: Callable[[], str | None], registry: Registry) -> None:
+        """`problem` returns what is wrong, or None. Raises OSError if the port is taken."""
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = 10
+            timeout = 10  # seconds: a silent client must not hold a thread
 
             def do_GET(self) -> None:
                 if self.path == "/healthz":
-                    reason = ailing()
+                    reason = problem()
                     self._answer(503 if reason else 200, "text/plain; charset=utf-8", f"{reason or 'ok'}\n".encode())
                 elif self.path == "/metrics":
                     self._answer(200, MEDIA_TYPE, registry.text())
@@ -198,7 +204,7 @@ class Health:
                     self._answer(404, "text/plain; charset=utf-8", b"/healthz and /metrics are here\n")
 
             def log_message(self, format: str, *args: object) -> None:
-                """Probes come every few seconds, and say nothing new."""
+                """Logs nothing: probes come every few seconds."""
 
             def _answer(self, status: int, media_type: str, body: bytes) -> None:
                 self.send_response(status)
@@ -215,12 +221,3 @@ class Health:
         """Frees the port."""
         self._server.shutdown()
         self._server.server_close()
-
-
-def _packed(answer: Done | BaseException, origin: str | None) -> bytes:
-    if isinstance(answer, Done):
-        return pack_reply(answer)
-    if not isinstance(answer, RecastError):
-        trace = None if isinstance(answer, EngineError | ParcelError) else answer
-        _log.error("an order failed: %s", answer, exc_info=trace, extra={"request_id": origin})
-    return pack_reply(answer)

@@ -1,8 +1,8 @@
-"""Checkpoints of StarGAN's official code (yunjey/stargan): the generator, and the discriminator for its classifier.
+"""StarGAN checkpoints of yunjey/stargan, the official code: the generator, and the discriminator for its classifier.
 
-The files hold weights and nothing else, so the user must name the domain of each label column, in the order of the
-training's `--selected_attrs`. The instance norms have running statistics, which the official test never reads: they are
-left out. A joint training appends a mask, one column for each data set.
+The files hold only weights, so the user must name the domain of each label column, in the order of the training's
+`--selected_attrs`. The running statistics of the instance norms are left out, as the official test never reads them. A
+joint training appends a mask, one column for each data set.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from models.bundle.ports import PIXELS, Input, Output
 from models.data.tables import parse_domains
 from models.errors import CheckpointError, OptionsError
 from models.imports.checkpoint import STARGAN_DISCRIMINATOR, STARGAN_GENERATOR, Checkpoint, fill, read
-from models.imports.imported import CLASSIFIER, Imported, checked
+from models.imports.imported import CLASSIFIER, Imported, check
 from models.networks.stargan import Critic, Generator
 from models.recipes.recipe import Exported
 from models.recipes.stargan import Classifier
@@ -24,7 +24,7 @@ DOMAINS = "Black_Hair,Blond_Hair,Brown_Hair,Male,Young"
 
 _UNUSED = r"main\.(\d+\.main\.)?\d+\.running_(mean|var)"
 _SIZE, _MULTIPLE = 128, 4
-# What the official test treats as excluding each other.
+# The hair colours, of which the official test gives a picture only one.
 _HAIR = ("black-hair", "blond-hair", "brown-hair", "gray-hair", "grey-hair")
 _ALIASES = {
     "blond-hair": ("blonde", "blonde-hair"),
@@ -36,11 +36,11 @@ _ALIASES = {
 
 
 def convert(files: Sequence[Path], domains: str | None, size: int | None) -> Imported:
-    """The bundle of a generator and, where it is given, its discriminator, in any order.
+    """The bundle of a generator and, if given, its discriminator, in any order.
 
-    domains: names in the order of the label columns, `hair=Black_Hair|Blond_Hair,Male`; None for the published five
+    domains: names in the order of the label columns, `hair=Black_Hair|Blond_Hair,Male`; None takes the published five
     if the generator has five columns. `+` separates the sets of a joint training, `Male,Young+angry,happy`. size: the
-    side that it was trained with, in pixels; None for the discriminator's, or 128. Raises ModelErrors.
+    side of the training's pictures, in pixels; None takes the discriminator's, or 128. Raises ModelErrors.
     """
     checkpoint, discriminator = _generator_and_discriminator([read(path) for path in files])
     columns = checkpoint.shape("main.0.weight")[1] - 3
@@ -50,9 +50,9 @@ def convert(files: Sequence[Path], domains: str | None, size: int | None) -> Imp
             "name them with --domains, in the order of the training's --selected_attrs"
         )
     chosen, masks = label_columns(domains or DOMAINS, columns)
-    side = _spanned(discriminator) if discriminator else size or _SIZE
+    side = _side(discriminator) if discriminator else size or _SIZE
     if size not in (None, side):
-        raise OptionsError(f"image size is {size}, but the discriminator was made for {side}; leave the option out")
+        raise OptionsError(f"image size is {size}, but the discriminator takes {side}; leave the option out")
     if side % _MULTIPLE:
         raise OptionsError(f"image size {side} is no multiple of {_MULTIPLE}, which a StarGAN generator needs")
     picture = Picture(size=side, multiple=_MULTIPLE, free=True, resize="bilinear", crop="centre")
@@ -65,7 +65,7 @@ def convert(files: Sequence[Path], domains: str | None, size: int | None) -> Imp
         family="stargan",
         domains=chosen,
         picture=picture,
-        graphs={name: checked(name, exported, picture) for name, (exported, _) in networks.items()},
+        graphs={name: check(name, exported, picture) for name, (exported, _) in networks.items()},
         origin="checkpoints as yunjey/stargan saves them",
         sources={name: sources[name].source(summary) for name, (_, summary) in networks.items()},
         masks=masks,
@@ -86,7 +86,7 @@ def _generator_and_discriminator(checkpoints: Sequence[Checkpoint]) -> tuple[Che
 
 
 def generator(checkpoint: Checkpoint) -> tuple[Exported, str]:
-    """The generator of a checkpoint and a summary of it; CheckpointError where keys don't fit."""
+    """The generator of a checkpoint and its summary; CheckpointError where keys don't fit."""
     width, inputs = checkpoint.shape("main.0.weight")[:2]
     blocks = len(checkpoint.numbers(r"main\.(\d+)\.main\.0\.weight"))
     network = Generator(inputs - 3, width, blocks)
@@ -97,13 +97,13 @@ def generator(checkpoint: Checkpoint) -> tuple[Exported, str]:
 
 
 def classifier(checkpoint: Checkpoint, labels: int) -> tuple[Exported, str]:
-    """The discriminator's classification head and a summary of it; CheckpointError where it has other labels."""
+    """The discriminator's classification head and its summary; CheckpointError where it has other labels."""
     outputs = checkpoint.shape("conv2.weight")[0]
     if outputs != labels:
         raise CheckpointError(
-            f"{checkpoint.path} tells {outputs} domains, and the generator makes {labels}; they come from two trainings"
+            f"{checkpoint.path} classifies {outputs} domains, the generator makes {labels}; they are of two trainings"
         )
-    width, layers, side = checkpoint.shape("main.0.weight")[0], _layers(checkpoint), _spanned(checkpoint)
+    width, layers, side = checkpoint.shape("main.0.weight")[0], _layers(checkpoint), _side(checkpoint)
     network = Critic(outputs, side, width, layers)
     fill(network, checkpoint)
     summary = f"{layers} layers, width {width}, {outputs} domains, {side} pixels"
@@ -119,8 +119,8 @@ def _layers(checkpoint: Checkpoint) -> int:
     return len(checkpoint.numbers(r"main\.(\d+)\.weight"))
 
 
-def _spanned(discriminator: Checkpoint) -> int:
-    """The side of its pictures: the head spans what the layers, which halve it, leave."""
+def _side(discriminator: Checkpoint) -> int:
+    """The side of its pictures: each layer halves it, and the head spans the rest."""
     left: int = discriminator.shape("conv2.weight")[-1]
     return left << _layers(discriminator)
 
@@ -129,7 +129,7 @@ def label_columns(text: str, columns: int) -> tuple[tuple[Domain, ...], tuple[st
     """The domains by column, and the names of the mask columns of a joint training."""
     sets = [parse_domains(part) for part in text.split("+")]
     masks = tuple(f"set-{number}" for number in range(1, len(sets) + 1)) if len(sets) > 1 else ()
-    # Of a joint training the first set has attributes, and each other one classes, which exclude each other.
+    # The first set of a joint training has attributes; each other set has classes, which exclude each other.
     hair = [domain.name for domain in sets[0] if domain.name in _HAIR]
     grouped = [_in_group(sets[0], hair, "hair")]
     grouped += [
@@ -140,7 +140,7 @@ def label_columns(text: str, columns: int) -> tuple[tuple[Domain, ...], tuple[st
         raise OptionsError(
             f"the generator has {columns} label columns, but --domains names {len(placed)}"
             f"{f' in {len(masks)} sets, which take a column each' if masks else ''}: "
-            "name every column in order; separate the sets of a joint training by +"
+            "name every column in order; separate the sets of a joint training with +"
         )
     twice = [name for name, count in Counter(domain.name for domain, _ in placed).items() if count > 1]
     if twice:
@@ -160,13 +160,13 @@ def label_columns(text: str, columns: int) -> tuple[tuple[Domain, ...], tuple[st
 
 
 def _in_group(domains: tuple[Domain, ...], members: Sequence[str], group: str) -> tuple[Domain, ...]:
-    """The domains, the named ones of them as a group; as they are where that is no group, or the user named groups."""
+    """The domains with `members` as a group, unless there are less than two or the user named groups."""
     if len(members) < 2 or any(domain.group for domain in domains):
         return domains
     return tuple(domain.model_copy(update={"group": group}) if domain.name in members else domain for domain in domains)
 
 
 def _short_names(name: str) -> tuple[str, ...]:
-    """How people type CelebA's attributes: `black` for `black-hair`, `hat` for `wearing-hat`."""
+    """What people type for CelebA's attributes: `black` for `black-hair`, `hat` for `wearing-hat`."""
     short = name.removesuffix("-hair").removeprefix("wearing-")
     return ((short,) if short != name else ()) + _ALIASES.get(name, ())
