@@ -207,5 +207,5 @@ def test_a_service_with_workers_shows_its_own_part(process: Process) -> None:
 
     found = asyncio.run(scenario())
     assert (found.get("recast_workers"), found.get("recast_depth_pictures")) == (0, 0)
-    assert found.labels("recast_bundle_info", "bundle") == {"toy@1", "flip@1"}
+    assert found.labels("recast_bundle_info", "bundle") == {"toy@1", "flip@1", "face-detector@1"}
     assert "recast_provider" not in found.names

@@ -15,6 +15,7 @@ from obstore.store import MemoryStore
 from PIL import Image
 from support.bundles import flip_bundle
 from support.crashes import POISON, examine
+from support.faces import add_detector
 from support.pictures import noise, png, written
 from support.stored import (
     NO_ROOTS,
@@ -55,6 +56,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store of the flip bundle."""
     folder = tmp_path_factory.mktemp("store")
     flip_bundle(folder)
+    add_detector(folder)
     return Store([folder])
 
 
