@@ -20,6 +20,6 @@ def examine(data: bytes, limits: Limits) -> object:
     if data == HONEY:
         time.sleep(1000)
     if data == SPY:
-        heavy = {"onnxruntime", "cv2", "obstore", "fastapi", "torch"}
+        heavy = {"onnxruntime", "obstore", "fastapi", "torch"}
         raise TooLarge(f"{os.getpid()} {','.join(sorted(heavy & sys.modules.keys()))}")
     return decode(data, limits)
