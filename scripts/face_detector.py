@@ -11,6 +11,7 @@ are stored in half precision and computed with in single, as the detector's are 
 import hashlib
 import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ class Converter:
             case kinds.MAX_POOL_2D:
                 options = _read(operator, tflite.Pool2DOptions)
                 window = (options.FilterHeight(), options.FilterWidth())
-                return self._node("MaxPool", name, **self._window(options, window, (1, 1), inputs[0]))
+                return self._node("MaxPool", name, attributes=self._window(options, window, (1, 1), inputs[0]))
             case kinds.RELU:
                 return self._node("Relu", name)
             case kinds.PRELU:
@@ -139,9 +140,11 @@ class Converter:
                 return self._node("Pad", name, self._constant(pads.T.reshape(-1)))
             case kinds.RESHAPE:
                 shape = np.array([-1, *self._shape(output)[1:]], np.int64)
-                return self._node("Reshape", self._node("Transpose", name, perm=[0, 2, 3, 1]), self._constant(shape))
+                return self._node(
+                    "Reshape", self._node("Transpose", name, attributes={"perm": [0, 2, 3, 1]}), self._constant(shape)
+                )
             case kinds.CONCATENATION:  # of the anchors, after a reshape
-                return self._node("Concat", *(self._names[index] for index in inputs), axis=1)
+                return self._node("Concat", *(self._names[index] for index in inputs), attributes={"axis": 1})
         sys.exit(f"operator {kind} is not one of those that are converted here")
 
     def _convolution(self, operator: Any, inputs: list[int], kind: int) -> str:
@@ -152,7 +155,9 @@ class Converter:
         window = self._window(options, (kernel.shape[2], kernel.shape[3]), dilation, inputs[0])
         weights = (self._constant(np.ascontiguousarray(kernel)), self._constant(self._known[inputs[2]]))
         groups = len(kernel) if depthwise else 1
-        name = self._node("Conv", self._names[inputs[0]], *weights, dilations=dilation, group=groups, **window)
+        name = self._node(
+            "Conv", self._names[inputs[0]], *weights, attributes={"dilations": dilation, "group": groups, **window}
+        )
         return self._activated(name, options)
 
     def _window(
@@ -176,9 +181,9 @@ class Converter:
                 return self._node("Relu", name)
         sys.exit(f"activation {options.FusedActivationFunction()} is not one of those that are converted here")
 
-    def _node(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def _node(self, kind: str, *inputs: str, attributes: Mapping[str, Any] | None = None) -> str:
         name = f"t{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        self._nodes.append(helper.make_node(kind, inputs, [name], **(attributes or {})))
         return name
 
     def _constant(self, value: Array) -> str:
@@ -187,7 +192,7 @@ class Converter:
             self._constants.append(numpy_helper.from_array(np.asarray(value), name))
             return name
         self._constants.append(numpy_helper.from_array(value.astype(np.float16), name))
-        return self._node("Cast", name, to=onnx.TensorProto.FLOAT)
+        return self._node("Cast", name, attributes={"to": onnx.TensorProto.FLOAT})
 
     def _shape(self, index: int) -> tuple[int, ...]:
         tensor = self._graph.Tensors(index)
