@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -49,13 +50,16 @@ async def align(
     if detector is None:
         raise InvalidParameter("no store holds a bundle that detects faces; the shipped one is `face-detector`")
     settings, waiting = EngineSettings(), enumerate(todo, start=1)
+    stems = Counter(path.with_suffix("") for path in todo)
     written, left_out = 0, dict[str, str]()
 
     async def work(translator: Translator, pool: Pool) -> None:
         nonlocal written
         for place, path in waiting:
             name = path.relative_to(folder)
-            target = out / (name if name.parent.name else Path("images", name))
+            # Where a.png and a.jpg lie beside each other, their whole names stay a part of the new ones.
+            base = name if stems[path.with_suffix("")] > 1 else name.with_suffix("")
+            target = out / (base if name.parent.name else Path("images", base))
             try:
                 faces, small = await _cut(path, target, picture, detector, translator, pool)
             except (RecastError, OSError) as error:
@@ -103,7 +107,6 @@ async def _cut(
 def _write(decoded: Decoded, squares: Sequence[Square], target: Path, picture: Picture) -> None:
     for number, square in enumerate(squares, start=1):
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The whole name stays a part of the new one: a.png and a.jpg may lie beside each other.
         aligned = target.with_name(f"{target.name}{f'-{number}' if len(squares) > 1 else ''}.jpg")
         pixels = look(decoded.image, picture, square)
         Image.fromarray(pixels).save(aligned, quality=_QUALITY, subsampling=0, icc_profile=decoded.icc)

@@ -32,7 +32,7 @@ def test_faces_are_aligned_and_the_rest_is_told(recast_: Recast, photographs: Pa
     said = recast_("data", "align", photographs, "--size", 128, "--out", out)
     assert (said.code, said.out.splitlines()[0]) == (0, f"3 faces are in {out}")
     written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.jpg"))
-    assert written == ["images/two.png-1.jpg", "images/two.png-2.jpg", "smiling/tilted.png.jpg"]
+    assert written == ["images/two-1.jpg", "images/two-2.jpg", "smiling/tilted.jpg"]
     for name in written:
         with Image.open(out / name) as opened:
             assert opened.size == (128, 128)
@@ -43,6 +43,16 @@ def test_faces_are_aligned_and_the_rest_is_told(recast_: Recast, photographs: Pa
     assert reasons.keys() == {"nobody.png", "small.png", "broken.jpg"}
     assert reasons["nobody.png"] == "no face was found"
     assert reasons["small.png"].startswith("too small: ")
+
+
+def test_photographs_of_one_name_are_kept_apart(recast_: Recast, tmp_path: Path) -> None:
+    """Of a.png and a.jpg the whole names stay a part of the new ones, so that neither is overwritten."""
+    folder, out = tmp_path / "photographs", tmp_path / "out"
+    folder.mkdir()
+    for name in ("a.png", "a.jpg", "b.png"):
+        people((256, 256), (2, 240, 8, 8)).save(folder / name)
+    assert recast_("data", "align", folder, "--size", 64, "--out", out).code == 0
+    assert sorted(path.name for path in (out / "images").iterdir()) == ["a.jpg.jpg", "a.png.jpg", "b.jpg"]
 
 
 def test_align_refuses_what_it_cannot_do(recast_: Recast, photographs: Path, tmp_path: Path) -> None:
