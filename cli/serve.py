@@ -104,9 +104,14 @@ def doctor(store: Stores = None, storage: Storage = None, broker: Broker = None)
 
         engine = EngineSettings()
         runtime = Runtime(f"{engine.device}; {providers()}", partial(try_bundle, settings=engine))
+    behind_broker = None
+    if find_spec("redis"):
+        from wiring.workers import examine_broker
+
+        behind_broker = examine_broker
     queue, jobs = QueueSettings(**without_none({"broker": broker})), JobSettings(**without_none({"storage": storage}))
     with open_store(store) as opened:
-        findings = examine(opened, runtime, queue, jobs)
+        findings = examine(opened, runtime, behind_broker, queue, jobs)
     for finding in findings:
         mark = "[green]ok[/]  " if finding.works else "[red]FAIL[/]" if finding.needed else "[yellow]no[/]  "
         terminal.out.print(f"{mark} {escape(f'{finding.subject}: {finding.detail}')}", soft_wrap=True)

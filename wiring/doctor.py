@@ -5,23 +5,18 @@ import importlib.metadata
 import os
 import platform
 import uuid
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from models.bundle.archive import Bundle
 from models.bundle.store import Store
 from worker.errors import InvalidParameter
 from worker.imaging.formats import FORMATS
-from worker.queue import beats, broker
-from worker.queue.beats import Crew
 from worker.settings import JobSettings, QueueSettings
 from worker.storage import StorageError, open_storage
 
 _TRAINING = ("torch", "onnx", "onnxscript")
-_POLICY = "noeviction"
 _NO_DETECTOR = "region=face is refused: no store holds a bundle that detects; the shipped one is `face-detector`"
 
 
@@ -45,8 +40,21 @@ class Runtime:
     """Runs every graph of a bundle; returns the reason if that fails."""
 
 
-def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: JobSettings) -> list[Finding]:
-    """Checks the interpreter, the runtime, formats, faces, training, the broker, storages and every bundle."""
+ExamineBroker = Callable[[str], Awaitable[list[Finding]]]
+"""Checks the broker at a URL, and its workers: `wiring.workers.examine_broker`, which needs the queue's packages."""
+
+
+def examine(
+    store: Store,
+    runtime: Runtime | None,
+    examine_broker: ExamineBroker | None,
+    queue: QueueSettings,
+    jobs: JobSettings,
+) -> list[Finding]:
+    """Checks the interpreter, the runtime, formats, faces, training, the broker, storages and every bundle.
+
+    What is None is not installed.
+    """
     snapshot = store.snapshot()
     no_runtime = "not installed; only a service with a broker, whose workers run the models, works without it"
     found = f"found with {snapshot.detector.ref}" if snapshot.detector else _NO_DETECTOR
@@ -58,7 +66,7 @@ def examine(store: Store, runtime: Runtime | None, queue: QueueSettings, jobs: J
         Finding("formats", True, True, ", ".join(f.name + ("" if f.writes else " (read only)") for f in FORMATS)),
         Finding("faces", snapshot.detector is not None, False, found),
         _training(),
-        *asyncio.run(_queue(queue.broker)),
+        *asyncio.run(_broker(queue.broker, examine_broker)),
         asyncio.run(_storage("storage", jobs.storage)),
         *(asyncio.run(_root(name, where)) for name, where in jobs.roots.items()),
         Finding("store", bool(snapshot.models), True, f"{len(snapshot.bundles)} bundles can be read"),
@@ -77,30 +85,13 @@ def _training() -> Finding:
     return Finding("training", True, False, ", ".join(found))
 
 
-async def _queue(url: str | None) -> list[Finding]:
-    """The broker, its policy when memory is full, and the workers that answer through it."""
+async def _broker(url: str | None, examine_broker: ExamineBroker | None) -> list[Finding]:
     if url is None:
         return [Finding("broker", True, False, "none is set, so the service runs the models itself")]
-    try:
-        checked = broker.check(url)
-        async with aclosing(broker.connect_async(checked)) as client:
-            facts, limits = await client.info(), await client.info("memory")
-            crew = Crew()
-            await beats.hear(client, crew)
-    except (InvalidParameter, ValueError, *broker.FAILURES) as error:
-        return [Finding("broker", False, True, str(error))]
-    policy = limits["maxmemory_policy"]
-    # Any other policy lets a full Redis evict keys, and so messages that wait.
-    warning = "" if policy == _POLICY else f"; with maxmemory-policy {policy} it may drop work: set {_POLICY}"
-    where = f"{urlsplit(checked).hostname}, Redis {facts['redis_version']}{warning}"
-    here = importlib.metadata.version("recast")
-    workers = [
-        f"{', '.join(beat.bundles) or 'no bundle'} on {', '.join(beat.providers) or 'nothing'}"
-        + ("" if beat.version == here else f", of version {beat.version or 'unknown'} where this is {here}")
-        for beat in crew.beats
-    ]
-    answer = f"{len(workers)}: {'; '.join(workers)}" if workers else "none answers; `recast work` starts one"
-    return [Finding("broker", not warning, False, where), Finding("workers", bool(workers), False, answer)]
+    if examine_broker is None:
+        lacking = "the packages of the queue are not installed; pip install 'recast[queue]' installs them"
+        return [Finding("broker", False, True, lacking)]
+    return await examine_broker(url)
 
 
 async def _storage(subject: str, where: str) -> Finding:

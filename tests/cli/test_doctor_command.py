@@ -87,3 +87,16 @@ def test_only_a_service_with_a_broker_does_without_onnx_runtime(
     assert said.code == 0
     assert "ONNX Runtime: not installed" in said.out
     assert "bundle avatars@3: can be read" in said.out
+
+
+def test_doctor_runs_without_the_packages_of_the_queue(
+    recast_: Recast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `make serve` installs is enough for doctor; with a broker it says what lacks."""
+    for name in [name for name in sys.modules if name.startswith(("redis", "worker.queue", "wiring.workers"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    assert recast_("doctor", "--storage", tmp_path).code == 0
+    said = recast_("doctor", "--storage", tmp_path, "--broker", "redis://127.0.0.1:1/0")
+    assert said.code == 1
+    assert "broker: the packages of the queue are not installed" in said.out
