@@ -49,8 +49,7 @@ async def align(
     detector = store.snapshot().detector
     if detector is None:
         raise InvalidParameter("no store holds a bundle that detects faces; the shipped one is `face-detector`")
-    settings, waiting = EngineSettings(), enumerate(todo, start=1)
-    stems = Counter(path.with_suffix("") for path in todo)
+    settings, waiting, stems = EngineSettings(), enumerate(todo, start=1), Counter(p.with_suffix("") for p in todo)
     written, left_out = 0, dict[str, str]()
 
     async def work(translator: Translator, pool: Pool) -> None:
@@ -80,8 +79,8 @@ async def align(
             for _ in range(_AT_ONCE):
                 group.create_task(work(translator, pool))
     out.mkdir(parents=True, exist_ok=True)
-    lines = (f"{name}: {reason}\n" for name, reason in sorted(left_out.items()))
-    (out / LEFT_OUT).write_text("".join(lines), encoding="utf-8")
+    lines = "".join(f"{name}: {reason}\n" for name, reason in sorted(left_out.items()))
+    (out / LEFT_OUT).write_text(lines, encoding="utf-8")
     return written, left_out
 
 
