@@ -183,8 +183,8 @@ class _Work:
         if found := await find(image, features, self.compose):
             return found
         raise NoFace(
-            "there is no face, or none that is seen well enough: hidden, from the side, upside down, or narrower than "
-            "a fortieth of the picture's long side; region=whole translates the whole picture"
+            "no face was found; hidden faces, and those from the side, upside down, or narrower than a fortieth of the "
+            "picture's long side, may be missed; region=whole translates the whole picture"
         )
 
     async def step(self, canvas: Canvas, step: Step) -> Canvas:

@@ -18,8 +18,8 @@ def labelled_folder(
 ) -> Path:
     """Writes `count` pictures: the left half red or green (one of them), the right half bright or dark, plus noise.
 
-    The last tenth is the test part, as list_eval_partition.txt says. With `unknown` nothing is told of the hue of every
-    fifth picture, nor of the brightness of every seventh.
+    The last tenth is the test part, as list_eval_partition.txt says. With `unknown` the hue of every fifth picture and
+    the brightness of every seventh have no label.
     """
     random = np.random.default_rng(0)
     (folder / "images").mkdir(parents=True)

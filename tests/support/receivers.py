@@ -79,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.closing.wait(60)
         if reply.hang or reply.drop:
             return
-        with suppress(OSError):  # whoever called may hang up
+        with suppress(OSError):  # the caller may hang up
             self._answer(reply)
 
     def _answer(self, reply: Reply) -> None:

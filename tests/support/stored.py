@@ -69,7 +69,7 @@ async def put_job(
 
 
 async def put_begun(storage: Storage, job: Job, number: int, *, at: float | None = None, left: bool = False) -> None:
-    """The mark of a chunk that was begun; without `left` whoever began it was killed, or is still at it."""
+    """Stores the mark of a chunk that was begun; without `left` its process was killed, or still works on it."""
     begun = Begun(at=time.time() if at is None else at, left=left)
     await storage.put(layout.begun(job.id, number), begun.bytes())
 
